@@ -18,9 +18,10 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.json_text import readable
 from labelgen.data.labels import Annotation, AtTurn, Label, quality_name
 from labelgen.data.reader import Exchange, Options, Reader, exchanges, join_texts, read_bytes
-from labelgen.data.record import Rejected, parse, readable, validate
+from labelgen.data.record import Rejected, parse, validate
 
 _REVISED = Path("dbdc3_revised") / "en"
 _RATING = {"O": 5.0, "T": 3.0, "X": 1.0}

@@ -18,9 +18,10 @@ from msgspec.structs import replace
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
+from labelgen.data.json_text import readable
 from labelgen.data.labels import Annotation, AtGoal, Label
 from labelgen.data.reader import Options, Reader, exchanges, join_texts, read_bytes
-from labelgen.data.record import Rejected, parse, readable, validate
+from labelgen.data.record import Rejected, parse, validate
 
 _SIDES = ("USER", "TTS")
 _MARK = re.compile(r"<[^>]*>|^\s*![a-z]\b")

@@ -21,9 +21,10 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.json_text import readable
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel
 from labelgen.data.reader import Exchange, Options, Reader, exchanges, join_texts, read_bytes
-from labelgen.data.record import Rejected, parse, readable, validate
+from labelgen.data.record import Rejected, parse, validate
 
 _FILES = ("train.json", "val.json", "test.json")
 _WORD = re.compile(r"\S+")

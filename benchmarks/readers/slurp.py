@@ -16,9 +16,10 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.json_text import readable
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, NoLabel
 from labelgen.data.reader import Options, Reader, lines_of
-from labelgen.data.record import Rejected, parse, readable, validate
+from labelgen.data.record import Rejected, parse, validate
 
 _MARKED = re.compile(r"\[\s*(?P<type>[^\[\]:]+?)\s*:\s*(?P<words>[^\[\]]+?)\s*\]")
 

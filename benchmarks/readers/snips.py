@@ -19,9 +19,10 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.json_text import readable
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, NoLabel
 from labelgen.data.reader import Reader, read_bytes
-from labelgen.data.record import Rejected, parse, readable, validate
+from labelgen.data.record import Rejected, parse, validate
 
 _FOLDER = "2017-06-custom-intent-engines"
 _NAME = re.compile(r"(?P<part>train|validate)_(?P<intent>.+?)(?P<full>_full)?\.json")

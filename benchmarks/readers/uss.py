@@ -15,9 +15,10 @@ from typing import Literal
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.json_text import readable
 from labelgen.data.labels import Annotation, At, AtDialogue, AtTurn, Label, quality_name
 from labelgen.data.reader import Reader, exchanges, join_texts, read_bytes
-from labelgen.data.record import Rejected, parse, readable, validate
+from labelgen.data.record import Rejected, parse, validate
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,17 +17,16 @@ from typing import Annotated, Any
 
 from msgspec.structs import replace
 
-from labelgen.corpora.mapping import MISSING, CellError, JsonPath, Meaning
-from labelgen.corpora.messages import Message, MessageError, extra_text, read_messages, turns_of
-from labelgen.corpora.traces import iso_text, read_number, seconds
+from labelgen.corpora.cells import EPOCH_S, MISSING, UTC_CLOCK, CellError, Moment, cell_number, is_empty
+from labelgen.corpora.mapping import JsonPath, Meaning
+from labelgen.corpora.messages import Message, extra_text, read_message, turns_of
 from labelgen.data.dialogue import Dialogue, Feedback
+from labelgen.data.json_text import readable
 from labelgen.data.reader import Reader, Remark, files_of, lines_of
-from labelgen.data.record import Rejected, parse, readable, validate
+from labelgen.data.record import Rejected, parse, validate
 
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 _LISTS = ("messages", "conversations", "conversation")
-_DATE_S = 1e8
-"""Larger times are seconds since 1970, and smaller ones since some start."""
 
 Column = Annotated[str | None, "PATH"]
 
@@ -81,8 +80,10 @@ def _read(path: Path, options: ChatOptions) -> Iterator[Dialogue | Rejected | Re
                 continue
             try:
                 dialogue = _dialogue(plain, f"{name}:{number}", options, unseen)
-            except MessageError as error:
-                yield Rejected(file=name, line=number, field=error.field or None, reason=str(error), raw=readable(text))
+            except CellError as error:
+                yield Rejected(
+                    file=name, line=number, field=error.column or None, reason=str(error), raw=readable(text)
+                )
             else:
                 yield validate(dialogue, name, number)
     if unseen and count:
@@ -101,17 +102,20 @@ def _dialogue(plain: dict[str, Any], fallback: str, options: ChatOptions, unseen
     listed = value("messages") if "messages" in options.paths else plain.get(key or "")
     if listed is None:
         missing = options.messages or _LISTS[0]
-        raise MessageError("", f"bad_type: Object missing required field `{missing}`")
-    messages = read_messages(listed, options.messages or key or "")
-    entries = [entry if isinstance(entry, dict) else {} for entry in listed]
-    messages = [_with_metadata(m, entry, options, unseen) for m, entry in zip(messages, entries, strict=True)]
+        raise CellError("", f"bad_type: Object missing required field `{missing}`")
+    where = options.messages or key or ""
+    if not isinstance(listed, list):
+        raise CellError(where, f"bad_type: Expected `array`, got {str(listed)[:40]!r}")
+    messages = [
+        message
+        for k, entry in enumerate(listed)
+        for message in _with_metadata(read_message(entry, f"{where}[{k}]"), entry, options, unseen)
+    ]
     texts = {name: _text(value(name), name) for name in ("dialogue", "user", "device", "locale")}
-    start = value("start")
     first = next((m.time_s for m in messages if m.time_s is not None), None)
-    start_s = seconds(start) if start is not None else first
-    if start is not None and start_s is None:
-        raise MessageError(options.start or "", f"bad_time: {str(start)[:40]!r} is neither ISO 8601 nor seconds")
-    clocked = start_s if start_s is not None and (first is None or abs(first) >= _DATE_S) else 0.0
+    start_s = _seconds(value("start"), options.start)
+    start_s = first if start_s is None else start_s
+    clocked = start_s if start_s is not None and (first is None or abs(first) >= EPOCH_S) else 0.0
     turns = turns_of(messages, clocked)
     read = {options.messages or key, options.dialogue, options.user, options.device, options.locale}
     return Dialogue(
@@ -119,23 +123,30 @@ def _dialogue(plain: dict[str, Any], fallback: str, options: ChatOptions, unseen
         user=texts["user"],
         device=texts["device"],
         locale=texts["locale"],
-        start=iso_text(start_s) if start_s is not None and start_s >= _DATE_S else None,
+        start=Moment(start_s, "epoch").iso() if start_s is not None and start_s >= EPOCH_S else None,
         turns=tuple(replace(turn, feedback=tuple(_about(f, t) for f in turn.feedback)) for t, turn in enumerate(turns)),
         feedback=tuple(_feedback(plain, options, unseen)),
         extra=extra_text({name: rest for name, rest in plain.items() if name not in read}),
     )
 
 
-def _with_metadata(message: Message, entry: Mapping[str, Any], options: ChatOptions, unseen: set[str]) -> Message:
+def _with_metadata(
+    messages: list[Message], entry: Mapping[str, Any], options: ChatOptions, unseen: set[str]
+) -> list[Message]:
+    """The messages of an entry with its time, the last of them with its feedback."""
     time = options.paths["time"].get(entry) if "time" in options.paths else MISSING
-    time_s = None
-    if time is not MISSING and time is not None:
+    if not is_empty(time):
         unseen.discard("time")
-        time_s = seconds(time)
-        if time_s is None:
-            raise MessageError(options.time or "", f"bad_time: {str(time)[:40]!r} is neither ISO 8601 nor seconds")
-    feedback = _feedback(entry, options, unseen) if options.feedback else []
-    return replace(message, time_s=time_s, feedback=tuple(feedback)) if feedback or time_s is not None else message
+        time_s = _seconds(time, options.time)
+        messages = [replace(message, time_s=time_s) for message in messages]
+    if feedback := _feedback(entry, options, unseen):
+        messages[-1] = replace(messages[-1], feedback=tuple(feedback))
+    return messages
+
+
+def _seconds(value: Any, path: str | None) -> float | None:
+    moment = None if is_empty(value) else UTC_CLOCK.read(path or "", value)
+    return None if moment is None else moment.seconds
 
 
 _PREVIOUS = -1
@@ -149,10 +160,7 @@ def _feedback(part: Mapping[str, Any], options: ChatOptions, unseen: set[str]) -
         if value is MISSING:
             continue
         unseen.discard(name)
-        try:
-            each = meaning.read(name, value, read_number)
-        except CellError as error:
-            raise MessageError(name, str(error)) from error
+        each = meaning.read(name, value, cell_number)
         found += [replace(one, about=_PREVIOUS) if meaning.of == "previous" else one for one in each]
     return found
 
@@ -164,7 +172,7 @@ def _about(feedback: Feedback, turn: int) -> Feedback:
 def _text(value: Any, name: str) -> str | None:
     if value is None or isinstance(value, (str, int)):
         return None if value is None else str(value)
-    raise MessageError(name, f"bad_type: Expected `str`, got {str(value)[:40]!r}")
+    raise CellError(name, f"bad_type: Expected `str`, got {str(value)[:40]!r}")
 
 
 READER = Reader(_read, options=ChatOptions)

@@ -13,54 +13,46 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from labelgen.base.sorting import DiskSort
-from labelgen.corpora.messages import json_text
+from labelgen.corpora.cells import CellError, seconds_since_1970
+from labelgen.corpora.messages import messages_in, text_of
 from labelgen.corpora.traces import (
     Conversations,
+    ExportRecord,
     Score,
     Span,
     Tool,
     Trace,
     TraceOptions,
     Visit,
-    add_trace,
     first_of,
-    grouped_records,
-    json_objects,
-    messages_in,
+    latency,
     page_of,
-    record_bytes,
-    seconds,
-    text_of,
+    read_export,
 )
-from labelgen.data.dialogue import TOOL, Dialogue, Feedback, Step
-from labelgen.data.reader import Reader, Remark
-from labelgen.data.record import Rejected, readable
+from labelgen.data.dialogue import TOOL, Feedback, Step
+from labelgen.data.json_text import json_text
+from labelgen.data.reader import Items, Reader
+from labelgen.data.record import Rejected
 
 _STEPS = {"TOOL": TOOL, "RETRIEVER": "retrieval", "GUARDRAIL": "guardrail"}
 _OF_SESSION = "\x00session "
 """Before the key of scores of a session, which no id of a trace begins with."""
 
 
-def _read(path: Path, options: TraceOptions) -> Iterator[Dialogue | Rejected | Remark]:
-    with DiskSort[str]() as by_trace, Conversations() as conversations:
-        count = 0
-        for name, line, text, value in json_objects(path):
-            if isinstance(value, Rejected):
-                yield value
-                continue
-            for record in page_of(value):
-                kind = _kind(record)
-                key = _key(record, kind) if kind else None
-                if kind is None or key is None:
-                    reason = "bad_type: neither a trace, an observation nor a score, or one without the id of its trace"
-                    yield Rejected(file=name, line=line, reason=reason, raw=readable(text))
-                    continue
-                by_trace.add(key, count, record_bytes(name, line, kind, record))
-                count += 1
-        for key, records in grouped_records(by_trace):
-            yield from _group(key, records, options, conversations)
-        yield from conversations.dialogues(str(path))
+def _read(path: Path, options: TraceOptions) -> Items:
+    return read_export(path, options, ExportRecord, _records, _add)
+
+
+def _records(value: dict[str, Any], name: str, line: int) -> Iterator[tuple[str, ExportRecord] | CellError]:
+    for record in page_of(value):
+        kind = _kind(record)
+        key = _key(record, kind) if kind else None
+        if kind is None or key is None:
+            yield CellError(
+                "", "bad_type: neither a trace, an observation nor a score, or one without the id of its trace"
+            )
+        else:
+            yield key, (name, line, kind, record)
 
 
 def _kind(record: Mapping[str, Any]) -> str | None:
@@ -82,14 +74,11 @@ def _key(record: Mapping[str, Any], kind: str) -> str | None:
     return None if session is None else _OF_SESSION + session
 
 
-def _group(
-    key: str, records: list[tuple[str, int, str, dict[str, Any]]], options: TraceOptions, conversations: Conversations
-) -> Iterator[Rejected]:
-    file, line = records[0][:2]
+def _add(key: str, records: list[ExportRecord], conversations: Conversations) -> Iterator[Rejected]:
+    options, place = conversations.options, records[0][:2]
     scores = [_score(record) for _, _, kind, record in records if kind == "score"]
     if key.startswith(_OF_SESSION):
-        conversation = key.removeprefix(_OF_SESSION)
-        yield from add_trace(conversations, conversation, Trace(), [], scores, options, (file, line), of_dialogue=True)
+        yield from conversations.add(key.removeprefix(_OF_SESSION), Trace(), [], scores, place)
         return
     trace: dict[str, Any] = {}
     observations: dict[str, dict[str, Any]] = {}
@@ -113,35 +102,41 @@ def _group(
         locale=options.text("locale", shared),
         extra={"trace": key, **extra},
     )
-    yield from add_trace(conversations, session or key, made, spans, scores, options, (file, line))
+    yield from conversations.add(session or key, made, spans, scores, place)
 
 
 def _spans(
     key: str, trace: Mapping[str, Any], observations: Mapping[str, dict[str, Any]], options: TraceOptions
 ) -> list[Span]:
     spans = []
-    start_s = seconds(trace.get("timestamp"))
-    times = [t for one in observations.values() if (t := seconds(first_of(one, "endTime", "end_time"))) is not None]
+    start_s = seconds_since_1970(trace.get("timestamp"))
+    times = [
+        t
+        for one in observations.values()
+        if (t := seconds_since_1970(first_of(one, "endTime", "end_time"))) is not None
+    ]
     visit = _visit(trace, start_s, max(times, default=None), options)
     root = f"\x00{key}" if visit is not None else None
     if root is not None:
         spans.append(Span(root, None, start_s, visit))
     for name, one in observations.items():
-        begin, end = seconds(first_of(one, "startTime", "start_time")), seconds(first_of(one, "endTime", "end_time"))
+        begin, end = (
+            seconds_since_1970(first_of(one, "startTime", "start_time")),
+            seconds_since_1970(first_of(one, "endTime", "end_time")),
+        )
         parent = text_of(first_of(one, "parentObservationId", "parent_observation_id"))
         failed = one.get("level") == "ERROR"
         error = (text_of(first_of(one, "statusMessage", "status_message")) or "error") if failed else None
         kind = _STEPS.get(str(one.get("type")).upper())
         tool = inner = None
         if kind is not None:
-            latency = end - begin if begin is not None and end is not None else None
             step = Step(
                 kind=kind,
                 name=text_of(one.get("name")),
                 arguments=json_text(one.get("input")),
                 result=json_text(one.get("output")),
                 error=error,
-                latency_s=latency,
+                latency_s=latency(begin, end),
             )
             tool = Tool(step, start_s=begin)
         elif str(one.get("type")).upper() == "GENERATION" or parent is None:

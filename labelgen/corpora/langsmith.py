@@ -9,59 +9,48 @@ a root run, else of the highest runs of the type `llm`, are an exchange. Runs of
 Feedback is user feedback if it is named so and is not by a model; all other is kept in `extra`. A correction is feedback
 `edit_response`. Without feedback records, the means of `feedback_stats` are read."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from labelgen.base.sorting import DiskSort
-from labelgen.corpora.messages import json_text
+from labelgen.corpora.cells import CellError, seconds_since_1970
+from labelgen.corpora.messages import messages_in, text_of
 from labelgen.corpora.traces import (
     Conversations,
+    ExportRecord,
     Score,
     Span,
     Tool,
     Trace,
     TraceOptions,
     Visit,
-    add_trace,
     first_of,
-    grouped_records,
-    json_objects,
-    messages_in,
+    latency,
     page_of,
-    record_bytes,
-    seconds,
-    text_of,
+    read_export,
 )
-from labelgen.data.dialogue import TOOL, Dialogue, Feedback, Step
-from labelgen.data.reader import Reader, Remark
-from labelgen.data.record import Rejected, readable
+from labelgen.data.dialogue import TOOL, Feedback, Step
+from labelgen.data.json_text import decoded, json_text
+from labelgen.data.reader import Items, Reader
+from labelgen.data.record import Rejected
 
 _STEPS = {"tool": TOOL, "retriever": "retrieval"}
 _THREADS = ("session_id", "thread_id", "conversation_id")
 _JSON_FIELDS = ("inputs", "outputs", "extra", "feedback_stats")
 
 
-def _read(path: Path, options: TraceOptions) -> Iterator[Dialogue | Rejected | Remark]:
-    with DiskSort[str]() as by_trace, Conversations() as conversations:
-        count = 0
-        for name, line, text, value in json_objects(path):
-            if isinstance(value, Rejected):
-                yield value
-                continue
-            for record in (run for one in page_of(value) for run in _with_children(one)):
-                kind = "run" if "run_type" in record else "feedback" if "key" in record else None
-                key = text_of(first_of(record, "trace_id", "run_id", "id" if kind == "run" else "run_id"))
-                if kind is None or key is None:
-                    reason = "bad_type: neither a run (run_type) nor feedback (key), or one without an id"
-                    yield Rejected(file=name, line=line, reason=reason, raw=readable(text))
-                    continue
-                by_trace.add(key, count, record_bytes(name, line, kind, record))
-                count += 1
-        for key, records in grouped_records(by_trace):
-            yield from _group(key, records, options, conversations)
-        yield from conversations.dialogues(str(path))
+def _read(path: Path, options: TraceOptions) -> Items:
+    return read_export(path, options, ExportRecord, _records, _add)
+
+
+def _records(value: dict[str, Any], name: str, line: int) -> Iterator[tuple[str, ExportRecord] | CellError]:
+    for record in (run for one in page_of(value) for run in _with_children(one)):
+        kind = "run" if "run_type" in record else "feedback" if "key" in record else None
+        key = text_of(first_of(record, "trace_id", "run_id", "id" if kind == "run" else "run_id"))
+        if kind is None or key is None:
+            yield CellError("", "bad_type: neither a run (run_type) nor feedback (key), or one without an id")
+        else:
+            yield key, (name, line, kind, record)
 
 
 def _with_children(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -73,11 +62,13 @@ def _with_children(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 yield {**{name: value for name, value in shared.items() if value is not None}, **inner}
 
 
-def _group(
-    key: str, records: list[tuple[str, int, str, dict[str, Any]]], options: TraceOptions, conversations: Conversations
-) -> Iterator[Rejected]:
-    file, line = records[0][:2]
-    runs = {str(record.get("id")): _decoded(record) for _, _, kind, record in records if kind == "run"}
+def _add(key: str, records: list[ExportRecord], conversations: Conversations) -> Iterator[Rejected]:
+    options, place = conversations.options, records[0][:2]
+    runs = {
+        str(record.get("id")): {**record, **{n: decoded(record.get(n)) for n in _JSON_FIELDS}}
+        for _, _, kind, record in records
+        if kind == "run"
+    }
     scores = [_score(record) for _, _, kind, record in records if kind == "feedback"]
     scores += [score for _, _, kind, record in records if kind == "feedback" for score in _correction(record)]
     if not scores:
@@ -100,18 +91,7 @@ def _group(
     )
     spans = [_span(name, run, runs, options) for name, run in runs.items()]
     identity = options.text("dialogue", shown) or thread or key
-    yield from add_trace(conversations, identity, made, spans, scores, options, (file, line))
-
-
-def _decoded(run: dict[str, Any]) -> dict[str, Any]:
-    """The run with its text of JSON decoded."""
-    for name in _JSON_FIELDS:
-        if isinstance(run.get(name), str):
-            try:
-                run = {**run, name: json.loads(run[name])}
-            except (ValueError, RecursionError):
-                continue
-    return run
+    yield from conversations.add(identity, made, spans, scores, place)
 
 
 def _metadata(run: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -121,7 +101,7 @@ def _metadata(run: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _span(name: str, run: Mapping[str, Any], runs: Mapping[str, Any], options: TraceOptions) -> Span:
-    start_s, end_s = seconds(run.get("start_time")), seconds(run.get("end_time"))
+    start_s, end_s = seconds_since_1970(run.get("start_time")), seconds_since_1970(run.get("end_time"))
     parent = text_of(run.get("parent_run_id"))
     error = text_of(run.get("error")) or None
     kind = _STEPS.get(str(run.get("run_type")))
@@ -132,7 +112,7 @@ def _span(name: str, run: Mapping[str, Any], runs: Mapping[str, Any], options: T
             arguments=_argument(run.get("inputs")),
             result=_argument(run.get("outputs")),
             error=error,
-            latency_s=end_s - start_s if start_s is not None and end_s is not None else None,
+            latency_s=latency(start_s, end_s),
         )
         call = run["outputs"].get("tool_call_id") if isinstance(run.get("outputs"), dict) else None
         return Span(name, parent, start_s, tool=Tool(step, text_of(call), start_s))

@@ -11,15 +11,18 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, islice
+from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
 from labelgen.base.errors import UsageError
-from labelgen.base.sorting import DiskSort
-from labelgen.corpora.mapping import MISSING, RATING, CellError, ColumnMapping, JsonPath, Moment, entries_of
+from labelgen.corpora.cells import MISSING, CellError, Moment, cell_text, is_empty
+from labelgen.corpora.grouping import Groups
+from labelgen.corpora.mapping import RATING, ColumnMapping, JsonPath, entries_of
+from labelgen.corpora.messages import Content
 from labelgen.corpora.sources import SourceRow, read_source
 from labelgen.corpora.suggest import warnings
 from labelgen.data.dialogue import (
@@ -33,6 +36,7 @@ from labelgen.data.dialogue import (
     Number,
     Turn,
 )
+from labelgen.data.json_text import decoded
 from labelgen.data.reader import Exchange, Reader, Remark, exchanges, join_texts
 from labelgen.data.record import Rejected, validate
 
@@ -51,12 +55,12 @@ _SYSTEM = "system"
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True):
-    """A row on disk. cells: as msgpack. broken: a bad row stood before it, in the same dialogue. fault: column, reason and
+    """A row on disk. cells: as JSON. broken: a bad row stood before it, in the same dialogue. fault: column, reason and
     hint."""
 
     file: str
     line: int
-    cells: bytes
+    cells: msgspec.Raw
     broken: bool = False
     fault: tuple[str, str, str | None] | None = None
 
@@ -130,7 +134,7 @@ def _checked(
         if all(map(_is_blank, row.cells.values())):
             counts.kept["empty"] += 1
             continue
-        key = f"{row.file}:{row.line}" if identity is None else _text(identity.get(row.cells)) or ""
+        key = f"{row.file}:{row.line}" if identity is None else cell_text(identity.get(row.cells)) or ""
         if identity is not None and not key:
             counts.kept["rejected"] += 1
             yield Rejected(
@@ -157,16 +161,23 @@ def _as_read(row: SourceRow, key: str, broken: bool) -> _Read:
     fault: tuple[str, str, str | None] | None = None
     cells: Mapping[str, Any] = row.cells
     try:
-        packed = msgspec.msgpack.encode(cells)
+        packed = msgspec.json.encode(cells, enc_hook=_date_text)
     except UnicodeEncodeError:
         column = next((name for name, value in cells.items() if isinstance(value, str) and undecoded(value)), None)
         if column is None:
             fault = ("", "lone_surrogate: a text has a code that is no character", None)
         else:
             fault = (column, "bad_text: this is not in the encoding that is read", _ENCODING)
-        packed = msgspec.msgpack.encode(_printable(cells))
+        packed = msgspec.json.encode(_printable(cells))
         key = _printable(key)
-    return _Read(key, _Row(row.file, row.line, packed, broken, fault))
+    return _Read(key, _Row(row.file, row.line, msgspec.Raw(packed), broken, fault))
+
+
+def _date_text(value: Any) -> str:
+    """ISO 8601 of a time with nanoseconds, which Arrow gives as a Timestamp of pandas."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"a cell is a {type(value).__name__}")
 
 
 def undecoded(text: str) -> bool:
@@ -202,7 +213,7 @@ def _look(row: SourceRow, mapping: ColumnMapping, counts: _Counts) -> None:
     if mapping.by_utterance:
         speaker = mapping.paths["speaker"]
         for cells in entries:
-            word = (_text(speaker.get(cells)) or "").casefold()
+            word = (cell_text(speaker.get(cells)) or "").casefold()
             if len(counts.speakers) < _CHECKED_ROWS:
                 counts.speakers[word] += 1
 
@@ -248,33 +259,27 @@ def _entries(cells: Mapping[str, Any], mapping: ColumnMapping) -> Sequence[Mappi
 def _grouped(
     rows: Iterator["_Read | Rejected"], mapping: ColumnMapping, build: "_Builder"
 ) -> Iterator[Dialogue | Rejected]:
-    """Dialogues in the order of their first rows: rows are sorted by dialogue, then dialogues by first row."""
-    with DiskSort[str]() as by_dialogue, DiskSort[int]() as by_place:
-        for place, row in enumerate(rows):
+    """Dialogues in the order of their first rows."""
+
+    def too_many(key: str) -> UsageError:
+        return UsageError(
+            f"the dialogue {key!r} has more than {MOST_ROWS:,} rows",
+            f"mapping, dialogue: {mapping.dialogue}",
+            "name the column whose value is another one in each dialogue",
+        )
+
+    with Groups[_Row](_Row, MOST_ROWS, too_many) as groups:
+        for row in rows:
             if isinstance(row, Rejected):
                 yield row
             else:
-                by_dialogue.add(row.key, place, msgspec.msgpack.encode(row.row))
-        for key, group in groupby(by_dialogue, key=lambda item: item[0]):
-            places, packed = [], []
-            for _, place, payload in group:
-                places.append(place)
-                packed.append(payload)
-                if len(packed) > MOST_ROWS:
-                    raise UsageError(
-                        f"the dialogue {key!r} has more than {MOST_ROWS:,} rows",
-                        f"mapping, dialogue: {mapping.dialogue}",
-                        "name the column whose value is another one in each dialogue",
-                    )
-            by_place.add(places[0], 0, msgspec.msgpack.encode((key, packed)))
-        for _, _, payload in by_place:
-            key, packed = msgspec.msgpack.decode(payload, type=tuple[str, list[bytes]])
-            decoded = [msgspec.msgpack.decode(one, type=_Row) for one in packed]
+                groups.add(row.key, row.row)
+        for key, group in groups:
             if mapping.turns is None:
-                yield build.dialogue(key, decoded)
+                yield build.dialogue(key, group)
                 continue
             # Each record is a dialogue; a second one with the same id is rejected where ids are compared.
-            for k, record in enumerate(build.distinct(decoded)):
+            for k, record in enumerate(build.distinct(group)):
                 made = build.dialogue(key, [record])
                 if k and isinstance(made, Dialogue):
                     build.counts.kept["used"] -= 1
@@ -303,8 +308,9 @@ class _Builder:
         seen: set[bytes] = set()
         kept = []
         for row in rows:
-            if row.cells not in seen:
-                seen.add(row.cells)
+            cells = bytes(row.cells)
+            if cells not in seen:
+                seen.add(cells)
                 kept.append(row)
             elif self._is_placed(row):
                 self.counts.kept["copies"] += 1
@@ -314,9 +320,9 @@ class _Builder:
         return kept
 
     def _is_placed(self, row: _Row) -> bool:
-        cells = msgspec.msgpack.decode(row.cells)
+        cells = msgspec.json.decode(row.cells)
         places = (path.get(cells) for name in ("time", "order") if (path := self.paths.get(name)) is not None)
-        return self.mapping.turns is not None or not all(map(_is_empty, places))
+        return self.mapping.turns is not None or not all(map(is_empty, places))
 
     def dialogue(self, identity: str, rows: Sequence[_Row]) -> Dialogue | Rejected:
         """One dialogue of all its rows, or the reason why not."""
@@ -332,7 +338,7 @@ class _Builder:
                 if row.broken:
                     column = self.mapping.dialogue or ""
                     raise CellError(column, "lacks_row: a row between those of this dialogue was rejected")
-            cells = [msgspec.msgpack.decode(row.cells) for row in rows]
+            cells = [msgspec.json.decode(row.cells) for row in rows]
             made = validate(self._build(identity, cells), first.file, first.line)
         except CellError as bad:
             made = Rejected(
@@ -341,7 +347,7 @@ class _Builder:
                 dialogue=identity,
                 field=bad.column or None,
                 reason=str(bad),
-                raw=msgspec.json.encode([msgspec.msgpack.decode(row.cells) for row in rows]).decode(),
+                raw=msgspec.json.encode([msgspec.json.decode(row.cells) for row in rows]).decode(),
                 hint=bad.hint,
             )
         if isinstance(made, Rejected):
@@ -381,10 +387,10 @@ class _Builder:
         value = None if path is None else self._first(rows, path)
         if path is None or value is None:
             return None
-        start = self.mapping.moment(path.text, value).iso()
-        if start is None:
+        moment = self.mapping.clock.read(path.text, value)
+        if moment is not None and moment.kind == "relative":
             raise CellError(path.text, f"bad_time: {value!r} is no date", "name a column with dates")
-        return start
+        return None if moment is None else moment.iso()
 
     def _note_times(self, moments: Sequence[Moment], first: Moment) -> None:
         self.counts.kinds[first.kind] += 1
@@ -405,9 +411,11 @@ class _Builder:
     def _moment(self, cells: Mapping[str, Any], name: str) -> Moment | None:
         path = self.paths.get(name)
         value = None if path is None else path.get(cells)
-        if path is None or _is_empty(value):
+        if path is None or is_empty(value):
             return None
-        return self.mapping.moment(path.text, value)
+        moment = self.mapping.clock.read(path.text, value)
+        self.counts.kept["placeholders"] += moment is None
+        return moment
 
     def _in_order(self, lines: "Sequence[_Line]") -> "list[_Line]":
         """The lines by their place or time; one without stays behind the one before it."""
@@ -425,14 +433,14 @@ class _Builder:
         for line in lines:
             if path is not None:
                 value = path.get(line.cells)
-                last = last if _is_empty(value) else self.mapping.number(path.text, value)
+                last = last if is_empty(value) else self.mapping.number(path.text, value)
             elif line.moment is not None:
                 last = line.moment.seconds
             placed.append((last, line))
         return [line for _, line in sorted(placed, key=lambda one: one[0])]
 
     def _word(self, cells: Mapping[str, Any]) -> str:
-        return (_text(self.paths["speaker"].get(cells)) or "").casefold()
+        return (cell_text(self.paths["speaker"].get(cells)) or "").casefold()
 
     def _system_is_neither(self) -> bool:
         """In chats `system` gives instructions, in other logs it is the assistant: where nobody else is."""
@@ -488,7 +496,7 @@ class _Builder:
             categories=tuple(
                 Category(name=path.text, value=text)
                 for path in self.mapping.list_paths["categories"]
-                if (text := _text(self._first(rows, path))) is not None
+                if (text := cell_text(self._first(rows, path))) is not None
             ),
             numbers=tuple(
                 Number(name=path.text, value=self.mapping.number(path.text, value))
@@ -504,27 +512,24 @@ class _Builder:
     def _words(self, line: "_Line", name: str) -> str:
         path = self.paths.get(name)
         value = None if path is None else path.get(line.cells)
-        if isinstance(value, list):
-            # Messages often have their text in parts, beside images and sound.
-            parts = [part.get("text") if isinstance(part, dict) else part for part in value]
-            self.counts.kept["parts"] += sum(_is_empty(part) for part in parts)
-            return join_texts(text for part in parts if (text := _text(part)) is not None)
-        if isinstance(value, dict):
-            raise CellError(
-                path.text if path else "", "bad_text: this is an object and no text", "give the path to its text"
-            )
-        return "" if _is_empty(value) else str(value)
+        if path is not None and isinstance(value, list | dict):
+            content = Content.of(value, path.text)
+            if isinstance(value, dict) and not content.texts:
+                raise CellError(path.text, "bad_text: this is an object and no text", "give the path to its text")
+            self.counts.kept["parts"] += len(content.attachments)
+            return content.text
+        return "" if is_empty(value) else str(value)
 
     def _first(self, rows: Sequence[Mapping[str, Any]], path: JsonPath) -> Any:
         """The first value that is not empty; None without one. Another one is counted."""
-        values = [value for row in rows if not _is_empty(value := path.get(row))]
+        values = [value for row in rows if not is_empty(value := path.get(row))]
         if any(value != values[0] for value in values[1:]):
             self.counts.conflicts[path.text] += 1
         return values[0] if values else None
 
     def _first_text(self, rows: Sequence[Mapping[str, Any]], name: str) -> str | None:
         path = self.paths.get(name)
-        return None if path is None else _text(self._first(rows, path))
+        return None if path is None else cell_text(self._first(rows, path))
 
     def _confidence(self, rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
         path = self.paths.get(name)
@@ -550,17 +555,15 @@ class _Builder:
 
     def _slots(self, value: Any, request: str) -> tuple[HypothesisSlot, ...]:
         column = self.paths["slots"].text
+        value = decoded(value)
         if isinstance(value, str):
-            try:
-                value = msgspec.json.decode(value)
-            except msgspec.MsgspecError as error:
-                raise CellError(column, f"bad_slots: {value[:40]!r} is no JSON", _SLOTS) from error
+            raise CellError(column, f"bad_slots: {value[:40]!r} is no JSON", _SLOTS)
         if isinstance(value, dict):
             slots = []
             for name, words in value.items():
-                at = request.casefold().find(str(words).casefold()) if not _is_empty(words) else -1
+                at = request.casefold().find(str(words).casefold()) if not is_empty(words) else -1
                 if at < 0 or len(request.casefold()) != len(request):
-                    self.counts.kept["slots"] += not _is_empty(words)
+                    self.counts.kept["slots"] += not is_empty(words)
                 else:
                     slots.append(HypothesisSlot(name=name, start=at, end=at + len(str(words)), value=str(words)))
             return tuple(sorted(slots, key=lambda slot: slot.start))
@@ -619,7 +622,7 @@ class _Builder:
         gathered: dict[str, list[Any]] = defaultdict(list)
         for row in rows:
             for name, value in row.items():
-                if (root, name) not in self._consumed and not _is_empty(value) and value not in gathered[name]:
+                if (root, name) not in self._consumed and not is_empty(value) and value not in gathered[name]:
                     gathered[name].append(value)
         rest = {name: values[0] if len(values) == 1 else values for name, values in gathered.items() if values}
         return msgspec.json.encode(rest, order="sorted").decode() if rest else None
@@ -648,6 +651,8 @@ class _Builder:
             yield f"{column}: {count:,} turns or dialogues have several values; the first counts"
         if kept["parts"]:
             yield f"{kept['parts']:,} parts of utterances have no text and were left out"
+        if kept["placeholders"]:
+            yield f"{kept['placeholders']:,} times are placeholders, the year 1 or the first second of 1970, and were left out"
         if kept["slots"]:
             yield f"{kept['slots']:,} slot values are not in their request and were left out"
         if kept["files"]:
@@ -689,23 +694,8 @@ def _consumed(mapping: ColumnMapping) -> set[tuple[bool, str]]:
     return consumed
 
 
-def _is_empty(value: Any) -> bool:
-    return value is None or value is MISSING or value == "" or (isinstance(value, float) and math.isnan(value))
-
-
 def _is_blank(value: Any) -> bool:
-    return _is_empty(value) or (isinstance(value, str) and value.isspace())
-
-
-def _text(value: Any) -> str | None:
-    """A cell as text; None where it is empty."""
-    if _is_empty(value):
-        return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return value.strip() or None
-    return str(value) if isinstance(value, int | float) else msgspec.json.encode(value).decode().strip('"')
+    return is_empty(value) or (isinstance(value, str) and value.isspace())
 
 
 READER = Reader(read_mapped, options=ColumnMapping)

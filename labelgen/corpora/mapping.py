@@ -1,17 +1,18 @@
 """The mapping of a table or of JSON to dialogues: which column or JSON path has what, and what each value means."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from functools import cached_property
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from labelgen.base.errors import UsageError
 from labelgen.base.options import Range
+from labelgen.corpora.cells import MISSING, CellError, Clock, TimeUnit, cell_number
 from labelgen.data.dialogue import Feedback
+from labelgen.data.json_text import decoded
 
 Column = Annotated[str | None, "COLUMN"]
 Columns = Annotated[tuple[str, ...], "COLUMN"]
@@ -34,19 +35,6 @@ _THUMB_SCALE = (1.0, 5.0)
 _SKIN_TONES = re.compile("[\U0001f3fb-\U0001f3ff\ufe0f]")
 """Emoji modifiers and the selector of the colored form, which do not change what an emoji means."""
 _MOST_EVENTS = 100
-
-
-class CellError(ValueError):
-    """A cell that cannot be used. column: its column or path."""
-
-    def __init__(self, column: str, reason: str, hint: str | None = None) -> None:
-        super().__init__(reason)
-        self.column = column
-        self.hint = hint
-
-
-MISSING: Any = object()
-"""Stands for a cell that a row does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +77,7 @@ class _Every(str):
 
 def _walk(value: Any, steps: tuple[str | int, ...]) -> Any:
     for k, step in enumerate(steps):
-        if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-            try:
-                value = json.loads(value)
-            except ValueError:
-                return MISSING
+        value = decoded(value)
         if isinstance(step, _Every):
             if not isinstance(value, list):
                 return MISSING
@@ -252,7 +236,7 @@ class ColumnMapping:
     """column of the time of the response, where a row is a turn"""
     order: Column = None
     """column of a number that orders the rows of a dialogue, in place of their times"""
-    time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto"
+    time_unit: TimeUnit = "auto"
     """unit of times that are numbers; auto recognizes times since 1970, and takes others as seconds"""
     time_format: Annotated[tuple[str, ...], "FORMAT"] = ()
     """format of times that are not ISO 8601, such as %d.%m.%Y %H:%M:%S (Python's strptime); the first that fits counts"""
@@ -398,58 +382,14 @@ class ColumnMapping:
         single = {name: path for name, path in self.paths.items() if name not in (*RECORD_FIELDS, "turns", "records")}
         return {**single, **lists, **feedback}
 
+    @cached_property
+    def clock(self) -> Clock:
+        """Reads its times."""
+        return Clock(self.time_unit, self.time_format, self.tzinfo, self.decimal)
+
     def number(self, column: str, value: Any) -> float:
-        """A cell as a number, without a percent sign behind it. Raises CellError for another value."""
-        text = str(value).strip().removesuffix("%").rstrip()
-        try:
-            if isinstance(value, bool):
-                raise ValueError
-            return float(text if self.decimal == "." else text.replace(".", "").replace(",", "."))
-        except ValueError as error:
-            comma = self.decimal == "." and re.fullmatch(r"-?\d+,\d+", text)
-            hint = "give decimal ','" if comma else None
-            raise CellError(column, f"bad_number: {text[:40]!r}", hint) from error
-
-    def moment(self, column: str, value: Any) -> "Moment":
-        """A cell as a time. Raises CellError for another value."""
-        if isinstance(value, datetime):
-            return self._date(value)
-        text = str(value).strip()
-        for form in self.time_format if isinstance(value, str) else ():
-            try:
-                return self._date(datetime.strptime(text, form))
-            except ValueError:
-                continue
-        try:
-            number = self.number(column, value)
-        except CellError:
-            number = None
-        if number is not None:
-            return self._numeric(column, number)
-        try:
-            return self._date(datetime.fromisoformat(text))
-        except ValueError as error:
-            forms = f", nor of the form {' or '.join(self.time_format)}" if self.time_format else ""
-            raise CellError(column, f"bad_time: {text!r} is neither seconds nor ISO 8601{forms}", _FORMAT) from error
-
-    def _numeric(self, column: str, value: float) -> "Moment":
-        size = abs(value)
-        unit = self.time_unit
-        if unit == "auto":
-            unit = "ns" if size >= 1e17 else "us" if size >= 1e14 else "ms" if size >= 1e11 else "s"
-        seconds = value / {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}[unit]
-        moment = Moment(seconds, "epoch" if abs(seconds) >= _EPOCH else "relative")
-        if moment.kind == "epoch" and moment.iso() is None:
-            raise CellError(
-                column, f"bad_time: {value} {unit} since 1970 is no date", "state time_unit, or name a column of times"
-            )
-        return moment
-
-    def _date(self, date: datetime) -> "Moment":
-        if date.tzinfo is None and self.tzinfo is None:
-            # Only differences count; without a zone, one that has no summer time keeps them right.
-            return Moment(date.replace(tzinfo=UTC).timestamp(), "local")
-        return Moment((date if date.tzinfo else date.replace(tzinfo=self.tzinfo)).timestamp(), "epoch")
+        """A cell as a number. Raises CellError for another value."""
+        return cell_number(column, value, self.decimal)
 
 
 def _check_format(form: str) -> None:
@@ -463,10 +403,6 @@ def _check_format(form: str) -> None:
         if "does not match" not in str(error):
             raise UsageError(f"no time has the format {form!r}: {error}", "time_format", hint) from error
 
-
-_FORMAT = "state time_format, such as '%d.%m.%Y %H:%M:%S'; it may be repeated"
-_EPOCH = 1e8
-"""Seconds since 1970, in 1973; smaller numbers are times since the start of a dialogue."""
 
 COLUMNS = (
     "dialogue", "turns", "speaker", "text", "request", "response", "time", "response_time", "order", "user", "device", "locale",
@@ -489,21 +425,3 @@ INPUTS = (
     "slots",
 )
 """Fields that a model reads."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A time in seconds. kind: `epoch` since 1970, `local` in an unknown zone, `relative` to some start."""
-
-    seconds: float
-    kind: str
-
-    def iso(self) -> str | None:
-        """ISO 8601; None for a relative time."""
-        if self.kind == "relative":
-            return None
-        try:
-            text = datetime.fromtimestamp(self.seconds, tz=UTC).isoformat()
-        except (OverflowError, OSError, ValueError):
-            return None
-        return text.replace("+00:00", "Z") if self.kind == "epoch" else text.removesuffix("+00:00")

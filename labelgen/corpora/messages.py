@@ -2,17 +2,21 @@
 
 Read are: OpenAI chat messages (`role`, `content` as text or parts, `tool_calls`, `function_call`), ShareGPT (`from`, `value`),
 OpenTelemetry (`role`, `parts`; JSON schemas of gen_ai.input.messages and gen_ai.output.messages), LangChain messages (`type`,
-`content` or `data`; also serialized with `lc` and `kwargs`), and content blocks `tool_use` and `tool_result`."""
+`content` or `data`; also serialized with `lc` and `kwargs`), content blocks `tool_use` and `tool_result`, Gemini parts, and parts of
+the AI SDK (`tool-invocation`, `tool-NAME`)."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
+from labelgen.corpora.cells import CellError
 from labelgen.data.dialogue import TOOL, Category, Feedback, Step, Turn
+from labelgen.data.json_text import decoded, json_text
 from labelgen.data.reader import exchanges, join_texts
 
 USER, ASSISTANT, TOOLS, INSTRUCTIONS = "user", "assistant", "tool", "system"
@@ -31,9 +35,14 @@ _ROLES = {
 
 _ROLE_KEYS = ("role", "from", "type", "speaker", "author", "sender")
 _TEXT_KEYS = ("content", "value", "text", "parts", "message")
-_CALL_PARTS = ("tool_call", "tool_use", "function_call", "server_tool_call", "server_tool_use")
-_RESULT_PARTS = ("tool_call_response", "tool_result", "function_call_output", "server_tool_call_response")
-_NOT_SHOWN = ("reasoning", "thinking", "redacted_thinking", "compaction")
+_PART_KEYS = ("text", "content", "refusal", "transcript", "value", "output_text", "input_text")
+_CALL_PARTS = ("tool_call", "tool_use", "function_call", "server_tool_call", "server_tool_use", "functionCall")
+_RESULT_PARTS = (
+    *("tool_call_response", "tool_result", "function_call_output", "server_tool_call_response", "functionResponse"),
+    *("tool_response", "function_response"),
+)
+_NOT_SHOWN = ("reasoning", "thinking", "redacted_thinking", "compaction", "step-start")
+_MEDIA = ("blob", "image", "audio", "file", "uri")
 _READ = {
     *_ROLE_KEYS,
     *_TEXT_KEYS,
@@ -45,14 +54,6 @@ _READ = {
     "status",
     "additional_kwargs",
 }
-
-
-class MessageError(ValueError):
-    """A message that cannot be read. field: path within the messages."""
-
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(reason)
-        self.field = field
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -93,44 +94,48 @@ class Message(msgspec.Struct, frozen=True):
 
 
 def read_messages(items: Any, field: str = "messages") -> list[Message]:
-    """A list of messages. Raises MessageError for anything else, and for an unknown role."""
+    """A list of messages. Raises CellError for anything else, and for an unknown role."""
     if not isinstance(items, list):
-        raise MessageError(field, f"bad_type: Expected `array`, got `{_json_type(items)}`")
-    return [_read_message(item, f"{field}[{k}]") for k, item in enumerate(items)]
+        raise CellError(field, f"bad_type: Expected `array`, got `{_json_type(items)}`")
+    return [message for k, item in enumerate(items) for message in read_message(item, f"{field}[{k}]")]
 
 
-def _read_message(item: Any, field: str) -> Message:
+def read_message(item: Any, field: str) -> list[Message]:
+    """One message; two where results of tools stand beside a text of the user. Raises CellError as read_messages does."""
     if not isinstance(item, dict):
-        raise MessageError(field, f"bad_type: Expected `object`, got `{_json_type(item)}`")
+        raise CellError(field, f"bad_type: Expected `object`, got `{_json_type(item)}`")
     item = _unpacked(item)
     key = next((key for key in _ROLE_KEYS if isinstance(item.get(key), (str, dict))), None)
     if key is None:
-        raise MessageError(f"{field}.role", "bad_type: a message needs a role")
+        raise CellError(f"{field}.role", "bad_type: a message needs a role")
     name = item[key]["role"] if isinstance(item[key], dict) and isinstance(item[key].get("role"), str) else item[key]
     role = _ROLES.get(str(name).casefold())
     if role is None:
-        raise MessageError(
+        raise CellError(
             f"{field}.{key}", f"bad_type: unknown role {str(name)[:40]!r}; known: {', '.join(sorted(_ROLES))}"
         )
-    texts, attachments, calls, results = _Parts().read(_content(item), field)
-    calls += [_call(one) for one in _list(item.get("tool_calls"))]
-    calls += [_call(one) for one in _list(item.get("function_call"))]
+    content = Content.of(_content(item), f"{field}.content")
+    calls, results = content.calls, content.results
+    calls += [_call(one) for one in (*_list(item.get("tool_calls")), *_list(item.get("function_call")))]
     kwargs = item.get("additional_kwargs")
     if isinstance(kwargs, dict) and not calls:
         calls += [_call(one) for one in (*_list(kwargs.get("tool_calls")), *_list(kwargs.get("function_call")))]
-    if isinstance(item.get("refusal"), str) and not texts:
-        texts.append(item["refusal"])
-    text = join_texts(texts)
+    if isinstance(item.get("refusal"), str) and not content.texts:
+        content.texts.append(item["refusal"])
+    text = content.text
     if str(name).casefold() in ("function_call", "tool_call") and not calls:
-        calls, text = [_call(one) for one in _list(_decoded(text))], ""
+        calls, text = [_call(one) for one in _list(decoded(text))], ""
     if role == TOOLS and not results:
         failed = "error" if item.get("status") == "error" else None
-        results = [Result(_text(item.get("tool_call_id")), _text(item.get("name")), text, _error(text) or failed)]
+        results = [Result(text_of(item.get("tool_call_id")), text_of(item.get("name")), text, _error(text) or failed)]
         text = ""
-    if role == USER and results and not text:
-        role = TOOLS
     extra = {name: value for name, value in item.items() if name not in _READ and value not in (None, [], {}, "")}
-    return Message(role, text, tuple(attachments), tuple(calls), tuple(results), extra=extra)
+    before = []
+    if role == USER and results:
+        before, results = [Message(TOOLS, results=tuple(results))], []
+        if not text and not content.attachments:
+            return before
+    return [*before, Message(role, text, tuple(content.attachments), tuple(calls), tuple(results), extra=extra)]
 
 
 def _unpacked(item: dict[str, Any]) -> dict[str, Any]:
@@ -143,61 +148,74 @@ def _unpacked(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _content(item: Mapping[str, Any]) -> Any:
-    found = next((item[key] for key in _TEXT_KEYS if item.get(key) is not None), None)
-    # An export of ChatGPT has {"content_type": "text", "parts": [...]}.
-    return found["parts"] if isinstance(found, dict) and isinstance(found.get("parts"), list) else found
+    """The first content that is not empty."""
+    return next((item[key] for key in _TEXT_KEYS if item.get(key) not in (None, "", [], {})), None)
 
 
-class _Parts:
-    """The parts of a content, by what they are."""
+@dataclass
+class Content:
+    """What a content says: a text, parts, or an object with parts. The one place that decides what of it is text.
 
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self.attachments: list[str] = []
-        self.calls: list[Call] = []
-        self.results: list[Result] = []
+    attachments: kinds of the parts without text, such as `image_url`."""
 
-    def read(self, content: Any, field: str) -> tuple[list[str], list[str], list[Call], list[Result]]:
-        if isinstance(content, str):
-            self.texts.append(content)
-        elif isinstance(content, list):
-            for k, part in enumerate(content):
-                self._part(part, f"{field}.content[{k}]")
-        elif isinstance(content, dict):
-            self._part(content, f"{field}.content")
-        elif content is not None:
-            raise MessageError(
-                f"{field}.content", f"bad_type: Expected `str | array | null`, got `{_json_type(content)}`"
-            )
-        return [text for text in self.texts if text], self.attachments, self.calls, self.results
+    texts: list[str] = field(default_factory=list)
+    attachments: list[str] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
 
-    def _part(self, part: Any, field: str) -> None:
-        if isinstance(part, str):
-            self.texts.append(part)
-            return
-        if not isinstance(part, dict):
-            raise MessageError(field, f"bad_type: Expected `str | object`, got `{_json_type(part)}`")
-        kind = str(part.get("type", "text"))
-        if kind in _CALL_PARTS:
-            self.calls.append(_call(part))
+    @classmethod
+    def of(cls, value: Any, name: str) -> "Content":
+        """Raises CellError where it is neither text nor parts. name: the path of the value."""
+        made = cls()
+        if not isinstance(value, (str, list, dict, NoneType)):
+            raise CellError(name, f"bad_type: Expected `str | array | null`, got `{_json_type(value)}`")
+        made._add(value, name)
+        return made
+
+    @property
+    def text(self) -> str:
+        """All texts, one a line."""
+        return join_texts(text for text in self.texts if text)
+
+    def _add(self, value: Any, name: str) -> None:
+        if isinstance(value, str):
+            self.texts.append(value)
+        elif isinstance(value, list):
+            for k, part in enumerate(value):
+                self._add(part, f"{name}[{k}]")
+        elif isinstance(value, dict):
+            self._add_part(value, name)
+        elif value is not None:
+            raise CellError(name, f"bad_type: Expected `str | object`, got `{_json_type(value)}`")
+
+    def _add_part(self, part: dict[str, Any], name: str) -> None:
+        kind = str(part.get("type") or next((key for key in (*_CALL_PARTS, *_RESULT_PARTS) if key in part), "text"))
+        inner = part.get(kind) if isinstance(part.get(kind), dict) else None
+        if kind == "tool-invocation" or kind.startswith(("tool-", "dynamic-tool")):
+            self._add_invocation({"toolName": kind.removeprefix("tool-"), **part, **part.get("toolInvocation", {})})
+        elif kind in _CALL_PARTS:
+            self.calls.append(_call(inner or part))
         elif kind in _RESULT_PARTS:
-            self.results.append(_result(part))
-        elif (
-            text := next(
-                (part[key] for key in ("text", "content", "refusal", "transcript") if _is_text(part, key)), None
-            )
-        ) is None:
+            self.results.append(_result(inner or part))
+        elif kind in _MEDIA:
             self.attachments.append(kind)
-        elif kind in ("blob", "image", "audio", "file", "uri"):
-            self.attachments.append(kind)
-            if isinstance(part.get("transcript"), str):
-                self.texts.append(part["transcript"])
-        elif kind not in _NOT_SHOWN:
-            self.texts.append(text)
+            self._add(part.get("transcript"), name)
+        elif kind not in _NOT_SHOWN and not part.get("thought"):
+            value = next((part[key] for key in (*_PART_KEYS, "parts") if part.get(key) not in (None, "")), None)
+            if isinstance(value, (str, list, dict)):
+                self._add(value, name)
+            elif not any(key in part for key in _PART_KEYS):
+                self.attachments.append(kind)
 
-
-def _is_text(part: Mapping[str, Any], key: str) -> bool:
-    return isinstance(part.get(key), str)
+    def _add_invocation(self, part: dict[str, Any]) -> None:
+        """A call and its result in one part, as the AI SDK has them."""
+        identity = text_of(part.get("toolCallId"))
+        arguments = next((part[key] for key in ("input", "args") if key in part), None)
+        self.calls.append(Call(text_of(part.get("toolName")), identity, json_text(arguments)))
+        value = next((part[key] for key in ("output", "result") if part.get(key) is not None), None)
+        error = text_of(part.get("errorText"))
+        if value is not None or error is not None:
+            self.results.append(Result(identity, None, json_text(value), error or _error(json_text(value))))
 
 
 def _call(item: Any) -> Call:
@@ -208,7 +226,7 @@ def _call(item: Any) -> Call:
     inner = function if isinstance(function, dict) else item
     nested = item.get("server_tool_call")
     arguments = next((inner[key] for key in ("arguments", "args", "input", "parameters") if key in inner), nested)
-    return Call(_text(inner.get("name")), _text(item.get("id") or item.get("call_id")), json_text(arguments))
+    return Call(text_of(inner.get("name")), text_of(item.get("id") or item.get("call_id")), json_text(arguments))
 
 
 def _result(part: Mapping[str, Any]) -> Result:
@@ -220,8 +238,75 @@ def _result(part: Mapping[str, Any]) -> Result:
     failed = part.get("is_error") is True or part.get("status") == "error"
     identity = next((part[key] for key in ("id", "tool_use_id", "call_id", "tool_call_id") if part.get(key)), None)
     return Result(
-        _text(identity), _text(part.get("name")), text, _error(text) or ((text or "error") if failed else None)
+        text_of(identity), text_of(part.get("name")), text, _error(text) or ((text or "error") if failed else None)
     )
+
+
+_ASKED_KEYS = (
+    *("messages", "input", "question", "query", "prompt", "message", "text", "user_input", "human_input", "content"),
+    "chat_input",
+)
+_ANSWER_KEYS = (
+    "messages",
+    "output",
+    "answer",
+    "response",
+    "completion",
+    "result",
+    "text",
+    "content",
+    "message",
+    "reply",
+)
+
+
+def messages_in(value: Any, role: str) -> tuple[Message, ...]:
+    """The messages in the input (USER) or output (ASSISTANT) of a call; none where there are none.
+
+    Forms: a text; a message or a list of messages; an object with `messages`, `choices` (OpenAI), `generations` (LangChain), a
+    text under a usual name such as `input` or `answer`, or a single text. The whole value may be text of JSON. Texts within it are
+    texts, whatever they look like: a user may have typed JSON."""
+    plain = decoded(value)
+    if plain is not value and (found := _messages_in(plain, role)):
+        return found
+    return _messages_in(value, role)
+
+
+def _messages_in(value: Any, role: str) -> tuple[Message, ...]:
+    if isinstance(value, str):
+        return (Message(role, value),) if value.strip() else ()
+    if isinstance(value, list):
+        return _in_list(value, role)
+    if not isinstance(value, dict):
+        return ()
+    for name in ("generations", "choices"):
+        if isinstance(value.get(name), list):
+            rows = [one for row in value[name] for one in (row if isinstance(row, list) else [row])]
+            first = rows[0] if rows and isinstance(rows[0], dict) else {}
+            return _messages_in(first.get("message") or first.get("text"), role)
+    if any(key in value for key in ("role", "from", "type", "kwargs")):
+        try:
+            return tuple(read_messages([value]))
+        except CellError:
+            pass
+    history = _messages_in(value["chat_history"], role) if isinstance(value.get("chat_history"), list) else ()
+    for key in _ASKED_KEYS if role == USER else _ANSWER_KEYS:
+        if found := _messages_in(value.get(key), role):
+            return (*history, *found)
+    texts = [text for text in value.values() if isinstance(text, str)]
+    return (Message(role, texts[0]),) if len(texts) == 1 else ()
+
+
+def _in_list(value: list[Any], role: str) -> tuple[Message, ...]:
+    if len(value) == 1 and isinstance(value[0], list):
+        return _in_list(value[0], role)
+    try:
+        return tuple(read_messages(value))
+    except CellError:
+        texts = [text for text in value if isinstance(text, str)]
+        if texts and len(texts) == len(value):
+            return (Message(role, "\n".join(texts)),)
+        return tuple(message for one in value if isinstance(one, dict) for message in _messages_in(one, role))
 
 
 _ERROR = re.compile(r'"(?:error|isError|is_error|status)"')
@@ -231,7 +316,7 @@ def _error(text: str | None) -> str | None:
     """The error that a result states: a JSON object with `error`, `isError` or the status `error`."""
     if not text or _ERROR.search(text) is None:
         return None
-    value = _decoded(text)
+    value = decoded(text)
     if not isinstance(value, dict):
         return None
     if value.get("error"):
@@ -296,11 +381,6 @@ def identified_steps(messages: Iterable[Message]) -> list[tuple[str | None, Step
     return steps
 
 
-def json_text(value: Any) -> str | None:
-    """A value as JSON text; a text stays as it is. None for None."""
-    return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
 def extra_text(fields: Mapping[str, Any]) -> str | None:
     """Unknown fields as the JSON text of `extra`; None where there are none."""
     return msgspec.json.encode(fields, order="sorted").decode() if fields else None
@@ -310,15 +390,9 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None or value == "" else [value]
 
 
-def _decoded(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else value if isinstance(value, str) else json_text(value)
+def text_of(value: Any) -> str | None:
+    """A value as text; None for None and an empty text."""
+    return None if value is None or value == "" else json_text(value)
 
 
 def _json_type(value: Any) -> str:

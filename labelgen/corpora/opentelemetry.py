@@ -15,19 +15,18 @@ A dialogue is a `gen_ai.conversation.id`, else a `session.id`, else a trace. Spa
 (`gen_ai.tool.*`), with `error.type` and their latency. `user.id`, else `enduser.id`, is the user. The event
 `gen_ai.evaluation.result` is a score; corpora/traces.py says which scores are user feedback. Spans of other kinds are left out."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from labelgen.base.sorting import DiskSort
-from labelgen.corpora.messages import Message, MessageError, json_text, read_messages
+from labelgen.corpora.cells import CellError, seconds_since_1970
+from labelgen.corpora.messages import Message, messages_in, read_messages, text_of
 from labelgen.corpora.traces import (
-    PATHS,
     Conversations,
     Score,
     Span,
@@ -35,17 +34,14 @@ from labelgen.corpora.traces import (
     Trace,
     TraceOptions,
     Visit,
-    add_trace,
     first_of,
-    grouped,
-    json_objects,
-    messages_in,
-    seconds,
-    text_of,
+    latency,
+    read_export,
 )
-from labelgen.data.dialogue import TOOL, Dialogue, Step
-from labelgen.data.reader import Reader, Remark
-from labelgen.data.record import Rejected, readable
+from labelgen.data.dialogue import TOOL, Step
+from labelgen.data.json_text import decoded, json_text
+from labelgen.data.reader import Items, Reader, Remark
+from labelgen.data.record import Rejected
 
 _CALLS = ("chat", "text_completion", "generate_content", "invoke_agent", "completion")
 _TOOL_SPANS = {"execute_tool": TOOL, "retrieval": "retrieval"}
@@ -81,29 +77,20 @@ class _Item(msgspec.Struct, frozen=True):
     events: tuple[_Event, ...] = ()
 
 
-_ITEM = msgspec.json.Decoder(_Item)
+def _read(path: Path, options: TraceOptions) -> Items:
+    keep = re.compile("|".join([_KEPT.pattern, *(re.escape(name) for name in options.named())]))
+    spans = Counter[str]()
 
+    def items_of(value: dict[str, Any], name: str, line: int) -> Iterator[tuple[str, _Item] | CellError]:
+        try:
+            yield from _items(value, name, line, keep)
+        except CellError as error:
+            yield error
 
-def _read(path: Path, options: TraceOptions) -> Iterator[Dialogue | Rejected | Remark]:
-    keep = re.compile("|".join([_KEPT.pattern, *(re.escape(name) for name in _named(options))]))
-    with DiskSort[str]() as by_trace, Conversations() as conversations:
-        count, spans = 0, Counter[str]()
-        for name, line, text, value in json_objects(path):
-            if isinstance(value, Rejected):
-                yield value
-                continue
-            try:
-                for trace, item in _items(value, name, line, keep):
-                    by_trace.add(trace, count, msgspec.json.encode(item))
-                    count += 1
-            except MessageError as error:
-                yield Rejected(file=name, line=line, field=error.field or None, reason=str(error), raw=readable(text))
-        for trace, payloads in grouped(by_trace):
-            yield from _group(trace, [_ITEM.decode(payload) for payload in payloads], options, conversations, spans)
-        yield from conversations.dialogues(str(path))
-        if spans:
-            parts = ", ".join(f"{spans[kind]:,} {kind}" for kind in _KINDS if spans[kind])
-            yield Remark(f"{spans.total():,} spans: {parts}")
+    yield from read_export(path, options, _Item, items_of, partial(_add, counts=spans))
+    if spans:
+        parts = ", ".join(f"{spans[kind]:,} {kind}" for kind in _KINDS if spans[kind])
+        yield Remark(f"{spans.total():,} spans: {parts}")
 
 
 _KINDS = (
@@ -114,10 +101,6 @@ _KINDS = (
     "copies, dropped",
     "rejected",
 )
-
-
-def _named(options: TraceOptions) -> list[str]:
-    return [text for name in PATHS if (text := getattr(options, name)) is not None]
 
 
 def _items(value: dict[str, Any], file: str, line: int, keep: re.Pattern[str]) -> Iterator[tuple[str, _Item]]:
@@ -138,9 +121,7 @@ def _items(value: dict[str, Any], file: str, line: int, keep: re.Pattern[str]) -
     if known or any(key in value for key in ("resourceSpans", "resourceLogs")):
         return
     if not first_of(value, "spanId", "span_id", "context", "traceId", "trace_id"):
-        raise MessageError(
-            "", "bad_type: neither an OTLP export (resourceSpans, resourceLogs) nor a span or log record"
-        )
+        raise CellError("", "bad_type: neither an OTLP export (resourceSpans, resourceLogs) nor a span or log record")
     yield from _record(value, {}, file, line, keep)
 
 
@@ -159,7 +140,7 @@ def _record(
     own = _attributes(record.get("attributes"))
     attributes = {name: x for name, x in {**shared, **own}.items() if keep.match(name)}
     if trace is None:
-        raise MessageError("traceId", "bad_type: a span or log record without the id of its trace")
+        raise CellError("traceId", "bad_type: a span or log record without the id of its trace")
     if "body" in record or first_of(record, "eventName", "event_name") or first_of(own, "event.name"):
         event = _event(record)
         if event.name.startswith("gen_ai."):
@@ -169,7 +150,7 @@ def _record(
             )
         return
     if span is None:
-        raise MessageError("spanId", "bad_type: a span without an id")
+        raise CellError("spanId", "bad_type: a span without an id")
     status = record["status"] if isinstance(record.get("status"), dict) else {}
     failed = str(first_of(status, "code", "status_code") or "") in ("2", "STATUS_CODE_ERROR", "ERROR")
     events = [_event(one) for one in _lists(record, ("events",))]
@@ -183,8 +164,8 @@ def _record(
             str(span),
             True,
             parent=text_of(first_of(record, "parentSpanId", "parent_span_id", "parent_id")),
-            start_s=seconds(first_of(record, "startTimeUnixNano", "start_time_unix_nano", "start_time")),
-            end_s=seconds(first_of(record, "endTimeUnixNano", "end_time_unix_nano", "end_time")),
+            start_s=seconds_since_1970(first_of(record, "startTimeUnixNano", "start_time_unix_nano", "start_time")),
+            end_s=seconds_since_1970(first_of(record, "endTimeUnixNano", "end_time_unix_nano", "end_time")),
             error=text_of(error) or "error" if failed or own.get("error.type") else None,
             attributes=attributes,
             events=tuple(event for event in events if event.name.startswith("gen_ai.")),
@@ -197,7 +178,7 @@ def _event(record: Mapping[str, Any]) -> _Event:
     name = first_of(record, "eventName", "event_name", "name") or attributes.get("event.name") or ""
     time = first_of(record, "timeUnixNano", "time_unix_nano", "observedTimeUnixNano", "timestamp")
     body = record.get("body")
-    return _Event(str(name), attributes, _any(body) if _is_any(body) else body, seconds(time))
+    return _Event(str(name), attributes, _any(body) if _is_any(body) else body, seconds_since_1970(time))
 
 
 def _attributes(value: Any) -> dict[str, Any]:
@@ -243,10 +224,9 @@ def _any(value: Any) -> Any:
     return None
 
 
-def _group(
-    trace: str, items: list[_Item], options: TraceOptions, conversations: Conversations, counts: Counter[str]
-) -> Iterator[Rejected]:
+def _add(trace: str, items: list[_Item], conversations: Conversations, counts: Counter[str]) -> Iterator[Rejected]:
     """Add one trace to its conversation; yields what of it cannot be read. counts: spans by their kind, which grow."""
+    options = conversations.options
     with_messages, of_tools, other, plain, copies, rejected = _KINDS
     logs: dict[str | None, list[_Event]] = {}
     for item in items:
@@ -266,8 +246,10 @@ def _group(
         events = sorted((*item.events, *logs.get(item.span, ())) if item.is_span else logs[item.span], key=_event_time)
         try:
             span = _span(item, events, options)
-        except MessageError as error:
-            yield Rejected(file=item.file, line=item.line, dialogue=trace, field=error.field or None, reason=str(error))
+        except CellError as error:
+            yield Rejected(
+                file=item.file, line=item.line, dialogue=trace, field=error.column or None, reason=str(error)
+            )
             counts[rejected] += item.is_span
             continue
         spans.append(span)
@@ -292,7 +274,7 @@ def _group(
         extra={"trace": trace},
     )
     place = (items[0].file, items[0].line)
-    yield from add_trace(conversations, str(identity), made, spans, scores, options, place)
+    yield from conversations.add(str(identity), made, spans, scores, place)
 
 
 def _event_time(event: _Event) -> float:
@@ -312,7 +294,6 @@ def _span(item: _Item, events: list[_Event], options: TraceOptions) -> Span:
         if event.name == _DETAILS:
             attributes |= event.attributes
     operation = str(attributes.get("gen_ai.operation.name") or "")
-    latency = item.end_s - item.start_s if item.start_s is not None and item.end_s is not None else None
     kind = _TOOL_SPANS.get(operation) or (TOOL if not operation and attributes.get("gen_ai.tool.name") else None)
     if kind is not None:
         step = Step(
@@ -321,7 +302,7 @@ def _span(item: _Item, events: list[_Event], options: TraceOptions) -> Span:
             arguments=json_text(first_of(attributes, "gen_ai.tool.call.arguments", "gen_ai.retrieval.query.text")),
             result=json_text(first_of(attributes, "gen_ai.tool.call.result", "gen_ai.retrieval.documents")),
             error=item.error,
-            latency_s=latency,
+            latency_s=latency(item.start_s, item.end_s),
         )
         tool = Tool(step, text_of(attributes.get("gen_ai.tool.call.id")), item.start_s)
         return Span(item.span or "", item.parent, item.start_s, tool=tool)
@@ -371,7 +352,7 @@ def _of_event(event: _Event) -> Message:
     fields = {name: x for name, x in event.attributes.items() if "." not in name}
     fields |= event.body if isinstance(event.body, dict) else {} if event.body is None else {"content": event.body}
     if event.name == "gen_ai.choice":
-        message = _decoded(fields.get("message"))
+        message = decoded(fields.get("message"))
         kept = {"tool_calls": fields["tool_calls"]} if fields.get("tool_calls") else {}
         fields = (
             {**kept, **message} if isinstance(message, dict) else {**kept, "content": message or fields.get("content")}
@@ -380,18 +361,12 @@ def _of_event(event: _Event) -> Message:
     else:
         match = _MESSAGE_EVENT.fullmatch(event.name)
         role = match[1] if match else "assistant"
-    fields = {
-        name: _decoded(x) if name == "tool_calls" or (name == "content" and role != "tool") else x
-        for name, x in fields.items()
-    }
-    if isinstance(fields.get("content"), dict):
-        fields["content"] = json_text(fields["content"])
+    fields["tool_calls"] = decoded(fields.get("tool_calls"))
+    content = decoded(fields.get("content"))
+    # JSON that a user typed is text; a list of parts is not.
+    fields["content"] = content if role != "tool" and isinstance(content, list) else json_text(fields.get("content"))
     if role == "tool":
         fields.setdefault("tool_call_id", fields.get("id"))
-        if not isinstance(fields.get("content"), str):
-            fields["content"] = json_text(fields.get("content"))
-    if isinstance(fields.get("content"), (int, float)):
-        fields["content"] = str(fields["content"])
     known = ("content", "tool_calls", "tool_call_id", "name", "function_call", "refusal")
     plain = {"role": role, **{name: fields[name] for name in known if fields.get(name) is not None}}
     return read_messages([plain], event.name)[0]
@@ -415,26 +390,17 @@ def _indexed(attributes: Mapping[str, Any], side: str, role: str) -> tuple[Messa
         found.setdefault(index, {"role": role})["tool_calls"] = [of_message[number] for number in sorted(of_message)]
     messages = [found[index] for index in sorted(found)]
     for message in messages:
-        content = _decoded(message.get("content"))
+        content = decoded(message.get("content"))
         message["content"] = content if isinstance(content, list) else message.get("content")
     return tuple(read_messages(messages, f"gen_ai.{side}")) if messages else ()
 
 
 def _messages(value: Any, field: str, role: str) -> tuple[Message, ...]:
     """Messages of an attribute: structured, JSON text, or a bare text."""
-    value = _decoded(value)
+    value = decoded(value)
     if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
         return tuple(read_messages(value, field))
     return messages_in(value, role)
-
-
-def _decoded(value: Any) -> Any:
-    if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
 
 
 READER = Reader(_read, options=TraceOptions)

@@ -15,7 +15,8 @@ import msgspec
 
 from labelgen.base.errors import InputError, UsageError, first_line
 from labelgen.base.files import DamagedError, decompressed
-from labelgen.corpora.mapping import MISSING, ColumnMapping, JsonPath
+from labelgen.corpora.cells import MISSING
+from labelgen.corpora.mapping import ColumnMapping, JsonPath
 from labelgen.data.reader import files_of, number_lines, open_input, read_bytes
 from labelgen.data.record import Rejected, parse
 from labelgen.data.tables import check_columns, rows_of

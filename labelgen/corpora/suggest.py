@@ -9,7 +9,8 @@ from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
-from labelgen.corpora.mapping import COLUMNS, INPUTS, MISSING, ColumnMapping, JsonPath, entries_of
+from labelgen.corpora.cells import MISSING
+from labelgen.corpora.mapping import COLUMNS, INPUTS, ColumnMapping, JsonPath, entries_of
 from labelgen.corpora.sources import SourceRow
 
 _NAMES = {

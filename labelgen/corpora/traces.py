@@ -10,31 +10,30 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from labelgen.base.sorting import DiskSort
-from labelgen.corpora.mapping import CellError, JsonPath, Meaning
+from labelgen.corpora.cells import CellError, Moment, cell_number
+from labelgen.corpora.grouping import Groups
+from labelgen.corpora.mapping import JsonPath, Meaning
 from labelgen.corpora.messages import (
     ASSISTANT,
     INSTRUCTIONS,
     USER,
     Message,
-    MessageError,
     exchange_turn,
     extra_text,
     identified_steps,
-    json_text,
-    read_messages,
+    text_of,
 )
 from labelgen.data.dialogue import Dialogue, Feedback, Step, Turn
-from labelgen.data.reader import Remark, exchanges, files_of, lines_of, open_input
-from labelgen.data.record import Rejected, parse, too_deep, validate
+from labelgen.data.json_text import readable, too_deep
+from labelgen.data.reader import Items, Remark, exchanges, files_of, lines_of, open_input
+from labelgen.data.record import Rejected, parse, validate
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -139,7 +138,7 @@ def dialogue_of(identity: str, traces: Iterable[Trace]) -> Dialogue:
     return Dialogue(
         id=identity,
         turns=tuple(turns),
-        start=None if start_s is None else iso_text(start_s),
+        start=None if start_s is None else Moment(start_s, "epoch").iso(),
         feedback=tuple(item for part in parts for item in part.feedback),
         extra=extra_text(extra),
         user=next((part.user for part in parts if part.user is not None), None),
@@ -255,33 +254,64 @@ def _at(message: Message, seconds: float | None) -> Message:
 
 _SHOWN = 8
 
-_TRACE = msgspec.json.Decoder(Trace)
-
 
 class Conversations:
-    """Groups traces by conversation, in bounded memory. Use as a context; add, then iterate once, by the conversations' ids."""
+    """Groups traces by conversation, in bounded memory. Use as a context; add, then iterate once."""
 
-    def __init__(self) -> None:
-        self._sort: DiskSort[str] = DiskSort()
-        self._count = 0
+    def __init__(self, options: "TraceOptions") -> None:
+        self.options = options
+        self._traces: Groups[Trace] = Groups(Trace)
         self.others: Counter[str] = Counter()
         """Scores that are no user feedback, by name."""
 
     def __enter__(self) -> "Conversations":
-        self._sort.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._sort.__exit__(*error)
+        self._traces.__exit__(*error)
 
-    def add(self, identity: str, trace: Trace) -> None:
-        self._sort.add(identity, self._count, msgspec.json.encode(trace))
-        self._count += 1
+    def add(
+        self, identity: str, trace: Trace, spans: Sequence[Span], scores: Iterable["Score"], place: tuple[str, int]
+    ) -> Iterator[Rejected]:
+        """Add the spans and scores of a trace to its conversation; yields what of it cannot be read.
 
-    def dialogues(self, name: str) -> Iterator[Dialogue | Rejected | Remark]:
+        place: file and line of the trace. Scores without spans are about the whole dialogue."""
+        file, line = place
+        feedback: list[tuple[str | None, Feedback]] = []
+        others: list[dict[str, Any]] = []
+        for score in scores:
+            try:
+                items = self.options.read_score(score)
+            except CellError as error:
+                yield Rejected(file=file, line=line, dialogue=identity, field=f"scores.{score.name}", reason=str(error))
+                continue
+            if items is None:
+                plain = {"name": score.name, "value": score.value, "comment": score.comment}
+                others.append({name: value for name, value in plain.items() if value is not None})
+                self.others[score.name] += 1
+            else:
+                feedback += [(score.span, one) for one in items]
+        if not spans:
+            self._traces.add(identity, replace(trace, feedback=tuple(item for _, item in feedback)))
+            return
+        visits, belongs = visits_of(spans)
+        if not visits:
+            reason = "no_messages: a trace whose requests and responses are not where this form has them; see the options request and response"
+            yield Rejected(file=file, line=line, dialogue=identity, reason=reason)
+            return
+        given: list[list[Feedback]] = [[] for _ in visits]
+        for span, item in feedback:
+            # Feedback on the trace is about its last exchange.
+            given[belongs.get(span or "", len(given) - 1)].append(item)
+        visits = tuple(replace(visit, feedback=(*visit.feedback, *f)) for visit, f in zip(visits, given, strict=True))
+        extra = {**visits[-1].extra, **trace.extra, **({"scores": others} if others else {})}
+        visits = (*visits[:-1], replace(visits[-1], extra=extra))
+        self._traces.add(identity, replace(trace, visits=visits, extra={}))
+
+    def dialogues(self, name: str) -> Items:
         """name: of the log in rejected records. A remark at the end counts the scores that are no user feedback."""
-        for identity, payloads in grouped(self._sort):
-            dialogue = dialogue_of(identity, map(_TRACE.decode, payloads))
+        for identity, traces in self._traces:
+            dialogue = dialogue_of(identity, traces)
             if dialogue.turns:
                 yield validate(dialogue, name)
             else:
@@ -293,104 +323,34 @@ class Conversations:
             yield Remark(f"scores that are kept in extra and are no user feedback: {counts}{more}; {hint}")
 
 
-def grouped(sort: DiskSort[str]) -> Iterator[tuple[str, list[bytes]]]:
-    """The payloads of each key."""
-    key, payloads = None, []
-    for name, _, payload in sort:
-        if name != key and key is not None:
-            yield key, payloads
-            payloads = []
-        key = name
-        payloads.append(payload)
-    if key is not None:
-        yield key, payloads
+Item = TypeVar("Item")
 
 
-_ASKED_KEYS = (
-    "messages",
-    "input",
-    "question",
-    "query",
-    "prompt",
-    "message",
-    "text",
-    "user_input",
-    "human_input",
-    "content",
-    "chat_input",
-)
-_ANSWER_KEYS = (
-    "messages",
-    "output",
-    "answer",
-    "response",
-    "completion",
-    "result",
-    "text",
-    "content",
-    "message",
-    "reply",
-)
+def read_export(
+    path: Path,
+    options: "TraceOptions",
+    kind: Any,
+    items_of: Callable[[dict[str, Any], str, int], Iterator[tuple[str, Item] | CellError]],
+    add: Callable[[str, list[Item], Conversations], Iterator[Rejected]],
+) -> Items:
+    """The dialogues of an export of traces.
 
-
-def messages_in(value: Any, role: str) -> tuple[Message, ...]:
-    """The messages in the input (USER) or output (ASSISTANT) of a call; none where there are none.
-
-    Forms: a text; a message or a list of messages; an object with `messages`, `choices` (OpenAI), `generations` (LangChain), a
-    text under a usual name such as `input` or `answer`, or a single text. Text of JSON is decoded."""
-    if isinstance(value, str):
-        if value.lstrip()[:1] in ("{", "["):
-            try:
-                decoded = json.loads(value)
-            except ValueError:
-                decoded = None
-            if isinstance(decoded, (dict, list)) and (inner := messages_in(decoded, role)):
-                return inner
-        return (Message(role, value),) if value.strip() else ()
-    if isinstance(value, list):
-        return _in_list(value, role)
-    if not isinstance(value, dict):
-        return ()
-    if isinstance(value.get("generations"), list):
-        rows = [one for row in value["generations"] for one in (row if isinstance(row, list) else [row])]
-        return (
-            messages_in(rows[0].get("message") or rows[0].get("text"), role)
-            if rows and isinstance(rows[0], dict)
-            else ()
-        )
-    if isinstance(value.get("choices"), list):
-        first = value["choices"][0] if value["choices"] else None
-        return messages_in(first.get("message") or first.get("text"), role) if isinstance(first, dict) else ()
-    if message := _as_message(value):
-        return message
-    history = messages_in(value["chat_history"], role) if isinstance(value.get("chat_history"), list) else ()
-    for key in _ASKED_KEYS if role == USER else _ANSWER_KEYS:
-        if found := messages_in(value.get(key), role):
-            return (*history, *found)
-    texts = [text for text in value.values() if isinstance(text, str)]
-    return (Message(role, texts[0]),) if len(texts) == 1 else ()
-
-
-def _in_list(value: list[Any], role: str) -> tuple[Message, ...]:
-    if len(value) == 1 and isinstance(value[0], list):
-        return _in_list(value[0], role)
-    try:
-        return tuple(read_messages(value))
-    except MessageError:
-        texts = [text for text in value if isinstance(text, str)]
-        if texts and len(texts) == len(value):
-            return (Message(role, "\n".join(texts)),)
-        pairs = [messages_in(one, role) for one in value if isinstance(one, dict)]
-        return tuple(message for messages in pairs for message in messages)
-
-
-def _as_message(value: dict[str, Any]) -> tuple[Message, ...]:
-    if not any(key in value for key in ("role", "from", "type", "kwargs")):
-        return ()
-    try:
-        return tuple(read_messages([value]))
-    except MessageError:
-        return ()
+    items_of: the items of a JSON object of a file and line, each with the id of its trace, or why one cannot be used. kind: their
+    type. add: adds the items of a trace to the conversations."""
+    with Groups[Item](kind) as by_trace, Conversations(options) as conversations:
+        for name, line, text, value in json_objects(path):
+            if isinstance(value, Rejected):
+                yield value
+                continue
+            for item in items_of(value, name, line):
+                if isinstance(item, CellError):
+                    field, reason = item.column or None, str(item)
+                    yield Rejected(file=name, line=line, field=field, reason=reason, raw=readable(text))
+                else:
+                    by_trace.add(*item)
+        for key, items in by_trace:
+            yield from add(key, items, conversations)
+        yield from conversations.dialogues(str(path))
 
 
 SUFFIXES = tuple(f".{form}{packed}" for form in ("jsonl", "json", "ndjson") for packed in ("", ".gz", ".zst"))
@@ -426,6 +386,10 @@ class TraceOptions:
         """Raises UsageError for feedback without a meaning."""
         _ = self.meanings
 
+    def named(self) -> list[str]:
+        """The paths that are named."""
+        return [path.text for path in self._paths.values()]
+
     def path(self, name: str, row: Mapping[str, Any]) -> Any:
         """The value at the path of an option, or None."""
         path = self._paths.get(name)
@@ -435,7 +399,7 @@ class TraceOptions:
     def text(self, name: str, row: Mapping[str, Any]) -> str | None:
         """The same as text."""
         value = self.path(name, row)
-        return None if value is None or value == "" else value if isinstance(value, str) else json.dumps(value)
+        return text_of(value)
 
     @cached_property
     def _paths(self) -> Mapping[str, JsonPath]:
@@ -459,7 +423,7 @@ class TraceOptions:
             ):
                 return None
             meaning = _THUMBS
-        found = meaning.read(score.name, score.value, read_number)
+        found = meaning.read(score.name, score.value, cell_number)
         if not score.comment:
             return found
         if not found:
@@ -487,78 +451,6 @@ class Score(msgspec.Struct, frozen=True):
     by_user: bool = True
 
 
-def read_number(name: str, value: Any) -> float:
-    """A score as a number. Raises CellError for another value."""
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise CellError(name, f"bad_number: {str(value)[:40]!r}") from error
-
-
-def add_trace(
-    conversations: Conversations,
-    identity: str,
-    trace: Trace,
-    spans: Sequence[Span],
-    scores: Iterable[Score],
-    options: TraceOptions,
-    place: tuple[str, int],
-    of_dialogue: bool = False,
-) -> Iterator[Rejected]:
-    """Add the spans and scores of a trace to its conversation; yields what of it cannot be read.
-
-    place: file and line of the trace. of_dialogue: the scores are about the whole dialogue."""
-    file, line = place
-    visits, belongs = visits_of(spans)
-    bad: list[tuple[str, str]] = []
-    feedback, others = scored(options, scores, lambda where, reason: bad.append((where, reason)))
-    yield from (Rejected(file=file, line=line, dialogue=identity, field=f, reason=r) for f, r in bad)
-    conversations.others.update(str(score["name"]) for score in others)
-    if of_dialogue:
-        conversations.add(identity, replace(trace, feedback=tuple(item for _, item in feedback)))
-        return
-    if not visits:
-        reason = "no_messages: a trace whose requests and responses are not where this form has them; see the options request and response"
-        yield Rejected(file=file, line=line, dialogue=identity, reason=reason)
-        return
-    visits = with_feedback(visits, belongs, feedback)
-    of_trace = {**trace.extra, **({"scores": others} if others else {})}
-    visits = (*visits[:-1], replace(visits[-1], extra={**visits[-1].extra, **of_trace}))
-    conversations.add(identity, replace(trace, visits=visits, extra={}))
-
-
-def scored(
-    options: TraceOptions, scores: Iterable[Score], reject: Callable[[str, str], None]
-) -> tuple[list[tuple[str | None, Feedback]], list[dict[str, Any]]]:
-    """Feedback with the span that it is about, and the scores that are none, as they came. reject: is called with the field and
-    the reason of a score that cannot be read."""
-    feedback: list[tuple[str | None, Feedback]] = []
-    others: list[dict[str, Any]] = []
-    for score in scores:
-        try:
-            found = options.read_score(score)
-        except CellError as error:
-            reject(f"scores.{score.name}", str(error))
-            continue
-        if found is None:
-            plain = {"name": score.name, "value": score.value, "comment": score.comment}
-            others.append({name: value for name, value in plain.items() if value is not None})
-        else:
-            feedback += [(score.span, one) for one in found]
-    return feedback, others
-
-
-def with_feedback(
-    visits: Sequence[Visit], belongs: Mapping[str, int], feedback: Iterable[tuple[str | None, Feedback]]
-) -> tuple[Visit, ...]:
-    """The exchanges with feedback on their spans; feedback on the trace is about its last exchange."""
-    given: list[list[Feedback]] = [[] for _ in visits]
-    for span, item in feedback:
-        if given:
-            given[belongs.get(span or "", len(given) - 1)].append(item)
-    return tuple(replace(visit, feedback=(*visit.feedback, *f)) for visit, f in zip(visits, given, strict=True))
-
-
 def page_of(value: dict[str, Any]) -> list[dict[str, Any]]:
     """The records of a page of an API, which has them in `data`; else the value itself."""
     data = value.get("data")
@@ -572,47 +464,13 @@ def first_of(record: Mapping[str, Any], *names: str) -> Any:
     return next((record[name] for name in names if record.get(name) not in (None, "")), None)
 
 
-def text_of(value: Any) -> str | None:
-    """A value as text; None for None and an empty text."""
-    return None if value is None or value == "" else value if isinstance(value, str) else json_text(value)
+ExportRecord = tuple[str, int, str, dict[str, Any]]
+"""File, line, kind and content of a record of an export."""
 
 
-def record_bytes(file: str, line: int, kind: str, record: dict[str, Any]) -> bytes:
-    """A record of an export with its place, for a DiskSort."""
-    return msgspec.json.encode((file, line, kind, record))
-
-
-_RECORD = msgspec.json.Decoder(tuple[str, int, str, dict[str, Any]])
-
-
-def grouped_records(sort: DiskSort[str]) -> Iterator[tuple[str, list[tuple[str, int, str, dict[str, Any]]]]]:
-    """Key and records (file, line, kind, record) of each key."""
-    for key, payloads in grouped(sort):
-        yield key, [_RECORD.decode(payload) for payload in payloads]
-
-
-def seconds(value: Any) -> float | None:
-    """Seconds since 1970 of a time: ISO 8601 (without a zone UTC), or a number of seconds to nanoseconds."""
-    if value is None or isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        try:
-            at = datetime.fromisoformat(str(value))
-        except ValueError:
-            return None
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-    size = abs(number)
-    return number / (1e9 if size >= 1e17 else 1e6 if size >= 1e14 else 1e3 if size >= 1e11 else 1.0)
-
-
-def iso_text(time_s: float) -> str | None:
-    """Seconds since 1970 in ISO 8601; None for a time out of its years."""
-    try:
-        return datetime.fromtimestamp(time_s, tz=UTC).isoformat().replace("+00:00", "Z")
-    except (OverflowError, OSError, ValueError):
-        return None
+def latency(start_s: float | None, end_s: float | None) -> float | None:
+    """Seconds between two times; None where one is unknown."""
+    return None if start_s is None or end_s is None else end_s - start_s
 
 
 _CHUNK = 1 << 16

@@ -3,7 +3,6 @@
 All values are frozen. `None` means unknown, an empty tuple means none. Every span is `[start, end)` in Unicode code
 points of the turn's request. Field names are those of the record on disk (docs/reference/record.md)."""
 
-import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from types import UnionType
@@ -14,6 +13,7 @@ from msgspec.structs import astuple
 from typing_extensions import TypeVar
 
 from labelgen.base.errors import InputError, UsageError
+from labelgen.data.json_text import decoded
 from labelgen.data.labels import Annotation, QualityName, Target
 
 AnnotationT = TypeVar("AnnotationT", default=Annotation)
@@ -267,13 +267,10 @@ def step_features(turn: Turn) -> Mapping[str, str | float]:
 
 def extra(part: Dialogue | Turn) -> Mapping[str, Any]:
     """The fields that labelgen does not know, by name; none where `extra` is empty or no JSON object."""
-    return _decoded(part.extra)
+    return _extra(part.extra)
 
 
 @lru_cache(maxsize=4096)
-def _decoded(text: str | None) -> Mapping[str, Any]:
-    try:
-        fields = None if text is None else json.loads(text)
-    except ValueError:
-        fields = None
+def _extra(text: str | None) -> Mapping[str, Any]:
+    fields = decoded(text)
     return fields if isinstance(fields, dict) else {}

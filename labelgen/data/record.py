@@ -5,12 +5,10 @@ An invalid record becomes a Rejected and never an exception."""
 import json
 import math
 import posixpath
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from inspect import cleandoc
-from itertools import accumulate
 from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +29,7 @@ from labelgen.data.groups import (
     to_dialogue,
     to_record,
 )
+from labelgen.data.json_text import explain, readable, too_deep, unreadable, unwritable
 from labelgen.data.labels import QUALITY_NAMES
 
 if TYPE_CHECKING:
@@ -39,17 +38,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-MOST_LEVELS = 64
-"""Maximum nesting of lists and objects; code that walks through a record may recurse once for each level."""
-
 _DECODER = msgspec.json.Decoder(Record)
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_OPEN_AND_CLOSE = bytes.maketrans(b"{}", b"[]")
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_PATH = re.compile(r"^(?P<reason>.*) - at `\$\.?(?P<path>.*)`$", re.DOTALL)
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
 _NO_STEPS = b'"steps":[],'
 """A turn without steps. No text holds these bytes, because quotation marks in a text are escaped."""
 
@@ -281,28 +270,6 @@ def locate(
     return item if isinstance(item, Rejected) else LocatedDialogue(item, file, line, source)
 
 
-def too_deep(text: str | bytes) -> str | None:
-    """The reason to reject JSON that is nested deeper than MOST_LEVELS, else None. Nothing is decoded."""
-    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    if _may_be_deep(data):
-        brackets = _STRING.sub(b"", data).translate(_OPEN_AND_CLOSE, _NO_BRACKETS)
-        if max(accumulate(1 if one == ord("[") else -1 for one in brackets), default=0) > MOST_LEVELS:
-            return f"too_deep: lists and objects lie within each other on more than {MOST_LEVELS} levels"
-    return None
-
-
-def _may_be_deep(data: bytes) -> bool:
-    """Quick test: whether brackets remain after the innermost pairs are removed MOST_LEVELS times.
-
-    It is wrong only where strings contain brackets or brackets are missing."""
-    brackets = data.translate(_OPEN_AND_CLOSE, _NO_BRACKETS)
-    if brackets.count(b"[") <= MOST_LEVELS:
-        return False
-    for _ in range(MOST_LEVELS):
-        brackets = brackets.replace(b"[]", b"")
-    return bool(brackets)
-
-
 def parse(
     text: bytes, kind: type[Value], file: str, line: int | None = None, dialogue: str | None = None
 ) -> Value | Rejected:
@@ -317,46 +284,6 @@ def parse(
     except (msgspec.MsgspecError, UnicodeError) as error:
         reason, field = unreadable(text, error)
         return Rejected(file=file, line=line, dialogue=dialogue, field=field, reason=reason, raw=readable(text))
-
-
-def explain(error: msgspec.ValidationError) -> tuple[str, str | None]:
-    """Reason and field of a value of the wrong type."""
-    match = _PATH.match(str(error))
-    return (f"bad_type: {match['reason']}", match["path"]) if match else (f"bad_type: {error}", None)
-
-
-def unreadable(text: str | bytes, error: Exception) -> tuple[str, str | None]:
-    """Reason and field of JSON that cannot be decoded and is not too deep.
-
-    A lone surrogate and a NaN have reasons of their own, because they are common in logs."""
-    try:
-        fault = unwritable(json.loads(text))
-    except ValueError:
-        fault = None
-    return fault or (f"bad_json: {error}", None)
-
-
-def unwritable(plain: Any, at: str = "") -> tuple[str, str] | None:
-    """Reason and field of the first value that JSON cannot represent, or None.
-
-    Such values are lone surrogates and numbers that are not finite."""
-    if isinstance(plain, str):
-        match = _SURROGATE.search(plain)
-        return (f"lone_surrogate: U+{ord(match[0]):04X} at {match.start()} is no character", at) if match else None
-    if isinstance(plain, float):
-        return None if math.isfinite(plain) else (f"not_finite: {plain}", at)
-    if isinstance(plain, dict):
-        inner = ((value, f"{at}.{key}" if at else str(key)) for key, value in plain.items())
-    elif isinstance(plain, (list, tuple)):
-        inner = ((value, f"{at}[{k}]") for k, value in enumerate(plain))
-    else:
-        return None
-    return next((fault for value, field in inner if (fault := unwritable(value, field))), None)
-
-
-def readable(text: bytes) -> str:
-    """Any bytes as printable text; invalid UTF-8 is escaped."""
-    return text.decode("utf-8", errors="backslashreplace")
 
 
 def faults(record: Record) -> Iterator[Fault]:

@@ -21,8 +21,9 @@ from openpyxl import Workbook
 from labelgen.base import sorting
 from labelgen.base.errors import UsageError
 from labelgen.corpora import mapped, suggest
+from labelgen.corpora.cells import CellError
 from labelgen.corpora.mapped import READER, read_mapped
-from labelgen.corpora.mapping import CellError, ColumnMapping, JsonPath, Meaning
+from labelgen.corpora.mapping import ColumnMapping, JsonPath, Meaning
 from labelgen.corpora.sources import HUB, SourceRow, read_source
 from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.log import Log
@@ -547,7 +548,7 @@ def test_suggested_time_formats_read_the_times(times: list[str], formats: tuple[
     assert (mapping.time, mapping.time_format) == ("at", formats)
     if formats:
         for at in times:
-            mapping.moment("at", at)
+            mapping.clock.read("at", at)
 
 
 def test_time_and_decimal_comma_are_suggested_by_values_and_ambiguous_dates_are_named():

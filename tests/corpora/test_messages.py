@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelgen.corpora.messages import MessageError, read_messages, turns_of
+from labelgen.corpora.cells import CellError
+from labelgen.corpora.messages import messages_in, read_messages, turns_of
 from labelgen.data.dialogue import Step
 
 ARGUMENTS = {"place": "Ely"}
@@ -92,6 +93,86 @@ def test_chat_in_any_form_gives_the_same_turns(form: str) -> None:
     assert (second.request, second.response, second.steps, second.status) == ("Thanks", "No.", (), None)
 
 
+CALLED = Step(kind="tool", name="weather", arguments='{"place":"Ely"}', result=ANSWER)
+SHAPES: dict[str, tuple[list[dict[str, Any]], tuple[Step, ...]]] = {
+    "parts beside empty content": (
+        [{"role": "assistant", "content": "", "parts": [{"type": "text", "text": "Yes."}]}],
+        (),
+    ),
+    "Gemini": (
+        [
+            {"role": "model", "parts": [{"functionCall": {"name": "weather", "args": ARGUMENTS}}]},
+            {"role": "user", "parts": [{"functionResponse": {"name": "weather", "response": {"rain": True}}}]},
+            {"role": "model", "parts": [{"thought": True, "text": "Hm."}, {"text": "Yes."}]},
+        ],
+        (Step(kind="tool", name="weather", arguments='{"place":"Ely"}', result='{"rain":true}'),),
+    ),
+    "tool invocation": (
+        [
+            {
+                "role": "assistant",
+                "content": "",
+                "parts": [
+                    {"type": "step-start"},
+                    {"type": "tool-weather", "toolCallId": "c1", "input": ARGUMENTS, "output": ANSWER},
+                    {"type": "text", "text": "Yes."},
+                ],
+            }
+        ],
+        (CALLED,),
+    ),
+    "older tool invocation": (
+        [
+            {
+                "role": "assistant",
+                "parts": [
+                    {
+                        "type": "tool-invocation",
+                        "toolInvocation": {"toolName": "weather", "args": ARGUMENTS, "result": ANSWER},
+                    },
+                    {"type": "text", "text": "Yes."},
+                ],
+            }
+        ],
+        (CALLED,),
+    ),
+    "nested text": ([{"role": "assistant", "content": [{"type": "text", "text": {"value": "Yes."}}]}], ()),
+    "output text": ([{"role": "assistant", "content": [{"type": "output_text", "text": "Yes."}]}], ()),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_answer_in_each_shape_is_read_with_its_steps(shape: str) -> None:
+    messages, steps = SHAPES[shape]
+    (turn,) = turns_of(read_messages([{"role": "user", "content": "Rain in Ely?"}, *messages]))
+    assert (turn.response, turn.steps) == ("Yes.", steps)
+
+
+def test_result_beside_a_text_of_the_user_stays_with_its_call() -> None:
+    first, second = turns_of(
+        read_messages(
+            [
+                {"role": "user", "content": "Rain in Ely?"},
+                {"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "weather", "input": {}}]},
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "tool_result", "tool_use_id": "c1", "content": "no"},
+                        {"type": "text", "text": "So?"},
+                    ],
+                },
+            ]
+        )
+    )
+    assert ([step.result for step in first.steps], second.request) == (["no"], "So?")
+
+
+@pytest.mark.parametrize("text", ['{"role": "user", "con', '{"a": {"b": 1}}', "[" * 9999, '["\\ud83d"]', "[NaN]"])
+def test_text_that_is_no_message_stays_text(text: str) -> None:
+    assert [(message.role, message.text) for message in messages_in(text, "user")] == [("user", text)]
+    assert messages_in({"input": '{"query": "x"}'}, "user")[0].text == '{"query": "x"}'
+
+
 @given(st.permutations(range(4)), st.booleans())
 def test_results_in_any_order_find_the_calls_of_their_ids(order: list[int], together: bool) -> None:
     calls = [{"id": f"c{k}", "function": {"name": f"tool{k}", "arguments": "{}"}} for k in range(4)]
@@ -142,6 +223,6 @@ def test_fields_of_a_message_that_are_not_read_are_kept() -> None:
     ],
 )
 def test_messages_of_a_wrong_form_are_refused_with_their_field(messages: Any, field: str) -> None:
-    with pytest.raises(MessageError, match="bad_type") as error:
+    with pytest.raises(CellError, match="bad_type") as error:
         read_messages(messages)
-    assert error.value.field == field
+    assert error.value.column == field

@@ -165,7 +165,7 @@ BAD = [
     ("chat", "a.jsonl", b'{"messages":[{"role":"user","content":"\\ud800"}]}', "lone_surrogate", "messages[0].content"),
     ("chat", "a.jsonl", b'{"text":"x"}', "bad_type", None),
     ("mapped", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer,hi,soon,,\n", "bad_time", "when"),
-    ("mapped", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer,hi,nan,,\n", "not_finite", "turns[0].time_s"),
+    ("mapped", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer,hi,nan,,\n", "bad_time", "when"),
     ("mapped", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer,hi,1,,loud\n", "bad_number", "loudness"),
     ("mapped", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Robot,hi,1,,\n", "bad_speaker", "who"),
     ("mapped", "a.csv", b"conversation,who,said,when,topic,loudness\nc1,Customer\n", "bad_row", None),
