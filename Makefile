@@ -57,7 +57,7 @@ notebooks: $(READY)
 	$(BIN)/python scripts/execute_notebooks.py
 
 golden: $(READY)
-	LABELGEN_GOLDEN=write $(BIN)/python -m pytest tests/corpora/test_readers.py tests/lab/test_public_readers.py tests/data/test_record_laws.py -k 'golden_file or documented_json_schema'
+	LABELGEN_GOLDEN=write $(BIN)/python -m pytest tests/readers/test_readers.py tests/lab/test_public_readers.py tests/data/test_record_laws.py -k 'golden_file or documented_json_schema'
 
 clean:
 	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

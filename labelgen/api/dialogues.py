@@ -15,12 +15,12 @@ from labelgen.api.hints import python_hints
 from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_file
 from labelgen.base.options import make_options
-from labelgen.corpora.mapping import COLUMNS, ColumnMapping
-from labelgen.corpora.sources import RECORD, is_dataset, record_rows
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Sources
 from labelgen.data.log import MAX_BAD_RATE, Log, write_log
 from labelgen.data.record import features, to_plain
+from labelgen.readers.mapping import COLUMNS, ColumnMapping
+from labelgen.readers.sources import RECORD, is_dataset, record_rows
 from labelgen.report.terminal import DialogueView, drawn_html
 
 if TYPE_CHECKING:

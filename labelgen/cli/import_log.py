@@ -13,14 +13,14 @@ from labelgen.base.options import ARGUMENT, Count, Share, flow_text, plain
 from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions, fresh_log
 from labelgen.cli.data import columns
-from labelgen.corpora.mapped import read_rows, undecoded
-from labelgen.corpora.mapping import COLUMNS, ColumnMapping, entries_of
-from labelgen.corpora.sources import SourceRow, read_source
-from labelgen.corpora.suggest import ambiguous_dates, leaves, suggest
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import MAX_BAD_RATE, Log, open_writer
 from labelgen.data.reader import Remark
 from labelgen.data.record import Rejected
+from labelgen.readers.mapped import read_rows, undecoded
+from labelgen.readers.mapping import COLUMNS, ColumnMapping, entries_of
+from labelgen.readers.sources import SourceRow, read_source
+from labelgen.readers.suggest import ambiguous_dates, leaves, suggest
 from labelgen.report.terminal import DialogueView, PlainConsole
 
 _SHOWN_VALUES = 3

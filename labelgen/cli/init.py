@@ -18,14 +18,14 @@ from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions
 from labelgen.cli.import_log import ImportOptions, import_log
 from labelgen.cli.pipeline import PipelineOptions, commands_text
-from labelgen.corpora.mapping import ColumnMapping
-from labelgen.corpora.sources import SourceRow, is_dataset, read_source
-from labelgen.corpora.suggest import suggest
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import MAX_BAD_RATE, Log, reasons_text
 from labelgen.data.reader import READERS, Reader
 from labelgen.data.stats import LogStats
 from labelgen.feedback.answers import USER, user_annotation
+from labelgen.readers.mapping import ColumnMapping
+from labelgen.readers.sources import SourceRow, is_dataset, read_source
+from labelgen.readers.suggest import suggest
 from labelgen.report.terminal import DialogueView, PlainConsole
 
 SAMPLE = Path(__file__).parents[1] / "simulator" / "sample.csv"

@@ -78,11 +78,11 @@ READERS = Registry(
     "labelgen.readers",
     {
         "labelgen": "labelgen.data.log:READER",
-        "chat": "labelgen.corpora.chat:READER",
-        "opentelemetry": "labelgen.corpora.opentelemetry:READER",
-        "langfuse": "labelgen.corpora.langfuse:READER",
-        "langsmith": "labelgen.corpora.langsmith:READER",
-        "mapped": "labelgen.corpora.mapped:READER",
+        "chat": "labelgen.readers.chat:READER",
+        "opentelemetry": "labelgen.readers.opentelemetry:READER",
+        "langfuse": "labelgen.readers.langfuse:READER",
+        "langsmith": "labelgen.readers.langsmith:READER",
+        "mapped": "labelgen.readers.mapped:READER",
     },
 )
 """Name of a format -> its Reader, built in or from a plug-in."""

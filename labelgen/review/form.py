@@ -17,9 +17,9 @@ import msgspec
 from labelgen.base.errors import InputError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.groups import AnnotationForm, GoalForm, NamedForm, QualityForm, SlotForm, TurnForm, to_annotation
+from labelgen.data.json_text import too_deep
 from labelgen.data.label_sets import Sources
 from labelgen.data.labels import division
-from labelgen.data.json_text import too_deep
 from labelgen.data.record import Rejected
 from labelgen.review.merge import EMPTY, AnswerError, ReviewAnswer
 

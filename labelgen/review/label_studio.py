@@ -27,8 +27,8 @@ from labelgen.data.groups import (
     from_annotation,
     to_annotation,
 )
-from labelgen.data.labels import Annotation, AtTurn, from_scale, quality_name
 from labelgen.data.json_text import too_deep
+from labelgen.data.labels import Annotation, AtTurn, from_scale, quality_name
 from labelgen.data.record import Rejected
 from labelgen.review.form import OUTCOMES, Questions
 from labelgen.review.merge import EMPTY, SKIPPED, AnswerError, ReviewAnswer

@@ -13,7 +13,7 @@ import pytest
 from openpyxl import Workbook
 
 from labelgen.cli.main import main
-from labelgen.corpora import mapped
+from labelgen.readers import mapped
 
 TURNS = ("--dialogue", "call", "--request", "asked", "--response", "answered")
 LINES = ("--dialogue", "call", "--speaker", "who", "--text", "said")

@@ -11,7 +11,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import read_labels
 from labelgen.data.log import Log, write_log
 
-SAMPLES = Path(__file__).parents[1] / "corpora" / "samples"
+SAMPLES = Path(__file__).parents[1] / "readers" / "samples"
 LAB = Path(__file__).parents[1] / "lab" / "samples"
 
 

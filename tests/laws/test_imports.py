@@ -11,7 +11,7 @@ LAYERS = (
     ("base",),
     ("data",),
     ("metrics",),
-    ("corpora", "agreement", "confidence"),
+    ("readers", "agreement", "confidence"),
     ("feedback", "review", "simulator"),
     ("pretraining",),
     ("kernels",),

@@ -63,7 +63,7 @@ def registered_modules(registry: Mapping[str, str]) -> set[str]:
 def test_readers_in_the_folder_are_registered():
     there = {
         module
-        for module in modules_in("corpora").values()
+        for module in modules_in("readers").values()
         if any(isinstance(value, Reader) for value in vars(import_module(module)).values())
     }
     assert {*there, "labelgen.data.log"} == registered_modules(READERS.builtin)

@@ -1,7 +1,7 @@
 """Chats as language-model services log them: JSON Lines of `{"messages": [{"role", "content"}, ...]}`, or of ShareGPT's
 `{"conversations": [{"from", "value"}, ...]}`.
 
-path: a `.jsonl` or `.jsonl.gz` file, or a folder of them. corpora/messages.py names the forms of a message. Text parts of a
+path: a `.jsonl` or `.jsonl.gz` file, or a folder of them. readers/messages.py names the forms of a message. Text parts of a
 content make the text, other parts (images, sound) are named in the category `attachment`. System and developer messages are
 instructions, not turns. A turn in which the assistant called tools has the status `tool_call`, and the calls as `steps` with
 their arguments, results and errors.
@@ -17,13 +17,13 @@ from typing import Annotated, Any
 
 from msgspec.structs import replace
 
-from labelgen.corpora.cells import EPOCH_S, MISSING, UTC_CLOCK, CellError, Moment, cell_number, is_empty
-from labelgen.corpora.mapping import JsonPath, Meaning
-from labelgen.corpora.messages import Message, extra_text, read_message, turns_of
 from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.json_text import readable
 from labelgen.data.reader import Reader, Remark, files_of, lines_of
 from labelgen.data.record import Rejected, parse, validate
+from labelgen.readers.cells import EPOCH_S, MISSING, UTC_CLOCK, CellError, Moment, cell_number, is_empty
+from labelgen.readers.mapping import JsonPath, Meaning
+from labelgen.readers.messages import Message, extra_text, read_message, turns_of
 
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 _LISTS = ("messages", "conversations", "conversation")

@@ -17,10 +17,14 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from labelgen.corpora.cells import CellError, Moment, cell_number
-from labelgen.corpora.grouping import Groups
-from labelgen.corpora.mapping import JsonPath, Meaning
-from labelgen.corpora.messages import (
+from labelgen.data.dialogue import Dialogue, Feedback, Step, Turn
+from labelgen.data.json_text import readable, too_deep
+from labelgen.data.reader import Items, Remark, exchanges, files_of, lines_of, open_input
+from labelgen.data.record import Rejected, parse, validate
+from labelgen.readers.cells import CellError, Moment, cell_number
+from labelgen.readers.grouping import Groups
+from labelgen.readers.mapping import JsonPath, Meaning
+from labelgen.readers.messages import (
     ASSISTANT,
     INSTRUCTIONS,
     USER,
@@ -30,10 +34,6 @@ from labelgen.corpora.messages import (
     identified_steps,
     text_of,
 )
-from labelgen.data.dialogue import Dialogue, Feedback, Step, Turn
-from labelgen.data.json_text import readable, too_deep
-from labelgen.data.reader import Items, Remark, exchanges, files_of, lines_of, open_input
-from labelgen.data.record import Rejected, parse, validate
 
 
 class Tool(msgspec.Struct, frozen=True):

@@ -20,15 +20,15 @@ from openpyxl import Workbook
 
 from labelgen.base import sorting
 from labelgen.base.errors import UsageError
-from labelgen.corpora import mapped, suggest
-from labelgen.corpora.cells import CellError
-from labelgen.corpora.mapped import READER, read_mapped
-from labelgen.corpora.mapping import ColumnMapping, JsonPath, Meaning
-from labelgen.corpora.sources import HUB, SourceRow, read_source
 from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.log import Log
 from labelgen.data.reader import Remark
 from labelgen.data.record import Rejected
+from labelgen.readers import mapped, suggest
+from labelgen.readers.cells import CellError
+from labelgen.readers.mapped import READER, read_mapped
+from labelgen.readers.mapping import ColumnMapping, JsonPath, Meaning
+from labelgen.readers.sources import HUB, SourceRow, read_source
 
 UP = Feedback(kind="rating", rating=5.0, scale=(1.0, 5.0))
 DOWN = Feedback(kind="rating", rating=1.0, scale=(1.0, 5.0))

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import resolve
-from labelgen.corpora import traces
-from labelgen.corpora.messages import Message
-from labelgen.corpora.traces import Trace, Visit, dialogue_of, json_objects
 from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.reader import READERS, Reader, Remark
 from labelgen.data.record import Rejected
+from labelgen.readers import traces
+from labelgen.readers.messages import Message
+from labelgen.readers.traces import Trace, Visit, dialogue_of, json_objects
 
 START = 1_772_352_000
 """2026-03-01T08:00:00Z"""

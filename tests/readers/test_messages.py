@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelgen.corpora.cells import CellError
-from labelgen.corpora.messages import messages_in, read_messages, turns_of
 from labelgen.data.dialogue import Step
+from labelgen.readers.cells import CellError
+from labelgen.readers.messages import messages_in, read_messages, turns_of
 
 ARGUMENTS = {"place": "Ely"}
 ANSWER = '{"rain": true}'

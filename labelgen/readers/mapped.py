@@ -19,12 +19,6 @@ from typing import Any, NamedTuple, NoReturn
 import msgspec
 
 from labelgen.base.errors import UsageError
-from labelgen.corpora.cells import MISSING, CellError, Moment, cell_text, is_empty
-from labelgen.corpora.grouping import Groups
-from labelgen.corpora.mapping import RATING, ColumnMapping, JsonPath, entries_of
-from labelgen.corpora.messages import Content
-from labelgen.corpora.sources import SourceRow, read_source
-from labelgen.corpora.suggest import warnings
 from labelgen.data.dialogue import (
     Audio,
     Category,
@@ -39,6 +33,12 @@ from labelgen.data.dialogue import (
 from labelgen.data.json_text import decoded
 from labelgen.data.reader import Exchange, Reader, Remark, exchanges, join_texts
 from labelgen.data.record import Rejected, validate
+from labelgen.readers.cells import MISSING, CellError, Moment, cell_text, is_empty
+from labelgen.readers.grouping import Groups
+from labelgen.readers.mapping import RATING, ColumnMapping, JsonPath, entries_of
+from labelgen.readers.messages import Content
+from labelgen.readers.sources import SourceRow, read_source
+from labelgen.readers.suggest import warnings
 
 MOST_ROWS = 100_000
 """Rows of a dialogue; more are a sign that the column of the dialogue is another one."""

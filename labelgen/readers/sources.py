@@ -15,11 +15,11 @@ import msgspec
 
 from labelgen.base.errors import InputError, UsageError, first_line
 from labelgen.base.files import DamagedError, decompressed
-from labelgen.corpora.cells import MISSING
-from labelgen.corpora.mapping import ColumnMapping, JsonPath
 from labelgen.data.reader import files_of, number_lines, open_input, read_bytes
 from labelgen.data.record import Rejected, parse
 from labelgen.data.tables import check_columns, rows_of
+from labelgen.readers.cells import MISSING
+from labelgen.readers.mapping import ColumnMapping, JsonPath
 
 HUB = "hub:"
 """Begins the name of a dataset of the Hugging Face hub, as in `hub:owner/name`."""

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 from labelgen.base.errors import UsageError
 from labelgen.base.options import Range
-from labelgen.corpora.cells import MISSING, CellError, Clock, TimeUnit, cell_number
 from labelgen.data.dialogue import Feedback
 from labelgen.data.json_text import decoded
+from labelgen.readers.cells import MISSING, CellError, Clock, TimeUnit, cell_number
 
 Column = Annotated[str | None, "COLUMN"]
 Columns = Annotated[tuple[str, ...], "COLUMN"]

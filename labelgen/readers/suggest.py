@@ -9,9 +9,9 @@ from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
-from labelgen.corpora.cells import MISSING
-from labelgen.corpora.mapping import COLUMNS, INPUTS, ColumnMapping, JsonPath, entries_of
-from labelgen.corpora.sources import SourceRow
+from labelgen.readers.cells import MISSING
+from labelgen.readers.mapping import COLUMNS, INPUTS, ColumnMapping, JsonPath, entries_of
+from labelgen.readers.sources import SourceRow
 
 _NAMES = {
     "dialogue": "dialogue_id dialog_id conversation_id conv_id session_id call_id chat_id thread_id ticket_id interaction_id "

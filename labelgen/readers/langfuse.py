@@ -13,9 +13,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from labelgen.corpora.cells import CellError, seconds_since_1970
-from labelgen.corpora.messages import messages_in, text_of
-from labelgen.corpora.traces import (
+from labelgen.data.dialogue import TOOL, Feedback, Step
+from labelgen.data.json_text import json_text
+from labelgen.data.reader import Items, Reader
+from labelgen.data.record import Rejected
+from labelgen.readers.cells import CellError, seconds_since_1970
+from labelgen.readers.messages import messages_in, text_of
+from labelgen.readers.traces import (
     Conversations,
     ExportRecord,
     Score,
@@ -29,10 +33,6 @@ from labelgen.corpora.traces import (
     page_of,
     read_export,
 )
-from labelgen.data.dialogue import TOOL, Feedback, Step
-from labelgen.data.json_text import json_text
-from labelgen.data.reader import Items, Reader
-from labelgen.data.record import Rejected
 
 _STEPS = {"TOOL": TOOL, "RETRIEVER": "retrieval", "GUARDRAIL": "guardrail"}
 _OF_SESSION = "\x00session "

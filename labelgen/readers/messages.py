@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from labelgen.corpora.cells import CellError
 from labelgen.data.dialogue import TOOL, Category, Feedback, Step, Turn
 from labelgen.data.json_text import decoded, json_text
 from labelgen.data.reader import exchanges, join_texts
+from labelgen.readers.cells import CellError
 
 USER, ASSISTANT, TOOLS, INSTRUCTIONS = "user", "assistant", "tool", "system"
 
