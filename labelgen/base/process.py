@@ -1,13 +1,15 @@
-"""The process: SIGTERM as an exception, return of freed memory, and the environment of child processes.
+"""The process: the command that runs, SIGTERM as an exception, return of freed memory, and the environment of child processes.
 
 With SIGTERM as an exception an interrupted command reports what it finished."""
 
 import ctypes
 import os
+import shlex
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import FrameType
 
@@ -19,6 +21,24 @@ _PR_SET_PDEATHSIG = 1
 """Linux: the signal that a process gets when its parent ends."""
 PROBED_CPU_ISA = "LABELGEN_PROBED_CPU_ISA"
 """Environment variable with the result of the probe (kernels/processor.py): the machine, a space, and the level that was set, if any."""
+
+
+_command: ContextVar[str] = ContextVar("command", default="")
+
+
+@contextmanager
+def running(words: Sequence[str]) -> Iterator[None]:
+    """Within the block `command_line` is this command of labelgen."""
+    token = _command.set(shlex.join(["labelgen", *words]))
+    try:
+        yield
+    finally:
+        _command.reset(token)
+
+
+def command_line() -> str:
+    """The command that runs, as it was given; empty for functions called from Python."""
+    return _command.get()
 
 
 class Terminated(BaseException):

@@ -12,6 +12,7 @@ from msgspec import structs
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import digest_bytes
 from labelgen.base.options import Probability, WholeNumber
+from labelgen.base.process import command_line
 from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import (
     AudioFolders,
@@ -104,7 +105,7 @@ def write_scaling(options: CalibrateOptions) -> "Calibration":
         model_digest=model_digest(options.model) if before is None else before.model_digest,
         data_digest=data_digest,
         against=options.reference,
-        command=CALIBRATE.line(options),
+        command=command_line(),
         domains_from=options.domains_from,
         seed=options.seed,
         tasks=tuple(scale_tasks(dialogues, tasks, MODEL, setting, options.decide, options.whole)),
@@ -158,7 +159,7 @@ def write_thresholds(options: CertifyOptions) -> "Calibration":
         max_error=options.max_error,
         confidence=options.confidence,
         precision=options.precision,
-        certify_command=CERTIFY.line(options),
+        certify_command=command_line(),
         certify_data_digest=data_digest,
         tasks=(*tasks, *others),
     )

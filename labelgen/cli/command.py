@@ -1,7 +1,6 @@
 """Commands, and the options that several of them share."""
 
 import inspect
-import shlex
 import shutil
 import sys
 import textwrap
@@ -16,15 +15,16 @@ from labelgen.base.files import fresh_file
 from labelgen.base.options import (
     ANY,
     ARGUMENT,
+    TABLE,
     Choices,
     OptionField,
     Share,
     fields_of,
     read_options,
     shown_name,
-    to_words,
 )
 from labelgen.base.terminal import print_lines, progress
+from labelgen.base.yaml_text import flow_text
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import bad_domains
 from labelgen.data.log import MAX_BAD_RATE, Log, Quarantine, write_log
@@ -58,10 +58,6 @@ class Command(Generic[Options]):
             return 0
         return self.run(read_options(self.options, words)) or 0
 
-    def line(self, options: Options) -> str:
-        """A command line that gives these options."""
-        return shlex.join(["labelgen", *self.name.split(), *to_words(options)])
-
     def help(self) -> str:
         """Usage, summary, arguments, options with types and defaults, and the example."""
         items = [item for item in fields_of(self.options, described=True) if not item.key.endswith(ANY)]
@@ -72,14 +68,14 @@ class Command(Generic[Options]):
         summary = inspect.cleandoc(next(text for text in texts if not text.startswith(f"{self.options.__name__}(")))
         lines = [f"usage: labelgen {self.name}{usage} [--OPTION VALUE ...]", "", *_wrapped(summary)]
         if arguments:
-            lines += ["", "arguments:", *(line for item in arguments for line in _entry(item.word, item))]
+            lines += ["", "arguments:", *(line for item in arguments for line in _entry(_word(item), item))]
         lines += ["", "options:"]
         for item in sorted(items, key=self._rank):
             name = shown_name(item.key.replace(ANY, "NAME"))
             if is_dataclass(item.hint.kind):
                 lines += ["", *_wrapped(f"{item.key}: {item.help}")]
             elif not item.argument:
-                lines += _entry(name if item.hint.kind is bool else f"{name} {item.word}", item)
+                lines += _entry(name if item.hint.kind is bool else f"{name} {_word(item)}", item)
         config = (
             "YAML file of options, or the name of a shipped config such as base_gpu (may be repeated; later ones win)"
         )
@@ -95,13 +91,35 @@ class Command(Generic[Options]):
 
 
 def _usage(item: OptionField) -> str:
-    word = f"{item.word} ..." if item.hint.repeats else item.word
+    word = f"{_word(item)} ..." if item.hint.repeats else _word(item)
     return word if item.default is MISSING else f"[{word}]"
 
 
+def _word(item: OptionField) -> str:
+    """What stands for the value of an option."""
+    kind, written = item.hint.each or item.hint, item.hint.rule(str)
+    if written is None and item.argument:
+        return item.key.upper()
+    if item.hint.kind is Mapping and written != TABLE:
+        return f"NAME={written or 'VALUE'}"
+    named = bool(kind.literals) or item.hint.rule(Choices) is not None
+    return written or {int: "N", float: "X", Path: "PATH"}.get(kind.kind, "NAME" if named else "TEXT")
+
+
 def _entry(head: str, item: OptionField) -> list[str]:
-    facts = item.facts()
-    return _columns(head, f"{item.help} ({facts})" if facts else item.help)
+    """An option, with what a value may be, how often it may be given, and the default."""
+    kind, default, facts = item.hint.each or item.hint, item.default, []
+    if kind.literals or item.hint.rule(Choices) is not None or kind.kind in (int, float):
+        facts.append(item.hint.words().removeprefix("a "))
+    if item.hint.repeats and not item.argument and item.hint.rule(str) != TABLE:
+        facts.append("may be repeated")
+    if default is MISSING:
+        facts += [] if item.argument or ANY in item.key else ["required"]
+    elif default is not None and default is not False and default not in ((), {}, ""):
+        facts.append(
+            f"default {', '.join(map(str, default)) if isinstance(default, tuple) else flow_text(default) if isinstance(default, Mapping) else str(default).lower() if default is True else default}"
+        )
+    return _columns(head, f"{item.help} ({'; '.join(facts)})" if facts else item.help)
 
 
 def _columns(head: str, text: str) -> list[str]:

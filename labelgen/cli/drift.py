@@ -11,6 +11,7 @@ import msgspec
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import fresh_file, write_text
 from labelgen.base.options import Probability
+from labelgen.base.process import command_line
 from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.calibrate import MODEL, ModelReferenceOptions, annotated, check_domains_from, open_with_model
 from labelgen.cli.command import Command
@@ -128,7 +129,7 @@ def drift_command(options: DriftOptions) -> None:
     judged = () if options.against or calibration is None else calibration.thresholds()
     result = Drift(
         model_digest=model_digest(options.model),
-        command=DRIFT.line(options),
+        command=command_line(),
         level=options.level,
         dialogues=len(log.every),
         labeled=len(log.labeled),
@@ -177,7 +178,7 @@ def adapt_command(options: AdaptOptions) -> None:
         confidence=None,
         certify_command="",
         certify_data_digest="",
-        adapt_command=ADAPT.line(options),
+        adapt_command=command_line(),
         adapt_data_digest=digest_bytes(b"".join(encode(d) + b"\n" for d in log.labeled)),
         tasks=tuple(one for one, _ in adapted),
         fitted_on=tuple(sorted({*before.fitted_on, *map(fingerprint_text, log.labeled)})),

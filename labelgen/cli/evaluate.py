@@ -13,6 +13,7 @@ from msgspec import structs
 from labelgen.base.errors import StorageError, UsageError
 from labelgen.base.files import atomic_folder, digest_file, existing_file, fresh_file, write_text
 from labelgen.base.options import ARGUMENT, Count, WholeNumber
+from labelgen.base.process import command_line
 from labelgen.base.terminal import print_lines
 from labelgen.cli.command import (
     AudioFolders,
@@ -250,7 +251,7 @@ def _evaluated(options: EvaluateOptions, written: Path) -> "Evaluation":
     cards = {model.name: {"digest": model.provenance.model_digest, **model.card} for model in models}
     description = Description(
         title=options.title or f"{systems[0] if systems else 'nobody'} on {', '.join(Path(p).name for p in logs)}",
-        command=EVALUATE.line(options),
+        command=command_line(),
         paths=tuple(logs),
         digest=digest_file(written),
         split=options.split,

@@ -21,6 +21,7 @@ from rich.text import Text
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import write_text
 from labelgen.base.options import ARGUMENT, Choices, Count, Share, WholeNumber
+from labelgen.base.process import command_line
 from labelgen.base.registry import resolve
 from labelgen.base.terminal import print_lines, printable, progress
 from labelgen.cli.command import (
@@ -619,7 +620,7 @@ def report(options: SignalReportOptions) -> None:
     if not summary.signals:
         raise _no_signals(summary.dialogues, options.log)
     title = "Signals" if options.log == "-" else f"Signals in {Path(options.log).name}"
-    write_text(options.out, render_signals(summary, title, REPORT.line(options)))
+    write_text(options.out, render_signals(summary, title, command_line()))
     print_lines(sentence(summary), f"wrote {options.out}")
 
 

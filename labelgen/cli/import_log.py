@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import fresh_file, write_text
-from labelgen.base.options import ARGUMENT, Count, Share, flow_text, plain
+from labelgen.base.options import ARGUMENT, Count, Share
 from labelgen.base.terminal import print_lines, progress
+from labelgen.base.yaml_text import flow_text, plain
 from labelgen.cli.command import Command, ForceOptions, fresh_log
 from labelgen.cli.data import columns
 from labelgen.data.dialogue import Dialogue

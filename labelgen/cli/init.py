@@ -12,9 +12,10 @@ from typing import Annotated, Any
 
 from labelgen.base.errors import InputError, LabelgenError, UsageError
 from labelgen.base.files import fresh_file, write_text
-from labelgen.base.options import ARGUMENT, Choices, Count, flow_text, make_options
+from labelgen.base.options import ARGUMENT, Choices, Count, make_options
 from labelgen.base.registry import resolve
 from labelgen.base.terminal import print_lines, progress
+from labelgen.base.yaml_text import flow_text
 from labelgen.cli.command import Command, ForceOptions
 from labelgen.cli.import_log import ImportOptions, import_log
 from labelgen.cli.pipeline import PipelineOptions, commands_text

@@ -8,7 +8,7 @@ from contextlib import suppress
 from labelgen import __version__
 from labelgen.base.errors import LabelgenError, StorageError, resource_error
 from labelgen.base.files import privacy
-from labelgen.base.process import Terminated, raise_on_sigterm
+from labelgen.base.process import Terminated, raise_on_sigterm, running
 from labelgen.base.registry import require, resolve
 from labelgen.base.terminal import print_lines, printable
 
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         command, rest = _split(words)
-        with raise_on_sigterm():
+        with running(words), raise_on_sigterm():
             with privacy():
                 code = _run(command, rest)
             _flush()

@@ -14,9 +14,10 @@ import msgspec
 from labelgen import __version__
 from labelgen.base.errors import InputError, LabelgenError, UsageError
 from labelgen.base.files import digest_file, existing_file, read_json, remove_tree, write_text
-from labelgen.base.options import ARGUMENT, Choices, Count, Share, flow_text, make_options, read_options
+from labelgen.base.options import ARGUMENT, Choices, Count, Share, make_options, read_options
 from labelgen.base.registry import require, resolve
 from labelgen.base.terminal import print_lines
+from labelgen.base.yaml_text import flow_text
 from labelgen.cli.command import Command
 from labelgen.data.log import MAX_BAD_RATE
 from labelgen.data.reader import READERS

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Annotated, Protocol
 
-from labelgen.base.options import Count, Range, Rate, Share, check_fields
+from labelgen.base.options import Count, Range, Rate, Share
 from labelgen.simulator.grammar import Phrase
 from labelgen.simulator.users import GoalStep, User
 from labelgen.simulator.vocabulary import Meanings
@@ -53,9 +53,6 @@ class WorldOptions:
     """share of the dialogues whose truth has the words that were spoken, as labels of the task transcription"""
     sound: Share = 0.0
     """share of the dialogues with a test signal as audio in sound/ next to the log"""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from math import prod
 from typing import Annotated, Any, Literal
 
 from labelgen.base.errors import UsageError
-from labelgen.base.options import TABLE, Choices, Count, Positive, Range, Share, WholeNumber, plain
+from labelgen.base.options import TABLE, Choices, Count, Positive, Range, Share, WholeNumber
 from labelgen.base.registry import require
+from labelgen.base.yaml_text import plain
 from labelgen.data.log import MAX_BAD_RATE
 from labelgen.data.reader import READERS
 from labelgen.kernels.precision import TrainingPrecision

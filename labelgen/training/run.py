@@ -23,9 +23,10 @@ from pytorch_lightning.utilities import rank_zero_only
 from labelgen import __version__
 from labelgen.base.errors import DivergedError, InputError, UsageError, integrity_errors
 from labelgen.base.files import read_json, sweep, write_text
-from labelgen.base.options import check_options, plain, to_yaml
+from labelgen.base.options import check_options
 from labelgen.base.process import end_with_first_process
 from labelgen.base.terminal import print_lines
+from labelgen.base.yaml_text import plain, to_yaml
 from labelgen.data.groups import GROUPED
 from labelgen.data.log import Quarantine, quarantine_text
 from labelgen.features.pretrained import origin_summary

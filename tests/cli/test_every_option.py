@@ -1,4 +1,4 @@
-"""Every option of every command: given twice, repeated, and written as words of a command line that read back as the same."""
+"""Every option of every command: given twice, repeated, and the same from YAML, Python and the command line."""
 
 import math
 from collections.abc import Mapping
@@ -14,18 +14,16 @@ from hypothesis import strategies as st
 from labelgen.base.errors import UsageError
 from labelgen.base.options import (
     ANY,
-    CONFIGS,
     Choices,
     Hint,
     Range,
-    check_options,
     fields_of,
-    flow_text,
+    make_options,
     read_options,
     shown_name,
-    to_words,
 )
 from labelgen.base.registry import resolve
+from labelgen.base.yaml_text import flow_text, plain, to_yaml
 from labelgen.cli.command import Command
 from labelgen.cli.main import ACTIONS, COMMANDS, main
 from labelgen.pretraining.corruption import MIXTURE
@@ -93,18 +91,37 @@ def instances(draw: st.DrawFn, kind: type) -> Any:
         if required or draw(st.integers(0, 3)) == 0:
             chosen[item.name] = draw(values(Hint.of(hints[item.name]), item.name, required))
     try:
-        return check_options(kind(**chosen))
+        return make_options(kind, chosen)
     except UsageError:
         assume(False)
 
 
-@pytest.mark.parametrize("name", [name for name in commands() if name not in ("pretrain", "finetune")])
+def words_of(written: Any) -> list[str]:
+    """A command line that gives these options."""
+    words, arguments = [], []
+    for item in fields_of(type(written)):
+        if "." in item.key:
+            continue
+        value, name = getattr(written, item.key), shown_name(item.key)
+        if item.argument:
+            arguments += [value] if item.hint.kind is not tuple else value
+        elif isinstance(value, tuple | Mapping) or is_dataclass(value):
+            words.append(f"{name}={flow_text(value)}")
+        elif value is not None:
+            words.append(f"{name}={str(value).lower() if isinstance(value, bool) else value}")
+    return [*words, "--", *(str(one) for one in arguments if one is not None)]
+
+
+@pytest.mark.parametrize("name", commands())
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_options_as_words_read_back_as_the_same(name: str, data: st.DataObject):
+def test_options_are_the_same_from_python_yaml_and_the_command_line(name: str, data: st.DataObject, tmp_path: Path):
     kind = commands()[name].options
     written = data.draw(instances(kind))
-    assert read_options(kind, to_words(written)) == written
+    assert make_options(kind, plain(written)) == written
+    (tmp_path / "options.yaml").write_text(to_yaml(written), encoding="utf-8")
+    assert make_options(kind, {}, [str(tmp_path / "options.yaml")]) == written
+    assert read_options(kind, words_of(written)) == written
 
 
 TABLES = st.recursive(TEXT, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3))
@@ -148,12 +165,3 @@ def test_repeated_option_given_twice_is_accepted(name: str, key: str):
         message = str(error)
     # Without its other options the command misses something, and nothing else is wrong.
     assert not message or " is required" in message
-
-
-@pytest.mark.parametrize("config", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
-def test_training_options_as_words_read_back_as_the_same(config: str):
-    kind = commands()["pretrain" if "mixture" in (CONFIGS / f"{config}.yaml").read_text() else "finetune"].options
-    words = ["--data.train=a", "--data.train=b=c", "--data.valid=[d", "--out=o", "--tasks.goals.weight=2", "--seed=3"]
-    written = read_options(kind, ["--config", config, *words])
-    assert written.data.train == ("a", "b=c")
-    assert read_options(kind, to_words(written)) == written

@@ -39,8 +39,3 @@ def test_the_nearest_is_offered(words, near, capsys):
 def test_a_word_that_begins_with_dashes_may_follow_two_of_them(capsys):
     assert main(["show", "--count", "1", "--", "--log.jsonl"]) == 2
     assert "--log.jsonl does not exist" in capsys.readouterr().err
-
-
-def test_the_start_of_an_option_is_enough(capsys):
-    assert main(["show", "--cou", "1", "nowhere.jsonl"]) == 2
-    assert "nowhere.jsonl does not exist" in capsys.readouterr().err

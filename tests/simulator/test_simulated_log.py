@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal, AtSpan, AtTurn, answers
 from labelgen.data.record import decode, encode
@@ -208,9 +207,3 @@ def test_users_have_stable_habits(log):
     again = [values for values in cities.values() if len(values) >= 3]
     assert again
     assert sum(len(set(v)) < len(v) for v in again) > len(again) / 2
-
-
-@pytest.mark.parametrize("wrong", [{"misheard": 1.5}, {"asked": -0.1}, {"users": 0}, {"silent_errors": float("nan")}])
-def test_world_options_invalid_are_refused(wrong):
-    with pytest.raises(UsageError):
-        WorldOptions(**wrong)

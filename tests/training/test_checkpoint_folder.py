@@ -232,7 +232,7 @@ DAMAGE = {
 @pytest.fixture
 def begun(options: Callable[..., FinetuneOptions], tmp_path: Path) -> FinetuneOptions:
     """A run with a checkpoint, as far as its folder shows."""
-    from labelgen.base.options import to_yaml
+    from labelgen.base.yaml_text import to_yaml
     from labelgen.training.checkpoints import CheckpointFolder, CheckpointIndex, SavedCheckpoint
     from labelgen.training.fit import CHECKPOINTS
 

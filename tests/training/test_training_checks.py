@@ -16,8 +16,9 @@ from msgspec import structs
 from small_training import PRETRAINING
 
 from labelgen.base.errors import UsageError
-from labelgen.base.options import Range, check_options, fields_of, plain, read_options
+from labelgen.base.options import Range, check_options, fields_of, read_options
 from labelgen.base.registry import resolve
+from labelgen.base.yaml_text import plain
 from labelgen.data.labels import AtGoal, Target
 from labelgen.data.log import write_log
 from labelgen.features.features import NAMES, categories_of, learn_features, numbers_of

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from small_training import PRETRAINING
 
 from labelgen.base.errors import UsageError
-from labelgen.base.options import check_options, fields_of, plain, read_options, to_yaml
+from labelgen.base.options import check_options, fields_of, read_options
+from labelgen.base.yaml_text import plain, to_yaml
 from labelgen.cli.main import main
 from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions, differences
 

@@ -144,7 +144,7 @@ def test_pretraining_on_csv_uses_reader_options(tmp_path: Path, tiny_encoder: Pa
     told = ["--data.option={dialogue: call, speaker: who}", "--data.option.text=said"]
     with pytest.raises(UsageError, match="does not say what a row is"):
         pretrain(read_options(PretrainOptions, words))
-    asked = read_options(PretrainOptions, words, told)
+    asked = read_options(PretrainOptions, [*words, *told])
     assert asked.data.option == {"dialogue": "call", "speaker": "who", "text": "said"}
     assert "on 6 of 6 dialogues" in pretrain(asked)
     assert read_card(Path(asked.out) / "model")["config"]["data"]["option"] == asked.data.option
