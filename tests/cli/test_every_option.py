@@ -98,7 +98,7 @@ def instances(draw: st.DrawFn, kind: type) -> Any:
 
 def words_of(written: Any) -> list[str]:
     """A command line that gives these options."""
-    words, arguments = [], []
+    words, arguments = list[str](), list[Any]()
     for item in fields_of(type(written)):
         if "." in item.key:
             continue
