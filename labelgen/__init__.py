@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from labelgen.api.functions import explain as explain
     from labelgen.api.functions import find_signals as find_signals
     from labelgen.api.functions import finetune as finetune
-    from labelgen.api.functions import forget as forget
     from labelgen.api.functions import import_answers as import_answers
     from labelgen.api.functions import init as init
     from labelgen.api.functions import labels as labels
@@ -54,7 +53,6 @@ _PUBLIC = {
     "explain": "labelgen.api.functions:explain",
     "find_signals": "labelgen.api.functions:find_signals",
     "finetune": "labelgen.api.functions:finetune",
-    "forget": "labelgen.api.functions:forget",
     "import_answers": "labelgen.api.functions:import_answers",
     "init": "labelgen.api.functions:init",
     "labels": "labelgen.api.functions:labels",

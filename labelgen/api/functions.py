@@ -38,14 +38,12 @@ from labelgen.cli.feedback import (
     write_answers,
     write_targets,
 )
-from labelgen.cli.forget import ForgetOptions, write_receipt
 from labelgen.cli.init import InitOptions, write_config
 from labelgen.cli.pipeline import LABELS, MODEL_NAME, read_pipeline, run_pipeline
 from labelgen.cli.simulate import SimulateOptions, write_simulation
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import MAX_BAD_RATE, Log, Quarantine, require_annotators, write_log
 from labelgen.feedback.training_data import FORMS, Form, training_records
-from labelgen.labeling.journal import Receipt
 from labelgen.review.form import TASKS, question_lines
 from labelgen.steps.changed import Changed
 from labelgen.steps.consensus import AgreeOptions, agree
@@ -171,32 +169,6 @@ def run(config: PathLike, **options: Any) -> LabelTable:
         made = read_pipeline(Path(config), **options)
         run_pipeline(made)
         return labels(made.out / LABELS, annotator=MODEL_NAME)
-
-
-def forget(
-    paths: PathLike | Sequence[PathLike],
-    *,
-    receipt: PathLike,
-    user: str | None = None,
-    dialogue: str | Sequence[str] = (),
-    model: PathLike | Sequence[PathLike] = (),
-) -> Receipt:
-    """Delete the records and labels of one user, or dialogues by id, as `labelgen data forget`.
-
-    Args:
-        paths: logs, folders of labels, files for review, or folders of these.
-        receipt: file to write.
-        user: id of the user.
-        dialogue: id or ids of dialogues, for records without a user.
-        model: model folder or folders; the receipt says whether they were trained on deleted records."""
-    with python_hints():
-        dialogues = (dialogue,) if isinstance(dialogue, str) else tuple(dialogue)
-        options = {"paths": _texts(paths), "receipt": os.fspath(receipt), "dialogue": dialogues, "model": _texts(model)}
-        return write_receipt(make_options(ForgetOptions, {**options, "user": user}))
-
-
-def _texts(paths: PathLike | Sequence[PathLike]) -> tuple[str, ...]:
-    return (os.fspath(paths),) if isinstance(paths, str | os.PathLike) else tuple(os.fspath(path) for path in paths)
 
 
 def find_signals(log: Source, *, out: PathLike | None = None, force: bool = False, **options: Any) -> Aggregated:

@@ -13,7 +13,6 @@ FUNCTIONS = {
     "labelgen encoder": "labelgen.write_encoder",
     "labelgen data import": "labelgen.load_log",
     "labelgen data split": "labelgen.split",
-    "labelgen data forget": "labelgen.forget",
     "labelgen feedback signals": "labelgen.find_signals",
     "labelgen feedback aggregate": "labelgen.aggregate",
     "labelgen feedback answers": "labelgen.user_answers",

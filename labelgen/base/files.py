@@ -197,7 +197,13 @@ def atomic_write(path: Path, make_folder: bool = True) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        replace_file(temporary, path)
+        os.replace(temporary, path)
+        # The rename itself must reach the disk, or a power cut could undo a reported commit.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise StorageError(
@@ -222,22 +228,6 @@ def _put(path: Path) -> Iterator[IO[bytes]]:
         raise StorageError(
             f"cannot write {path.name}: {error.strerror or error}", str(path), "check access to the store"
         ) from error
-
-
-def replace_file(new: Path, path: Path) -> None:
-    """Rename `new` to `path`, and wait until the rename is on the disk."""
-    os.replace(new, path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
-    # The rename itself must reach the disk, or a power cut could undo a reported commit.
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

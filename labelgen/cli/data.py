@@ -1,6 +1,7 @@
 """labelgen data: validate, convert, count and split logs."""
 
 import heapq
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -16,11 +17,11 @@ from labelgen.base.errors import UsageError
 from labelgen.base.files import atomic_write, fresh_folder
 from labelgen.base.options import ARGUMENT, Share, WholeNumber
 from labelgen.base.terminal import print_lines, printable_json, progress
-from labelgen.cli.command import Command, ForceOptions, LogOptions, OneLogOptions, fresh_log, open_log
+from labelgen.cli.command import Command, ForceOptions, LogOptions, OneLogOptions, ReadOptions, fresh_log, open_log
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Names, merge, write_labels
 from labelgen.data.label_table import label_rows, open_table_writer
-from labelgen.data.log import RECORD_SUFFIXES, open_writer, require_annotators
+from labelgen.data.log import RECORD_SUFFIXES, Quarantine, open_writer, require_annotators, shard_files, write_log
 from labelgen.data.split import position
 from labelgen.data.stats import LogStats, log_stats, spread
 from labelgen.feedback.training_data import Form, training_records
@@ -307,6 +308,54 @@ def columns(*heads: str) -> Table:
     return table
 
 
+@dataclass(frozen=True, kw_only=True)
+class FilterOptions(ReadOptions, ForceOptions):
+    """Write logs without the records of users or dialogues. Files without such records are copied as they are."""
+
+    log: Annotated[Path, ARGUMENT]
+    """file or folder of records"""
+    out: Annotated[Path, ARGUMENT]
+    """output: a file for a file, a folder for a folder"""
+    without_user: Annotated[tuple[str, ...], "ID"] = ()
+    """user whose records are left out"""
+    without_dialogue: Annotated[tuple[str, ...], "ID"] = ()
+    """dialogue that is left out"""
+
+    def check(self) -> None:
+        """Raises UsageError without an id, and for another form of records."""
+        if not self.without_user and not self.without_dialogue:
+            raise UsageError("no user and no dialogue is named", "--without-user, --without-dialogue", "give an id")
+        if self.format != "labelgen":
+            raise UsageError(
+                "only records in labelgen's form are filtered", "--format", "use labelgen data convert first"
+            )
+
+
+def filter_command(options: FilterOptions) -> None:
+    """Write the files, and print how many records were left out."""
+    files = shard_files(options.log)
+    root, out = options.log.resolve(), options.out.resolve()
+    if out == root or root.is_relative_to(out) or (root.is_dir() and out.is_relative_to(root)):
+        raise UsageError(f"{options.out} is read and would be overwritten", str(options.out), "name another output")
+    if options.log.is_dir():
+        fresh_folder(options.out, options.force)
+    quarantine = None if options.quarantine is None else Quarantine(options.quarantine)
+    for file in files:
+        target = options.out / file.relative_to(options.log) if options.log.is_dir() else options.out
+        log = open_log(options, [str(file)], quarantine=quarantine)
+        count = write_log(target, (dialogue for dialogue in log if _is_kept(dialogue, options)), None, options.force)
+        if count == log.kept and not log.reasons:
+            with atomic_write(target) as to, file.open("rb") as whole:
+                shutil.copyfileobj(whole, to)
+        print_lines(f"{log.kept - count:,} of {log.kept:,} dialogues left out of {target}")
+    if quarantine is not None:
+        quarantine.close()
+
+
+def _is_kept(dialogue: Dialogue, options: FilterOptions) -> bool:
+    return dialogue.user not in options.without_user and dialogue.id not in options.without_dialogue
+
+
 VALIDATE = Command("data validate", ValidateOptions, validate, "labelgen data validate logs/ --quarantine bad.jsonl")
 CONVERT = Command(
     "data convert",
@@ -318,6 +367,9 @@ SPLIT = Command(
     "data split", SplitCommand, split, "labelgen data split log.jsonl parts/ --parts train=0.8,valid=0.1,test=0.1"
 )
 STATS = Command("data stats", StatsOptions, stats, "labelgen data stats log.jsonl")
+FILTER = Command(
+    "data filter", FilterOptions, filter_command, "labelgen data filter logs/ filtered/ --without-user u17"
+)
 LABELS = Command("data labels", LabelsOptions, labels_command, "labelgen data labels labeled/ labels.csv")
 EXPORT = Command(
     "data export",

@@ -21,11 +21,10 @@ from labelgen.data.labels import Annotation
 from labelgen.data.log import MAX_BAD_RATE, Log
 from labelgen.data.redact import KINDS
 from labelgen.data.values import normalizer
-from labelgen.labeling.dry_run import dry_run
 from labelgen.labeling.engines import Engine, Load, local_engine
 from labelgen.labeling.folder import LabelFolder
 from labelgen.labeling.manifest import LABELS, REDACT, LabelCounts, Settings, read_manifest, summary
-from labelgen.labeling.ray_engine import cluster_cpus, ray_engine
+from labelgen.labeling.ray_engine import ray_engine
 from labelgen.labeling.run import MAX_SHARD_DIALOGUES, SHARD_DIALOGUES, check_bad_rate, label
 from labelgen.labeling.shard import DialogueAnnotator, label_stream, labeling_rules
 from labelgen.labeling.verify import RelabelSample, verify
@@ -64,8 +63,6 @@ class LabelOptions(ModelRunOptions, ForceOptions):
     """name of an installed function that normalizes slot values; docs/how-to/values.md"""
     redact: bool = False
     """masking of e-mail and IP addresses, phone, card and account (IBAN) numbers in the output"""
-    dry_run: bool = False
-    """plan and timing of a small sample, without output"""
     annotator: Annotated[str, "NAME"] = "model"
     """annotator name written to the output"""
     online: bool = False
@@ -81,8 +78,8 @@ class LabelOptions(ModelRunOptions, ForceOptions):
         """Raises UsageError for options that cannot hold together."""
         if (self.input == "-") != (self.output == "-"):
             raise UsageError("a stream goes in and out", "the command line", "write - for both, or for none")
-        if self.input == "-" and (self.dry_run or self.engine != "local"):
-            raise UsageError("a stream is labeled in this process, and has no dry run", "-", "name files and folders")
+        if self.input == "-" and self.engine != "local":
+            raise UsageError("a stream is labeled in this process", "-", "name files and folders")
         if self.address is not None and self.engine != "ray":
             raise UsageError("only Ray has an address", "--address", "give --engine ray with it")
         if not self.annotator:
@@ -119,21 +116,6 @@ def label_command(options: LabelOptions) -> None:
     )
     if options.precision == "bf16" and options.device == "cpu" and options.address is None:
         _tell_slow()
-    if options.dry_run:
-        workers = _workers(options) or (_cores() if options.address is None else cluster_cpus(options.address))
-        estimate = dry_run(
-            to_path(options.input),
-            to_path(options.output),
-            load(),
-            _settings(options),
-            options.shard_dialogues,
-            options.force,
-        )
-        for text in estimate.lines(workers):
-            print_lines(text)
-        if options.address is not None:
-            print_lines("the sample was timed on this machine, not on the cluster")
-        return
     sums = _stream(options, load) if options.input == "-" else _folder(options, load)
     voided = (f"void: the certificate of {task} ({unit}): {reason}" for (task, unit), reason in void.items())
     for text in (*summary(sums), *voided):
@@ -306,8 +288,6 @@ def verify_command(options: VerifyOptions) -> None:
     again = "" if options.sample is None else "; a sample was labeled again, to the same bytes"
     print_lines(f"verified: digests, counts and ids equal those of the manifest{again}")
     manifest = LabelFolder(output).manifest
-    if (forgotten := read_manifest(manifest).forgotten) is not None:
-        print_lines(forgotten.text())
     if damaged := read_manifest(manifest).counts.damaged:
         print_lines(f"not complete: of the input these files were damaged, and read only in part: {', '.join(damaged)}")
     print_lines(f"digest of the manifest: {digest_file(manifest)}")

@@ -66,7 +66,7 @@ ACTIONS = {
         "labelgen.cli.data:EXPORT",
         "write training data for the next assistant: chats, preferences, or intents and slots",
     ),
-    "data forget": ("labelgen.cli.forget:FORGET", "delete one user's records and labels from logs and folders"),
+    "data filter": ("labelgen.cli.data:FILTER", "write logs without the records of a user"),
     "feedback signals": ("labelgen.cli.feedback:SIGNALS", "find signals with the detectors"),
     "feedback learn": ("labelgen.cli.feedback:LEARN", "learn a detector from explicit feedback"),
     "feedback answers": (

@@ -3,7 +3,6 @@
 OUT/a.jsonl                      labeled records, at the input's relative path
 OUT/a.jsonl.quarantine.jsonl     its rejected records with reasons, if any
 OUT/manifest.json                written last
-OUT/forgotten.json               salted hashes of the users and dialogues that `labelgen data forget` deleted, if any
 OUT/.labeling/                   during a run: ledger.jsonl, lock, and parts/a.jsonl/000000.jsonl
 
 A store (base/files.py) has no lock: the user must not start two runs with one output there. Parts are plain JSON Lines in
@@ -20,11 +19,10 @@ from typing import IO
 
 import msgspec
 
-from labelgen.base.errors import IntegrityError, StorageError, UsageError
+from labelgen.base.errors import StorageError, UsageError
 from labelgen.base.files import atomic_write, compressed, is_remote, remove_tree, sweep
 from labelgen.data.log import RECORD_SUFFIXES, shard_files
 from labelgen.data.record import arrow_schema
-from labelgen.labeling.forgotten import FORGOTTEN, receipt_of
 
 MANIFEST = "manifest.json"
 _WORK = ".labeling"
@@ -51,9 +49,6 @@ class LabelFolder:
         self.manifest = out / MANIFEST
         self.work = out / _WORK
         self.ledger = self.work / "ledger.jsonl"
-        self.forgotten = out / FORGOTTEN
-        self.deletion = out / ".deletion"
-        """While `labelgen data forget` works: the path of its journal."""
 
     def output(self, path: str) -> Path:
         return self.out / path
@@ -83,21 +78,12 @@ class LabelFolder:
             hint = "name another output folder, or give --force"
             raise UsageError(f"{self.out} is not empty and holds no labeled log", str(self.out), hint)
 
-    def unfinished_deletion(self) -> str | None:
-        """The receipt of a deletion that a kill left unfinished, or None.
-
-        Without the journal, nothing was changed yet."""
-        if not self.deletion.exists():
-            return None
-        journal = Path(self.deletion.read_text(encoding="utf-8"))
-        return str(receipt_of(journal)) if journal.exists() else None
-
     def sweep(self, path: Path) -> None:
         """Remove temporary files that a killed run left for `path`; a store has none."""
         if not is_remote(path):
             sweep(path.parent, glob.escape(path.name))
 
-    def forget(self, path: str) -> None:
+    def remove(self, path: str) -> None:
         """Remove all work on one input file."""
         with storage_errors(self.out):
             self.output(path).unlink(missing_ok=True)
@@ -109,17 +95,13 @@ class LabelFolder:
 def open_folder(out: Path, force: bool) -> Iterator[LabelFolder]:
     """Lock the output folder for this process. Creates it if needed, and removes it again if the run wrote nothing.
 
-    Raises UsageError if it contains other files and `force` is not given, IntegrityError if a deletion is unfinished,
-    StorageError if it cannot be written or another process works in it."""
+    Raises UsageError if it contains other files and `force` is not given, StorageError if it cannot be written or another process works in it."""
     folder = LabelFolder(out)
     with storage_errors(out):
         folder.check(force)
         is_new = not is_remote(out) and not out.exists()
     with nullcontext() if is_remote(out) else lock_folder(folder):
         try:
-            if (receipt := folder.unfinished_deletion()) is not None:
-                hint = f"give the labelgen data forget command with --receipt {receipt} again"
-                raise IntegrityError("a deletion in this folder is unfinished", str(out), hint)
             yield folder
         finally:
             if not folder.ledger.exists():

@@ -21,7 +21,6 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import domains_on_offer
 from labelgen.data.labels import UNIT_OF, Annotation, Field, Provenance, answers, tasks_of
 from labelgen.data.stats import audio_summary
-from labelgen.labeling.forgotten import Forgotten
 
 FORMAT = 2
 """Version of the manifest and the ledger."""
@@ -47,13 +46,13 @@ class TaskCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelCounts:
-    """Counts of dialogues: seen = labeled + quarantined + forgotten.
+    """Counts of dialogues: seen = labeled + quarantined.
 
     quarantined: by the first word of the reason. turns: of labeled dialogues. audio_turns: turns whose audio was read;
     audio_errors: turns whose audio could not be read, by reason; these are labeled without it. Both are empty for a model without
     audio. unseen_values: turns with a value that is not in the training data, by feature. unknown_labels: labels of other
     annotators with names that the model cannot output, by task. domain_lists: dialogues that list the available domains, by the
-    field of `--domains-from`. forgotten: records in the log that `labelgen data forget` deleted here. damaged: files that could be read only in part; each counts as one quarantined record,
+    field of `--domains-from`. damaged: files that could be read only in part; each counts as one quarantined record,
     because the number of lost records is unknown."""
 
     seen: int = 0
@@ -66,7 +65,6 @@ class LabelCounts:
     unseen_values: Mapping[str, int] = field(default_factory=dict)
     unknown_labels: Mapping[str, int] = field(default_factory=dict)
     domain_lists: Mapping[str, int] = field(default_factory=dict)
-    forgotten: int = 0
     damaged: tuple[str, ...] = ()
 
     @property
@@ -121,7 +119,6 @@ def total(parts: Iterable[LabelCounts]) -> LabelCounts:
         unseen_values=_merge(part.unseen_values for part in parts),
         unknown_labels=_merge(part.unknown_labels for part in parts),
         domain_lists=_merge(part.domain_lists for part in parts),
-        forgotten=sum(part.forgotten for part in parts),
         damaged=tuple(sorted({name for part in parts for name in part.damaged})),
     )
 
@@ -142,8 +139,6 @@ def summary(counts: LabelCounts) -> Iterator[str]:
     yield f"{counts.labeled:,} of {counts.seen:,} dialogues labeled, {counts.turns:,} turns"
     if counts.quarantined:
         yield f"{counts.bad:,} quarantined: {_listed(counts.quarantined)}"
-    if counts.forgotten:
-        yield f"{counts.forgotten:,} left out: labelgen data forget deleted them"
     if counts.damaged:
         yield f"damaged, read only in part: {', '.join(counts.damaged)}"
     if audio := audio_summary(counts.audio_turns, counts.audio_errors):
@@ -224,19 +219,18 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """Settings, files in the order of their paths, the counts of all files, and whose records `labelgen data forget` deleted."""
+    """Settings, files in the order of their paths, and the counts of all files."""
 
     settings: Settings
     files: tuple[FileEntry, ...]
     counts: LabelCounts
-    forgotten: Forgotten | None = None
 
 
-def manifest_of(settings: Settings, files: Iterable[FileEntry], forgotten: Forgotten | None = None) -> Manifest:
+def manifest_of(settings: Settings, files: Iterable[FileEntry]) -> Manifest:
     """Manifest of the given files: sorts them and adds up their counts."""
     ordered = tuple(sorted(files, key=lambda file: file.path))
     counts = total(file.counts for file in ordered)
-    return Manifest(settings=settings, files=ordered, counts=counts, forgotten=forgotten)
+    return Manifest(settings=settings, files=ordered, counts=counts)
 
 
 def manifest_text(manifest: Manifest) -> str:
@@ -286,8 +280,8 @@ def inconsistencies(manifest: Manifest) -> Iterator[str]:
     for file in manifest.files:
         start = 0
         for index, shard in enumerate(file.shards):
-            if shard.counts.seen != shard.counts.labeled + shard.counts.bad + shard.counts.forgotten:
-                yield f"{file.path}, shard {shard.index}: seen is not labeled + quarantined + forgotten"
+            if shard.counts.seen != shard.counts.labeled + shard.counts.bad:
+                yield f"{file.path}, shard {shard.index}: seen is not labeled + quarantined"
             if (shard.index, shard.start) != (index, start):
                 yield f"{file.path}: its shards do not follow each other"
                 break

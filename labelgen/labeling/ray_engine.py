@@ -102,12 +102,6 @@ def ray_engine(load: Load, workers: int | None = None, address: str | None = Non
         yield RayEngine(ray, [actor.remote(load) for _ in range(count)])
 
 
-def cluster_cpus(address: str) -> int:
-    """Number of CPUs of a running cluster. Raises UsageError as ray_engine does."""
-    with _cluster(address, None) as (_, cpus):
-        return cpus
-
-
 @contextmanager
 def _cluster(address: str | None, workers: int | None) -> Iterator[tuple[Any, int]]:
     """Connect to Ray, with its number of CPUs; without an address, start a local cluster for so many workers."""

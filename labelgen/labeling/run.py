@@ -19,7 +19,6 @@ from labelgen.data.label_sets import refuse_without_domains
 from labelgen.data.log import damaged_files_error
 from labelgen.labeling.engines import Engine
 from labelgen.labeling.folder import LabelFolder, input_files, join, open_folder, storage_errors
-from labelgen.labeling.forgotten import Forgotten, read_forgotten
 from labelgen.labeling.manifest import (
     REDACT,
     FileEntry,
@@ -83,10 +82,9 @@ def label(
         keep_private(inputs.values())
         with open_folder(out, force) as folder:
             finished = valid_work(folder, inputs, settings, force)
-            forgotten = read_forgotten(folder.forgotten)
-            if _is_complete(folder, inputs, finished, forgotten):
+            if _is_complete(folder, inputs, finished):
                 return read_manifest(folder.manifest).counts
-            run = _LabelingRun(folder, inputs, finished, engine, forgotten)
+            run = _LabelingRun(folder, inputs, finished, engine)
             try:
                 return run.finish()
             except Terminated:
@@ -118,13 +116,11 @@ class _LabelingRun:
         inputs: Mapping[str, Path],
         finished: Finished,
         engine: Engine,
-        forgotten: Forgotten | None,
     ) -> None:
         self.folder = folder
         self.inputs = inputs
         self.finished = finished
         self.engine = engine
-        self.forgotten = forgotten
         self.plans: dict[str, _FilePlan] = {}
 
     def finish(self) -> LabelCounts:
@@ -141,7 +137,7 @@ class _LabelingRun:
                 # Files without records, and files whose last shard an earlier run committed.
                 for path in self._unfinished():
                     self._finish_file(ledger, path)
-            manifest = manifest_of(finished.settings, finished.files.values(), self.forgotten)
+            manifest = manifest_of(finished.settings, finished.files.values())
             write_manifest(folder.manifest, manifest)
             remove_tree(folder.work)
         return manifest.counts
@@ -177,7 +173,6 @@ class _LabelingRun:
                         quarantine=self.folder.part_quarantine(path, index),
                         damaged=plan.ranges[-1].damage is not None,
                         redact=REDACT in self.finished.settings.options,
-                        forgotten=self.forgotten,
                     )
 
     def _bytes(self, entry: ShardEntry) -> float:
@@ -223,13 +218,11 @@ class _LabelingRun:
             self.folder.sweep(self.folder.quarantine(path))
 
 
-def _is_complete(
-    folder: LabelFolder, inputs: Mapping[str, Path], finished: Finished, forgotten: Forgotten | None
-) -> bool:
+def _is_complete(folder: LabelFolder, inputs: Mapping[str, Path], finished: Finished) -> bool:
     """Whether an earlier run finished everything."""
     if folder.ledger.exists() or not folder.manifest.exists() or set(finished.files) != set(inputs):
         return False
-    return manifest_of(finished.settings, finished.files.values(), forgotten) == read_manifest(folder.manifest)
+    return manifest_of(finished.settings, finished.files.values()) == read_manifest(folder.manifest)
 
 
 def _check_separate(source: Path, out: Path) -> None:
@@ -260,7 +253,7 @@ def valid_work(folder: LabelFolder, inputs: Mapping[str, Path], settings: Settin
         raise _refusal("earlier work in the folder is no longer valid", folder, list(faults.values()))
     for path in {*earlier.files, *earlier.shards}:
         if changes or path in faults:
-            folder.forget(path)
+            folder.remove(path)
     for entry in () if changes else earlier.entries():
         if entry.path not in invalid and _exists(folder, entry):
             fresh.add(entry)

@@ -25,7 +25,6 @@ from labelgen.data.labels import Annotation, Provenance
 from labelgen.data.log import Log, read_file
 from labelgen.data.record import LocatedDialogue, Rejected, encode
 from labelgen.data.redact import redact_dialogue, redact_rejected
-from labelgen.labeling.forgotten import Forgotten
 from labelgen.labeling.manifest import LabelCounts, ShardEntry, tally, total
 from labelgen.labeling.ranges import RecordRange, read_range
 
@@ -125,7 +124,7 @@ class Shard:
 
     path: input file relative to the input folder, with `/`. file_digest: of the whole input file. damaged: whether
     that file could be read only in part. redact: whether personal data (data/redact.py) is masked in the output; labels are
-    always computed from the original text. forgotten: whose records are left out."""
+    always computed from the original text."""
 
     source: Path
     path: str
@@ -136,7 +135,6 @@ class Shard:
     quarantine: Path
     damaged: bool = False
     redact: bool = False
-    forgotten: Forgotten | None = None
 
 
 def label_shard(shard: Shard, annotator: DialogueAnnotator) -> ShardEntry:
@@ -146,8 +144,7 @@ def label_shard(shard: Shard, annotator: DialogueAnnotator) -> ShardEntry:
     digest = sha256()
     dialogues: list[Dialogue] = []
     rejected: list[Rejected] = []
-    read = read_range(shard.source, shard.path, shard.records, digest)
-    items = [item for item in read if shard.forgotten is None or not shard.forgotten.covers(item)]
+    items = read_range(shard.source, shard.path, shard.records, digest)
     for item in labeling_rules(annotator).reject(_reject_duplicates(items)):
         if isinstance(item, LocatedDialogue):
             dialogues.append(item.dialogue)
@@ -162,9 +159,7 @@ def label_shard(shard: Shard, annotator: DialogueAnnotator) -> ShardEntry:
         damaged=(shard.path,) if shard.damaged else (),
     )
     unknown = _count_unknown(dialogues, annotator)
-    left_out = shard.records.count - len(items)
-    forgotten = LabelCounts(seen=left_out, forgotten=left_out)
-    counts = total([tally(labeled, (item.reason for item in rejected)), audio, unknown, forgotten])
+    counts = total([tally(labeled, (item.reason for item in rejected)), audio, unknown])
     quarantine_digest = None
     with privacy():
         keep_private((shard.source,))

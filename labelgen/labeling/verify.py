@@ -19,8 +19,6 @@ from labelgen.data.record import LocatedDialogue, Rejected, decode, encode
 from labelgen.data.redact import redact_dialogue
 from labelgen.data.split import position
 from labelgen.labeling.folder import MANIFEST, LabelFolder, input_files
-from labelgen.labeling.forgotten import Forgotten, read_forgotten
-from labelgen.labeling.journal import STAGED
 from labelgen.labeling.manifest import (
     REDACT,
     FileEntry,
@@ -69,17 +67,12 @@ def verify(
     if folder.ledger.exists():
         yield "the run is not finished: give the same labelgen label command again"
         return
-    if (receipt := folder.unfinished_deletion()) is not None:
-        yield f"a deletion is not finished: give the labelgen data forget command with --receipt {receipt} again"
-        return
     if not folder.manifest.exists():
         raise UsageError(f"{out} holds no labeled log", str(folder.manifest), "name a folder that labelgen label wrote")
     if manifest_digest is not None and (digest := digest_file(folder.manifest)) != manifest_digest.lower():
         yield f"{MANIFEST} does not have the digest {manifest_digest}: its digest is {digest}"
     manifest = read_manifest(folder.manifest)
     yield from inconsistencies(manifest)
-    if read_forgotten(folder.forgotten) != manifest.forgotten:
-        yield f"{folder.forgotten.name} is not that of the manifest"
     hashes = array("Q")
     good: list[FileEntry] = []
     entries = {file.path: file for file in manifest.files}
@@ -156,7 +149,7 @@ def _originals(source: Path | None, ids: Set[str]) -> dict[str, Dialogue]:
 
 
 def _check_file(folder: LabelFolder, manifest: Manifest, entry: FileEntry, hashes: "array[int]") -> Iterator[str]:
-    settings, forgotten = manifest.settings, manifest.forgotten
+    settings = manifest.settings
     output, quarantine = folder.output(entry.path), folder.quarantine(entry.path)
     for path, digest in ((output, entry.output_digest), (quarantine, entry.quarantine_digest)):
         if fault := _check_digest(path, digest):
@@ -169,7 +162,7 @@ def _check_file(folder: LabelFolder, manifest: Manifest, entry: FileEntry, hashe
             yield f"{item.where()}: {item.reason}"
             return
         annotation = next((a for a in item.annotations if (a.annotator, a.kind) == (settings.annotator, "model")), None)
-        fault = _check_record(item, annotation, settings, forgotten)
+        fault = _check_record(item, annotation, settings)
         if fault is not None or annotation is None:
             yield f"{entry.path}, dialogue {item.id}: {fault}"
             return
@@ -186,8 +179,6 @@ def _check_file(folder: LabelFolder, manifest: Manifest, entry: FileEntry, hashe
         unseen_values=entry.counts.unseen_values,
         unknown_labels=entry.counts.unknown_labels,
         damaged=entry.counts.damaged,
-        seen=entry.counts.forgotten,
-        forgotten=entry.counts.forgotten,
     )
     if total([*parts, tally(labeled, reasons), hidden]) != entry.counts:
         yield f"{entry.path}: the counts of its records are not those of the manifest"
@@ -202,11 +193,7 @@ def _check_digest(path: Path, digest: str | None) -> str | None:
     return "changed after it was written" if digest_file(path) != digest else None
 
 
-def _check_record(
-    dialogue: Dialogue, annotation: Annotation | None, settings: Settings, forgotten: Forgotten | None
-) -> str | None:
-    if forgotten is not None and forgotten.holds(dialogue.user, dialogue.id):
-        return "labelgen data forget deleted it, and it is here again"
+def _check_record(dialogue: Dialogue, annotation: Annotation | None, settings: Settings) -> str | None:
     if annotation is None:
         return f"no annotation by {settings.annotator}"
     provenance = annotation.provenance
@@ -242,11 +229,7 @@ def _unlisted_files(folder: LabelFolder, manifest: Manifest) -> Iterator[str]:
     for file in manifest.files:
         listed |= {folder.output(file.path), folder.quarantine(file.path)}
     for path in sorted(folder.out.rglob("*")):
-        if (
-            path.is_file()
-            and path.name.startswith(".")
-            and (path.name.endswith(".part") or path.name.startswith(STAGED))
-        ):
+        if path.is_file() and path.name.startswith(".") and path.name.endswith(".part"):
             yield f"{path.relative_to(folder.out).as_posix()} is an unfinished temporary file; it can be deleted"
         elif path.is_file() and path.name.endswith(RECORD_SUFFIXES) and path not in listed:
             yield f"{path.relative_to(folder.out).as_posix()} is not in the manifest"
@@ -284,4 +267,4 @@ def _in_order(output: Path, source: Path, settings: Settings, entry: FileEntry) 
                 expected = next(outputs, None)
             else:
                 skipped += 1
-    return expected is None and skipped == entry.counts.bad + entry.counts.forgotten
+    return expected is None and skipped == entry.counts.bad

@@ -102,7 +102,6 @@ COMMANDS = {
     "evaluate": ["evaluate", "LOG", "--reference", "anna", "--out", "OUT", "RATE"],
     "label": ["label", "LOG", "OUT", "--model", "m", "--workers", "1", "RATE"],
     "redact": ["label", "LOG", "OUT", "--model", "m", "--workers", "1", "--redact", "RATE"],
-    "dry run": ["label", "LOG", "OUT", "--model", "m", "--workers", "1", "--dry-run"],
     "domains": ["label", "LOG", "OUT", "--model", "m", "--workers", "1", "--domains-from", "skills", "RATE"],
 }
 
@@ -127,7 +126,7 @@ def test_commands_deep_record_does_not_stop(name, tmp_path, capsys, monkeypatch)
         if word != "RATE"
     ]
     assert main([*words, *(["--max-bad-rate", "1"] if "RATE" in COMMANDS[name] else [])]) == 0, capsys.readouterr().err
-    if words[0] == "label" and name != "dry run":
+    if words[0] == "label":
         assert main(["verify", str(tmp_path / "out"), "--input", str(log)]) == 0
         rows = (tmp_path / "out" / "log.jsonl.quarantine.jsonl").read_text().splitlines()
         assert {json.loads(row)["reason"].partition(":")[0] for row in rows} == {"too_deep"}

@@ -12,6 +12,7 @@ from some_logs import lines, mixed_log, record, tree, write_lines, write_rows
 import labelgen.cli.label
 import labelgen.kernels.processor
 from labelgen.cli.main import main
+from labelgen.labeling.engines import local_engine
 
 
 @pytest.fixture
@@ -61,7 +62,6 @@ def test_label_bad_rate_exceeded_exits_3(tmp_path, capsys, fake):
         ["in", "out", "--workers", "0"],
         ["in", "out", "--shard-dialogues", "4097"],
         ["in", "x"],
-        ["-", "-", "--dry-run"],
         ["-", "-", "--engine", "ray"],
     ],
 )
@@ -78,51 +78,22 @@ def test_what_is_refused_leaves_no_folder(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_dry_run_times_sample_and_writes_nothing(tmp_path, capsys, fake):
-    """And counts as left what an earlier run did not do."""
-    source, out = tmp_path / "in", tmp_path / "out"
-    write_lines(source / "a.jsonl", [record(f"a{k}", 3) for k in range(5)])
-    assert label(source, out, "--dry-run", "--shard-dialogues", "2") == 0
-    said = capsys.readouterr().out
-    assert "1 files, 3 shards, 5 records; 5 records are not labeled yet" in said
-    assert "a sample of 5 dialogues" in said
-    assert "with 1 workers; a person at 2 minutes a dialogue (assumed) needs 10 min" in said
-    assert "nothing was written" in said
-    assert not out.exists()
-    assert label(source, out) == 0
-    write_lines(source / "b.jsonl", [record("b0")])
-    before = tree(out)
-    assert label(source, out, "--dry-run") == 0
-    assert "2 files, 2 shards, 6 records; 1 records are not labeled yet" in capsys.readouterr().out
-    write_lines(source / "a.jsonl", [record("other")])
-    assert label(source, out, "--dry-run") == 4
-    assert label(source, out, "--dry-run", "--force") == 0
-    assert tree(out) == before
-
-
-def test_dry_run_with_address_uses_cluster_cpus(tmp_path, capsys, monkeypatch, fake):
-    """And not for the cores of this machine."""
-    monkeypatch.setattr(labelgen.cli.label, "cluster_cpus", {"there:1": 40}.__getitem__)
-    monkeypatch.setattr(labelgen.cli.label, "_cores", lambda: 77)
-    write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
-    words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "m", "--dry-run", "--engine", "ray"]
-    for more, workers in (((), 77), (("--address", "there:1"), 40), (("--address", "there:1", "--workers", "3"), 3)):
-        assert main([*words, *more]) == 0
-        told = capsys.readouterr().out
-        assert f"with {workers} workers" in told
-        assert ("timed on this machine, not on the cluster" in told) == bool(more)
-
-
 @pytest.mark.parametrize(
     ("words", "workers"),
     [((), 77), (("--device", "cuda"), 1), (("--device", "cuda:1"), 1), (("--device", "cuda", "--workers", "3"), 3)],
 )
-def test_label_gpu_defaults_to_one_worker(tmp_path, capsys, monkeypatch, fake, words, workers):
+def test_label_gpu_defaults_to_one_worker(tmp_path, monkeypatch, fake, words, workers):
+    counts = []
+
+    def engine(load, workers):
+        counts.append(workers)
+        return local_engine(load, 1)
+
     monkeypatch.setattr(labelgen.cli.label, "_cores", lambda: 77)
+    monkeypatch.setattr(labelgen.cli.label, "local_engine", engine)
     write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
-    asked = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "m", "--dry-run", *words]
-    assert main(asked) == 0
-    assert f"with {workers} workers" in capsys.readouterr().out
+    assert main(["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "m", *words]) == 0
+    assert counts == [workers]
 
 
 def test_label_missing_device_exits_2(tmp_path, capsys, tiny_model):

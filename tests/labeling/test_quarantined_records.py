@@ -16,7 +16,6 @@ import labelgen.cli.label
 from labelgen.base.errors import UsageError
 from labelgen.cli.main import main
 from labelgen.data.label_sets import LabelName
-from labelgen.labeling.dry_run import dry_run
 from labelgen.labeling.engines import local_engine
 from labelgen.labeling.manifest import read_manifest, summary
 from labelgen.labeling.run import label
@@ -62,8 +61,6 @@ def test_unknown_source_whole_log_is_refused(tmp_path, workers):
 def test_unknown_source_counts_in_bad_rate(tmp_path, fake, capsys):
     write_lines(tmp_path / "in" / "a.jsonl", LOG)
     words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "m", "--workers", "1"]
-    assert main([*words, "--dry-run"]) == 0
-    assert "a sample of 2 dialogues" in capsys.readouterr().out
     assert main(words) == 3
     assert "unknown_source 2" in capsys.readouterr().err
     assert main([*words, "--max-bad-rate", "0.5"]) == 0
@@ -170,5 +167,3 @@ def test_domains_from_missing_field_is_refused(tmp_path):
         label(source, tmp_path / "out", engine, "model", {})
     assert "fields that do: services" in told.value.hint
     assert not (tmp_path / "out").exists()
-    with pytest.raises(UsageError, match="none of 2 records"):
-        dry_run(source, tmp_path / "out", Asks(), {}, 2)

@@ -15,7 +15,6 @@ from fake_annotator import DieAfter, FakeAnnotator
 from msgspec.structs import replace
 from some_logs import mixed_log, tree
 
-import labelgen.cli.label
 from labelgen.base.errors import StorageError, UsageError
 from labelgen.cli.main import main
 from labelgen.labeling.engines import InlineEngine
@@ -97,20 +96,6 @@ def test_ray_killed_run_resumes_with_any_engine(tmp_path, unbroken, address, dia
     label(source, tmp_path / "out", InlineEngine(FakeAnnotator), "model", {}, 2)
     assert tree(tmp_path / "out") == expected
     assert list(verify(tmp_path / "out", source)) == []
-
-
-def test_ray_dry_run_uses_cluster_cpus(tmp_path, monkeypatch, capsys, address):
-    """And not for the cores of this machine."""
-    monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
-    monkeypatch.setattr(labelgen.cli.label, "_cores", lambda: 77)
-    mixed_log(tmp_path / "in")
-    words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "m", "--dry-run", "--engine", "ray"]
-    assert main([*words, "--address", address]) == 0
-    told = capsys.readouterr().out
-    assert "with 2 workers" in told
-    assert "timed on this machine, not on the cluster" in told
-    assert main(words) == 0
-    assert "with 77 workers" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kinds", [["a", "a", "a"], ["a", "b", "a"]])

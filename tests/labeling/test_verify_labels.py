@@ -123,7 +123,7 @@ def test_verify_wrong_counts_are_reported(labeled):
     manifest["counts"]["turns"] += 1
     (out / "manifest.json").write_text(json.dumps(manifest))
     faults = list(verify(out))
-    assert "a.jsonl, shard 0: seen is not labeled + quarantined + forgotten" in faults
+    assert "a.jsonl, shard 0: seen is not labeled + quarantined" in faults
     assert "the counts of the manifest are not the sum of its files" in faults
 
 
