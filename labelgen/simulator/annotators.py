@@ -7,12 +7,12 @@ about difficulty."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from random import Random
 
 from labelgen.data.labels import GOALS, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel, quality_name
-from labelgen.simulator.vocabulary import Meanings
+from labelgen.simulator.vocabulary import INTENTS, LIKELY_OTHERS, SLOTS
 
+_INTENTS, _SLOTS = tuple(INTENTS), tuple(SLOTS)
 Span = tuple[str, int, int, str]
 """Slot name, start, end, value."""
 
@@ -42,36 +42,18 @@ def annotate(marks: Marks, annotator: str, kind: str, price: float | None = None
     for turns, outcome in marks.goals:
         labels.append(Label(GOALS, AtGoal(turns), "goal"))
         labels.append(Label("outcome", AtGoal(turns), outcome))
-    labels.append(_rating(None, marks.overall))
+    labels.append(_rating(AtDialogue(), marks.overall))
     for k, turn in enumerate(marks.turns):
         if turn.quality is not None:
-            labels.append(_rating(k, turn.quality))
-        for name in turn.intents:
-            labels.append(_intent(k, name))
-        for name, start, end, value in turn.slots:
-            labels.append(Label("slots", AtSpan(k, start, end), name, None, value))
-        if not turn.intents:
-            none.append(_without("intents", k))
-        if not turn.slots:
-            none.append(_without("slots", k))
+            labels.append(_rating(AtTurn(k), turn.quality))
+        labels += [Label("intents", AtTurn(k), name) for name in turn.intents]
+        labels += [Label("slots", AtSpan(k, start, end), name, None, value) for name, start, end, value in turn.slots]
+        none += [NoLabel(task, AtTurn(k)) for task in ("intents", "slots") if not getattr(turn, task)]
     return Annotation(annotator=annotator, kind=kind, labels=tuple(labels), none=tuple(none), price=price)
 
 
-# The five views of a turn mostly share their labels; caching them saves a fifth of the time.
-@lru_cache(maxsize=1024)
-def _rating(turn: int | None, rating: int) -> Label:
-    at = AtDialogue() if turn is None else AtTurn(turn)
+def _rating(at: AtTurn | AtDialogue, rating: int) -> Label:
     return Label("quality", at, quality_name(rating), None, float(rating))
-
-
-@lru_cache(maxsize=16384)
-def _intent(turn: int, name: str) -> Label:
-    return Label("intents", AtTurn(turn), name)
-
-
-@lru_cache(maxsize=1024)
-def _without(task: str, turn: int) -> NoLabel:
-    return NoLabel(task, AtTurn(turn))
 
 
 PRICE_PER_TURN = 0.06
@@ -104,17 +86,13 @@ PEOPLE = (
 )
 
 
-def look(
-    person: Person, truth: Marks, requests: Sequence[str], meanings: Meanings, carelessness: float, rng: Random
-) -> Marks:
+def look(person: Person, truth: Marks, requests: Sequence[str], carelessness: float, rng: Random) -> Marks:
     """The person's view of a dialogue, from its ground truth. Carelessness 0 returns the ground truth."""
     factor = 2.0 * carelessness
     return Marks(
         goals=_goals(person, truth, len(requests), factor, rng),
         overall=_shift_rating(truth.overall, person.quality * factor, rng),
-        turns=tuple(
-            _turn(person, turn, text, meanings, factor, rng) for turn, text in zip(truth.turns, requests, strict=True)
-        ),
+        turns=tuple(_turn(person, turn, text, factor, rng) for turn, text in zip(truth.turns, requests, strict=True)),
     )
 
 
@@ -177,40 +155,36 @@ def _shift_rating(rating: int, rate: float, rng: Random) -> int:
     return shifted if 1 <= shifted <= 5 else 2 * rating - shifted
 
 
-def _turn(person: Person, truth: TurnMarks, request: str, meanings: Meanings, factor: float, rng: Random) -> TurnMarks:
+def _turn(person: Person, truth: TurnMarks, request: str, factor: float, rng: Random) -> TurnMarks:
     intents = truth.intents
     if rng.random() < person.intent * factor:
-        intents = _other_intents(intents, meanings, rng)
-    slots = _slots(person, truth.slots, request, meanings.slots, factor, rng)
+        intents = _other_intents(intents, rng)
+    slots = _slots(person, truth.slots, request, factor, rng)
     quality = None if truth.quality is None else _shift_rating(truth.quality, person.quality * factor, rng)
     return TurnMarks(intents, slots, quality)
 
 
-def _other_intents(intents: tuple[str, ...], meanings: Meanings, rng: Random) -> tuple[str, ...]:
+def _other_intents(intents: tuple[str, ...], rng: Random) -> tuple[str, ...]:
     if not intents:
-        return (meanings.intents[int(rng.random() * len(meanings.intents))],)
+        return (_INTENTS[int(rng.random() * len(_INTENTS))],)
     k = int(rng.random() * len(intents))
     if rng.random() < 0.2:
         return intents[:k] + intents[k + 1 :]
-    others = [name for name in meanings.others[intents[k]] if name not in intents]
-    if not others:
-        return intents[:k] + intents[k + 1 :]
+    others = [name for name in LIKELY_OTHERS[intents[k]] if name not in intents]
     other = others[int(rng.random() * len(others))]
     if rng.random() < 0.15:
         return (*intents, other)
     return (*intents[:k], other, *intents[k + 1 :])
 
 
-def _slots(
-    person: Person, truth: tuple[Span, ...], request: str, names: tuple[str, ...], factor: float, rng: Random
-) -> tuple[Span, ...]:
+def _slots(person: Person, truth: tuple[Span, ...], request: str, factor: float, rng: Random) -> tuple[Span, ...]:
     rate = person.slot * factor
     if not truth:
-        if request and names and rng.random() < rate / 4:
+        if request and rng.random() < rate / 4:
             words = request.split(" ")
             k = int(rng.random() * len(words))
             start = sum(len(word) + 1 for word in words[:k])
-            return ((names[int(rng.random() * len(names))], start, start + len(words[k]), words[k]),)
+            return ((_SLOTS[int(rng.random() * len(_SLOTS))], start, start + len(words[k]), words[k]),)
         return ()
     kept: list[Span] = []
     for k, (name, start, end, value) in enumerate(truth):
@@ -226,7 +200,7 @@ def _slots(
             start, end = _other_border(start, end, request, low, high)
             kept.append((name, start, end, request[start:end]))
         else:
-            others = [other for other in names if other != name] or [name]
+            others = [other for other in _SLOTS if other != name]
             kept.append((others[int(rng.random() * len(others))], start, end, value))
     return tuple(kept)
 

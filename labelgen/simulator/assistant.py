@@ -8,15 +8,19 @@ from random import Random
 from typing import Literal
 
 from labelgen.data.dialogue import Hypothesis, HypothesisIntent, HypothesisSlot
-from labelgen.simulator.language import BROKEN, NOT_FOUND, UNHEARD, speak
+from labelgen.simulator.language import ASSISTANT, ask, missing_slot, mistaken, respond, speak
 from labelgen.simulator.recognizer import HeardRequest
 from labelgen.simulator.users import GoalStep, User
-from labelgen.simulator.vocabulary import Meanings, pick
-from labelgen.simulator.world import AssistantSkills, World, WorldOptions
+from labelgen.simulator.vocabulary import DOMAIN_OF, ENTITIES, LIKELY_OTHERS, SLOTS, another
+from labelgen.simulator.world import WorldOptions
 
 Mistake = Literal["unheard", "intent", "slot", "entity", "not_found", "broken", "silent", "asked_again", "partly"]
 
 _REJECT_BELOW = 0.3
+_OPEN = ("item", "timer_name", "topic")
+"""Slots that take any words, misheard ones included; others take the entities of their catalog."""
+_SIDE_WISHES = ("quantity", "timer_name")
+"""Slots without which a step still counts as done, though less well."""
 _QUALITY: dict[Mistake, int] = {
     "unheard": 2,
     "intent": 1,
@@ -63,18 +67,16 @@ class _Reading:
     slipped: bool
 
 
-def answer(step: GoalStep, heard: HeardRequest, user: User, world: World, options: WorldOptions, rng: Random) -> Reply:
+def answer(step: GoalStep, heard: HeardRequest, user: User, options: WorldOptions, rng: Random) -> Reply:
     """Answer one request. step: what the user intended; heard: what was recognized."""
-    skills = world.skills
     # Errors in other words affect the intent, errors in a slot's words affect the slot.
     doubt = (2.0 if -1 in heard.distorted else 1.0) * (2.0 if step.manner == "follow" else 1.0)
-    confusable = len(step.intents) > 1 or bool(world.meanings.others[step.intents[0]])
-    confused = rng.random() < options.intent_errors * doubt and confusable
+    confused = rng.random() < options.intent_errors * doubt
     confidence = rng.betavariate(4.0, 3.0) if confused else rng.betavariate(11.0, 1.6)
     if heard.distorted:
         confidence *= rng.uniform(0.55, 1.0)
-    intents = _confused(step.intents, world.meanings, rng) if confused else step.intents
-    reading = _read(step, heard, world.meanings.slots, options, rng)
+    intents = _confused(step.intents, rng) if confused else step.intents
+    reading = _read(step, heard, options, rng)
     believed = tuple(HypothesisIntent(name=name, confidence=round(confidence, 3)) for name in intents)
     delay_s = round(0.4 + rng.expovariate(1.1), 2)
     faults = [stage for stage, failed in (("intent", confused), ("slot", reading.slipped)) if failed]
@@ -92,7 +94,7 @@ def answer(step: GoalStep, heard: HeardRequest, user: User, world: World, option
             status=status,
             hypothesis=Hypothesis(intents=believed, slots=reading.slots),
             nlu_confidence=round(confidence, 3),
-            domain=None if status == "no_match" else skills.domain(intents[0]),
+            domain=None if status == "no_match" else DOMAIN_OF[intents[0]],
             served=served,
             mistake=mistake,
             wrong=wrong,
@@ -105,27 +107,27 @@ def answer(step: GoalStep, heard: HeardRequest, user: User, world: World, option
     if confidence < _REJECT_BELOW:
         if not (faults or heard.faults):
             faults.append("intent")
-        return reply(speak(pick(UNHEARD, rng), {}, rng), "no_match", "unheard")
+        return reply(speak(ASSISTANT["unheard"], rng), "no_match", "unheard")
     if rng.random() < options.result_errors:
         faults.append("result")
-        return reply(speak(pick(BROKEN, rng), {}, rng), "error", "broken")
+        return reply(speak(ASSISTANT["broken"], rng), "error", "broken")
     if confused:
-        return reply(skills.mistaken(step, intents, user, rng), "answered", "intent")
+        return reply(mistaken(step, intents, user, rng), "answered", "intent")
     frame = dict(step.frame)
     for k in reading.missed:
         frame.pop(step.slot_key(k), None)
-    needed = skills.missing_slot(step, frame, reading.missed, user, rng)
+    needed = missing_slot(step, frame, reading.missed, user, rng)
     if needed is not None:
         # A question is fair if the user left the slot out, and a mistake if the user said it.
         place = next((k for k, (name, _) in enumerate(step.mentions) if name == needed), None)
-        return reply(skills.ask(needed, rng), "clarify", None if place is None else "asked_again", place, needed)
-    wrong, matched = _find(step, heard, frame, reading, skills, options, rng)
+        return reply(ask(needed, rng), "clarify", None if place is None else "asked_again", place, needed)
+    wrong, matched = _find(step, heard, frame, reading, options, rng)
     if wrong is not None:
         faults.append("entity")
     if wrong is not None and not matched:
-        words = {"words": _words(heard, wrong)}
-        return reply(speak(pick(NOT_FOUND, rng), words, rng), "not_found", "not_found", wrong)
-    text = skills.done(step, frame, rng)
+        text = speak(ASSISTANT["not_found"], rng, {"words": _words(heard, wrong)})
+        return reply(text, "not_found", "not_found", wrong)
+    text = respond(step.key(), frame, rng)
     if wrong is not None:
         return reply(text, "answered", "entity", wrong)
     if rng.random() < options.silent_errors:
@@ -133,22 +135,22 @@ def answer(step: GoalStep, heard: HeardRequest, user: User, world: World, option
         return reply(text, "answered", "silent")
     if reading.missed:
         # A missed slot makes the result wrong, or only less good.
-        worst = min(reading.missed, key=lambda k: (skills.spoils(step.mentions[k][0]), k))
-        if skills.spoils(step.mentions[worst][0]):
+        worst = min(reading.missed, key=lambda k: (step.mentions[k][0] in _SIDE_WISHES, k))
+        if step.mentions[worst][0] in _SIDE_WISHES:
             return reply(text, "answered", "partly", worst, served=True)
         return reply(text, "answered", "slot", worst)
     return reply(text, "answered", served=True)
 
 
-def _confused(intents: tuple[str, ...], meanings: Meanings, rng: Random) -> tuple[str, ...]:
+def _confused(intents: tuple[str, ...], rng: Random) -> tuple[str, ...]:
     if len(intents) > 1:
         return (intents[int(rng.random() * len(intents))],)
-    others = meanings.others[intents[0]]
+    others = LIKELY_OTHERS[intents[0]]
     return (others[int(rng.random() * len(others))],)
 
 
-def _read(step: GoalStep, heard: HeardRequest, names: tuple[str, ...], options: WorldOptions, rng: Random) -> _Reading:
-    """Understand the slots of a request. names: all slot names of the assistant."""
+def _read(step: GoalStep, heard: HeardRequest, options: WorldOptions, rng: Random) -> _Reading:
+    """Understand the slots of a request."""
     slots: list[HypothesisSlot] = []
     missed: set[int] = set()
     misread: set[int] = set()
@@ -169,7 +171,7 @@ def _read(step: GoalStep, heard: HeardRequest, names: tuple[str, ...], options: 
             end = start + text[start:end].rindex(" ")
             misread.add(k)
         elif slip < 1.0:
-            others = [other for other in names if other != name] or [name]
+            others = [other for other in SLOTS if other != name]
             name = others[int(rng.random() * len(others))]
             missed.add(k)
         confidence = round(rng.betavariate(10.0, 2.0) * (0.8 if k in heard.distorted else 1.0), 3)
@@ -182,7 +184,6 @@ def _find(
     heard: HeardRequest,
     frame: dict[str, str],
     reading: _Reading,
-    skills: AssistantSkills,
     options: WorldOptions,
     rng: Random,
 ) -> tuple[int | None, bool]:
@@ -195,12 +196,12 @@ def _find(
         if k in reading.missed or rng.random() >= (0.6 if unclear else options.entity_errors):
             continue
         words = _words(heard, k)
-        if unclear and words != meant and skills.takes(name, words):
+        if unclear and words != meant and (name in _OPEN or words in ENTITIES[name]):
             frame[step.slot_key(k)] = words
         elif unclear and rng.random() < 0.5:
             return k, False
         else:
-            frame[step.slot_key(k)] = skills.another(name, meant, rng)
+            frame[step.slot_key(k)] = another(name, meant, rng)
         return k, True
     return None, True
 

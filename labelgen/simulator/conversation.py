@@ -8,13 +8,14 @@ from random import Random
 from msgspec.structs import replace
 
 from labelgen.data.dialogue import Category, Feedback, Hypothesis, HypothesisIntent, Number, Turn
+from labelgen.simulator import language
 from labelgen.simulator.assistant import Reply, answer
-from labelgen.simulator.grammar import Phrase, Template, write
-from labelgen.simulator.language import ASK_BACK, GLAD, SORRY, WELCOME, GrammarSkills, GrammarSpeech, respond, speak
-from labelgen.simulator.recognizer import GRAMMAR_EARS, hear
+from labelgen.simulator.grammar import Phrase, write
+from labelgen.simulator.language import ASSISTANT, respond, speak
+from labelgen.simulator.recognizer import hear
 from labelgen.simulator.users import DOMAINS, GoalStep, User, UserGoal, plan
-from labelgen.simulator.vocabulary import GIVING_UP, GRAMMAR_MEANINGS, NO, THANKS, YES, lines, pick
-from labelgen.simulator.world import World, WorldOptions
+from labelgen.simulator.vocabulary import GIVING_UP, pick
+from labelgen.simulator.world import WorldOptions
 
 _SCREEN = (Category(name="screen", value="no"), Category(name="screen", value="yes"))
 _WOKEN = {by: Category(name="woken_by", value=by) for by in ("button", "word")}
@@ -39,7 +40,6 @@ class Talk:
     """State of a dialogue: the logged turns, their ground truth, the goals, and the user's mood. left: the user ended it."""
 
     user: User
-    world: World
     options: WorldOptions
     rng: Random
     noise: float
@@ -105,9 +105,6 @@ def overall(talk: Talk) -> int:
     return round(0.5 * sum(rated) / len(rated) + 0.5 * (1.0 + 4.0 * reached))
 
 
-_THANKS, _YES, _NO = lines(THANKS), lines(YES), lines(NO)
-
-
 def please(talk: Talk, goal: UserGoal) -> None:
     """Reaction to a correct response: less annoyance, and sometimes a confirmation, thanks or a hasty barge-in."""
     rng, user = talk.rng, talk.user
@@ -116,8 +113,8 @@ def please(talk: Talk, goal: UserGoal) -> None:
         return
     if rng.random() < 0.03 * talk.options.reactions:
         mark(talk, Feedback(kind="barge_in"))
-    if not goal.steps and not goal.thanked and rng.random() < 0.3 * user.manners * (1.0 - talk.annoyance):
-        aside(talk, _say(talk, _THANKS), speak(pick(WELCOME, rng), {}, rng))
+    if not goal.steps and rng.random() < 0.3 * user.manners * (1.0 - talk.annoyance):
+        aside(talk, language.aside("thanks", rng), speak(ASSISTANT["welcome"], rng))
 
 
 def ask_back(talk: Talk, satisfied: bool) -> str | None:
@@ -129,7 +126,7 @@ def ask_back(talk: Talk, satisfied: bool) -> str | None:
     # The assistant does not ask for feedback on its own question.
     if talk.turns[about].response.endswith("?") or rng.random() >= talk.options.asked:
         return None
-    question = write(pick(ASK_BACK, rng), {}, rng)
+    question = write(pick(ASSISTANT["ask_back"], rng), {}, rng)
     talk.turns[about] = replace(talk.turns[about], response=f"{talk.turns[about].response} {question}")
     readiness = 0.3 + 0.4 * user.openness + 0.4 * talk.annoyance + (0.0 if satisfied else 0.25)
     if rng.random() >= readiness * talk.options.reactions:
@@ -140,13 +137,9 @@ def ask_back(talk: Talk, satisfied: bool) -> str | None:
     if user.device in ("phone", "display") and rng.random() < 0.5:
         mark(talk, feedback)
     else:
-        response = speak(pick(GLAD if is_yes else SORRY, rng), {}, rng)
-        aside(talk, _say(talk, _YES if is_yes else _NO), response, feedback)
+        response = speak(ASSISTANT["glad" if is_yes else "sorry"], rng)
+        aside(talk, language.aside(word, rng), response, feedback)
     return word
-
-
-def _say(talk: Talk, templates: tuple[Template, ...]) -> str:
-    return talk.world.speech.written(write(pick(templates, talk.rng), {}, talk.rng))
 
 
 def interrupt(talk: Talk) -> None:
@@ -175,11 +168,11 @@ def give_up(talk: Talk, goal: UserGoal) -> None:
 
 def _say_stop(talk: Talk, goal: UserGoal) -> None:
     rng = talk.rng
-    phrase = _GRAMMAR_SPEECH.request(GoalStep((GIVING_UP,), (), {}, "full"), talk.user, rng)
+    phrase = language.request(GoalStep((GIVING_UP,), (), {}, "full"), talk.user, rng)
     goal.turns.append(len(talk.turns))
     confidence = round(rng.betavariate(11.0, 1.6), 3)
     turn = Turn(
-        request=talk.world.speech.written(phrase.text()),
+        request=phrase.text(),
         response=respond(GIVING_UP, {}, rng),
         domain="system",
         status="answered",
@@ -204,26 +197,16 @@ _AGAIN = ("music", "timers", "weather")
 """Domains in which a second goal cannot be confused with a continuation of the first."""
 
 
-_GRAMMAR_SPEECH = GrammarSpeech()
-_GRAMMAR = World(GRAMMAR_MEANINGS, GRAMMAR_EARS, _GRAMMAR_SPEECH, GrammarSkills())
-
-
-def open_talk(user: User, world: World, options: WorldOptions, rng: Random) -> Talk:
-    """Start a dialogue: draw the noise, the volume and the user's mood."""
-    return Talk(
+def converse(user: User, options: WorldOptions, rng: Random) -> Talk:
+    """Simulate a dialogue until all goals are reached or given up."""
+    talk = Talk(
         user=user,
-        world=world,
         options=options,
         rng=rng,
         noise=rng.uniform(0.6, 1.5) if user.device != "car" else rng.uniform(1.0, 2.0),
         volume=round(rng.uniform(0.1, 0.9), 2),
         annoyance=rng.betavariate(1.2, 8.0),
     )
-
-
-def converse(user: User, options: WorldOptions, rng: Random) -> Talk:
-    """Simulate a dialogue in the grammar's language until all goals are reached or given up."""
-    talk = open_talk(user, _GRAMMAR, options, rng)
     waiting = _wishes(user, rng)
     current: UserGoal | None = None
     while waiting and not talk.left:
@@ -264,8 +247,8 @@ def _blocked(goal: UserGoal, waiting: list[UserGoal]) -> bool:
 
 def pursue(talk: Talk, goal: UserGoal, step: GoalStep) -> None:
     """Request one step until it is done, given up, or wrong without the user noticing."""
-    rng, user, speech = talk.rng, talk.user, talk.world.speech
-    spoken, phrase = step, speech.request(step, user, rng)
+    rng, user = talk.rng, talk.user
+    spoken, phrase = step, language.request(step, user, rng)
     tries = 0
     broken_at: int | None = None
     while True:
@@ -282,7 +265,7 @@ def pursue(talk: Talk, goal: UserGoal, step: GoalStep) -> None:
                 give_up(talk, goal)
                 return
             tries += 1
-            spoken, phrase = speech.answer_to(step, reply.asks, step.frame.get(reply.asks, user.home_room), rng)
+            spoken, phrase = language.answer_to(step, reply.asks, step.frame.get(reply.asks, user.home_room), rng)
             continue
         reaction = ask_back(talk, satisfied=reply.served) if reply.status == "answered" else None
         if reply.served:
@@ -290,7 +273,7 @@ def pursue(talk: Talk, goal: UserGoal, step: GoalStep) -> None:
         if reaction == "yes":
             goal.fail(broken_at)
             return
-        hidden = reply.mistake == "silent" or reply.text == step.response
+        hidden = reply.mistake == "silent"
         if reaction is None and rng.random() >= (0.8 if hidden else 1.0) * talk.options.noticed:
             goal.fail(broken_at)
             return
@@ -307,25 +290,24 @@ def pursue(talk: Talk, goal: UserGoal, step: GoalStep) -> None:
 
 def _once_more(talk: Talk, step: GoalStep, spoken: GoalStep, phrase: Phrase, reply: Reply) -> tuple[GoalStep, Phrase]:
     """Correct one slot, repeat the request, or rephrase it."""
-    rng, speech = talk.rng, talk.world.speech
+    rng = talk.rng
     if reply.wrong is not None and rng.random() < 0.6:
-        return speech.correction(spoken, reply.wrong, rng)
+        return language.correction(spoken, reply.wrong, rng)
     if reply.status in ("no_match", "error") and rng.random() < 0.4:
         return spoken, phrase
-    again = speech.again(step, talk.user, rng)
+    again = language.request(step, talk.user, rng)
     if reply.status == "answered" and rng.random() < 0.3 + 0.5 * talk.annoyance:
-        again = speech.complaint(again, reply.mistake == "silent", rng)
+        again = language.complaint(again, reply.mistake == "silent", rng)
     return step, again
 
 
 def _exchange(talk: Talk, goal: UserGoal, step: GoalStep, phrase: Phrase) -> Reply:
-    world, options, rng = talk.world, talk.options, talk.rng
-    heard = hear(phrase, talk.user, talk.noise, world.ears, options, rng)
-    reply = answer(step, heard, talk.user, world, options, rng)
+    heard = hear(phrase, talk.user, talk.noise, talk.options, talk.rng)
+    reply = answer(step, heard, talk.user, talk.options, talk.rng)
     spans = heard.phrase.spans()
     truth = TurnTruth(
         intents=step.intents,
-        slots=tuple((name, *spans[k], step.value(k)) for k, (name, _) in enumerate(step.mentions) if k in spans),
+        slots=tuple((name, *spans[k], words) for k, (name, words) in enumerate(step.mentions) if k in spans),
         quality=reply.quality,
         annoyance=talk.annoyance,
         faults=heard.faults + reply.faults,

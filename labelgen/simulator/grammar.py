@@ -55,17 +55,6 @@ def _sequence(text: str, at: int) -> tuple[_Sequence, int]:
     return (*pieces, plain) if plain else tuple(pieces), at
 
 
-OPENING, CLOSING = "\"'([{“‘", ".,;:!?)]}\"'”’"
-
-
-def bare(word: str) -> tuple[str, str, str]:
-    """Split a word into opening punctuation, the word itself, and closing punctuation; pure punctuation is a word."""
-    core = word.lstrip(OPENING)
-    start = word[: len(word) - len(core)]
-    core = core.rstrip(CLOSING)
-    return (start, core, word[len(start) + len(core) :]) if core else ("", word, "")
-
-
 @dataclass(slots=True)
 class Phrase:
     """Words in order; owners[k] is the index of the slot of words[k], -1 for none."""
@@ -81,18 +70,14 @@ class Phrase:
         return " ".join(self.words)
 
     def spans(self) -> dict[int, tuple[int, int]]:
-        """slot index -> `[start, end)` in characters of `text`, from its first to its last word, without punctuation at either end."""
+        """slot index -> `[start, end)` in characters of `text`, from its first to its last word."""
         places: dict[int, tuple[int, int]] = {}
         at = 0
         for word, owner in zip(self.words, self.owners, strict=True):
+            end = at + len(word)
             if owner >= 0:
-                if word[0] in OPENING or word[-1] in CLOSING:
-                    start, core, _ = bare(word)
-                    first, last = at + len(start), at + len(start) + len(core)
-                else:
-                    first, last = at, at + len(word)
-                places[owner] = (places[owner][0] if owner in places else first, last)
-            at += len(word) + 1
+                places[owner] = (places[owner][0] if owner in places else at, end)
+            at = end + 1
         return places
 
 

@@ -3,20 +3,11 @@
 Each dialogue is a pure function of the log's seed, its index and the options. So a log can be made in parts, a longer log starts
 with the shorter one, and the same seed gives the same bytes.
 
-Realistic: the assistant is a pipeline (wake word, recognition, understanding, lookup, execution) that fails at each stage at
-given rates and answers by what it understood. Its confidences correlate with its mistakes. Users have habits and moods,
-interleave goals, use elliptical requests, correct, rephrase, complain, give up and thank. Reactions are rare and biased: annoyed
-users react more. Some outcomes are known to the user alone.
-
-Not realistic: the grammar has sixteen intents and twelve slots. Recognition errors are drawn from words that look or sound
-alike, not from audio. Users never change their mind, lie only by a mistaken yes, and talk to nobody else. A goal stays within one
-domain. Annotators err at random. Success here alone proves nothing about real logs.
-
 Failures are recorded in `extra`, which no model reads. A turn's `faults` names the stages that failed, in order, harmful or not. A
 dialogue's `causes` lists the failed goals: each with its first turn, the earliest turn with a mistake that was not repaired, and the
 first stage that failed there; the last two are null if the user gave up without any.
 
-docs/explanation/simulation.md defines the labels."""
+docs/explanation/simulation.md defines the labels, and says what is realistic and what is not."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -156,9 +147,7 @@ def _people(marks: Marks, dialogue_key: str, talk: Talk, options: WorldOptions) 
         return ()
     requests = [turn.request for turn in talk.turns]
     price = round(PRICE_PER_TURN * len(requests), 2)
-    views = {
-        person.name: look(person, marks, requests, talk.world.meanings, options.carelessness, rng) for person in PEOPLE
-    }
+    views = {person.name: look(person, marks, requests, options.carelessness, rng) for person in PEOPLE}
     if options.strictness:
         scale = Random(f"strictness/{dialogue_key}")
         views = {name: stricter(view, options.strictness, scale) for name, view in views.items()}

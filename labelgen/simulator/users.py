@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field
 from random import Random
 
-from labelgen.simulator.grammar import Phrase
-from labelgen.simulator.vocabulary import ENTITIES, PLACES, ROOMS, SINGER_OF, TABLE, Manner
+from labelgen.simulator.vocabulary import ENTITIES, SINGER_OF, TABLE, Manner
 
 _DEVICES = ("speaker", "speaker", "speaker", "phone", "phone", "display", "car", "watch")
 _HABITS = {"song": 6, "artist": 5, "genre": 3, "room": 5, "place": 3, "topic": 3, "item": 14, "timer_name": 4}
@@ -42,8 +41,8 @@ def user_of(seed: int, number: int) -> User:
     return User(
         id=f"u{number:04d}",
         device=rng.choice(_DEVICES),
-        home_room=rng.choice(ROOMS),
-        home_place=rng.choice(PLACES),
+        home_room=rng.choice(ENTITIES["room"]),
+        home_place=rng.choice(ENTITIES["place"]),
         habits=habits,
         domains=tuple(round(rng.expovariate(1.0) + 0.2, 3) for _ in range(6)),
         patience=round(rng.betavariate(4, 3), 3),
@@ -61,16 +60,12 @@ Slot = tuple[str, str]
 @dataclass(frozen=True, slots=True)
 class GoalStep:
     """One request of a goal. mentions: slots that the user mentions; frame: all intended slots, including those that context adds to an
-    elliptical request. A step from a corpus also has its words, its correct response, and the normalized value of each slot
-    said."""
+    elliptical request."""
 
     intents: tuple[str, ...]
     mentions: tuple[Slot, ...]
     frame: dict[str, str]
     manner: Manner
-    words: Phrase | None = None
-    response: str = ""
-    values: tuple[str, ...] = ()
 
     def key(self) -> str:
         return "+".join(self.intents)
@@ -81,15 +76,11 @@ class GoalStep:
         before = sum(name == other for other, _ in self.mentions[:k])
         return f"{name}{before + 1}" if before else name
 
-    def value(self, k: int) -> str:
-        """Value of the k-th mentioned slot: the intended words, unless a corpus gives a normalized form."""
-        return self.values[k] if self.values else self.mentions[k][1]
-
 
 @dataclass(slots=True)
 class UserGoal:
     """A goal: its remaining steps, and its ground truth. turns: that serve it. broken_at: the earliest turn with a mistake that was not
-    repaired, or None. dropped: the user gave it up. thanked: the corpus's words contain thanks already."""
+    repaired, or None. dropped: the user gave it up."""
 
     domain: str
     steps: list[GoalStep]
@@ -97,7 +88,6 @@ class UserGoal:
     failed: bool = False
     broken_at: int | None = None
     dropped: bool = False
-    thanked: bool = False
 
     def outcome(self) -> str:
         return "failure" if self.failed else "success"
@@ -130,13 +120,9 @@ def _step(
         slot_values.append((name, value))
     if [name for name, _ in slot_values] == ["artist", "song"]:
         slot_values[0] = ("artist", SINGER_OF[slot_values[1][1]])
-    if [name for name, _ in slot_values].count("item") == 2:
-        frame = {**before, "item": slot_values[0][1], "item2": slot_values[1][1]}
-    elif [name for name, _ in slot_values].count("room") == 2:
-        frame = {**before, "room": slot_values[0][1], "room2": slot_values[1][1]}
-    else:
-        frame = {**before, **dict(slot_values)}
-    return GoalStep(tuple(intents.split("+")), tuple(slot_values), frame, manner)
+    step = GoalStep(tuple(intents.split("+")), tuple(slot_values), dict(before), manner)
+    step.frame.update((step.slot_key(k), value) for k, (_, value) in enumerate(slot_values))
+    return step
 
 
 def _follow(step: GoalStep, slots: tuple[str, ...], user: User, rng: Random, intent: str | None = None) -> GoalStep:

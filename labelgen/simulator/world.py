@@ -1,23 +1,15 @@
-"""Worlds: the options of a simulation, and the interface of the parts in which worlds differ.
+"""Options of the simulation."""
 
-Language and skills are an interface of their own; the pipeline and its faults, the users and their reactions, and the annotators do
-not know which words are used."""
-
-from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from random import Random
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from labelgen.base.options import Count, Range, Rate, Share
-from labelgen.simulator.grammar import Phrase
-from labelgen.simulator.users import GoalStep, User
-from labelgen.simulator.vocabulary import Meanings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldOptions:
     """Options of the simulation. Rates are probabilities in 0..1. `annotated`, `carelessness`, `strictness` and `transcribed` do not
-    change the dialogues themselves. Raises UsageError for a value out of its range."""
+    change the dialogues themselves."""
 
     users: Count = 600
     """number of different users; each dialogue draws one"""
@@ -53,74 +45,3 @@ class WorldOptions:
     """share of the dialogues whose truth has the words that were spoken, as labels of the task transcription"""
     sound: Share = 0.0
     """share of the dialogues with a test signal as audio in sound/ next to the log"""
-
-
-@dataclass(frozen=True, slots=True)
-class Ears:
-    """Confusions of the speech recognizer. alike: word -> words that it is misheard as, at least one, never the word itself. rivals:
-    number of alternatives in an n-best list besides the best."""
-
-    alike: Callable[[str], tuple[str, ...]]
-    rivals: int
-
-
-class Speech(Protocol):
-    """How users phrase their requests."""
-
-    def written(self, text: str) -> str:
-        """Words outside of requests, such as thanks, in the spelling of this world."""
-
-    def request(self, step: GoalStep, user: User, rng: Random) -> Phrase:
-        """First request of a step."""
-
-    def again(self, step: GoalStep, user: User, rng: Random) -> Phrase:
-        """Rephrased request of a step."""
-
-    def complaint(self, phrase: Phrase, nothing_happened: bool, rng: Random) -> Phrase:
-        """The request after a complaint about the response."""
-
-    def correction(self, step: GoalStep, k: int, rng: Random) -> tuple[GoalStep, Phrase]:
-        """Correction of the k-th mentioned slot, and the step that its words alone express."""
-
-    def answer_to(self, step: GoalStep, slot: str, value: str, rng: Random) -> tuple[GoalStep, Phrase]:
-        """Answer to a question for a slot, and the step that its words express."""
-
-
-class AssistantSkills(Protocol):
-    """What the assistant can do, and its responses."""
-
-    def domain(self, intent: str) -> str | None: ...
-
-    def mistaken(self, step: GoalStep, intents: tuple[str, ...], user: User, rng: Random) -> str:
-        """Response for wrong intents."""
-
-    def missing_slot(
-        self, step: GoalStep, frame: dict[str, str], missed: Collection[int], user: User, rng: Random
-    ) -> str | None:
-        """The slot that the assistant asks for. None if it continues without one; assumed values are then put into the frame.
-        missed: indices, among the slots said, of those not understood."""
-
-    def ask(self, slot: str, rng: Random) -> str:
-        """Question for a slot."""
-
-    def done(self, step: GoalStep, frame: dict[str, str], rng: Random) -> str:
-        """Response that claims to have done the step for the frame; missing values are invented."""
-
-    def takes(self, slot: str, words: str) -> bool:
-        """Whether these words, misheard or not, are an entity of the slot."""
-
-    def another(self, slot: str, than: str, rng: Random) -> str:
-        """Another entity of the slot."""
-
-    def spoils(self, slot: str) -> bool:
-        """Whether the step still counts as done, though less well, if only this slot was missed."""
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """One world: its intents and slots, and how they are said, heard and served."""
-
-    meanings: Meanings
-    ears: Ears
-    speech: Speech
-    skills: AssistantSkills

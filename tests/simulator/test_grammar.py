@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelgen.simulator.grammar import CLOSING, OPENING, Phrase, bare, plain, say, template, write
+from labelgen.simulator.grammar import plain, say, template, write
 from labelgen.simulator.vocabulary import TABLE
 
 WORD = st.text("abcdefgh'", max_size=4).map(lambda inner: f"a{inner}h")
@@ -36,15 +36,3 @@ def test_phrases_contain_slots_at_spans(key, data, seed):
             for k, (_, words) in enumerate(values):
                 start, end = spans[k]
                 assert phrase.text()[start:end] == words
-
-
-@given(st.text("ab'(\".?", min_size=1, max_size=8))
-def test_bare_word_splits_punctuation(word):
-    start, core, end = bare(word)
-    assert start + core + end == word
-    assert core
-    if set(word) - set(OPENING + CLOSING):
-        assert core[0] not in OPENING
-        assert core[-1] not in CLOSING
-    first, last = Phrase(["oh", word], [-1, 0]).spans()[0]
-    assert f"oh {word}"[first:last] == core
