@@ -23,21 +23,11 @@ from labelgen.api.results import (
     LabelTable,
     TrainingRun,
 )
-from labelgen.base.errors import UsageError
 from labelgen.base.files import existing_file
 from labelgen.base.options import make_options
 from labelgen.base.registry import require
 from labelgen.cli.calibrate import CalibrateOptions, CertifyOptions, write_scaling, write_thresholds
 from labelgen.cli.evaluate import EvaluateOptions, write_evaluation
-from labelgen.cli.feedback import (
-    AggregateOptions,
-    AnswersOptions,
-    ExplainOptions,
-    Rewritten,
-    explanation_parts,
-    write_answers,
-    write_targets,
-)
 from labelgen.cli.init import InitOptions, write_config
 from labelgen.cli.pipeline import LABELS, MODEL_NAME, read_pipeline, run_pipeline
 from labelgen.cli.simulate import SimulateOptions, write_simulation
@@ -47,6 +37,9 @@ from labelgen.feedback.training_data import FORMS, Form, training_records
 from labelgen.review.form import TASKS, question_lines
 from labelgen.steps.changed import Changed
 from labelgen.steps.consensus import AgreeOptions, agree
+from labelgen.steps.feedback import AggregateOptions, ExplainOptions, add_user_answers
+from labelgen.steps.feedback import aggregate as aggregate_signals
+from labelgen.steps.feedback import explain as explain_targets
 from labelgen.steps.review import AnswerOptions, ErrorsOptions, add_answers, find_errors
 from labelgen.steps.signals import SignalsOptions
 from labelgen.steps.signals import find_signals as find_signals_in
@@ -196,17 +189,18 @@ def _kept(dialogues: Iterable[Dialogue], of: Dialogues, out: PathLike | None, fo
     return Dialogues(Log([os.fspath(out)]))
 
 
-def aggregate(log: Source, *, out: PathLike | None = None, **options: Any) -> Aggregated:
+def aggregate(log: Source, *, out: PathLike | None = None, force: bool = False, **options: Any) -> Aggregated:
     """Turn user feedback into training targets, as `labelgen feedback signals` and `labelgen feedback aggregate`.
 
     Args:
         log: where no dialogue has signals, the detectors find them first.
-        out: log to write; without it the dialogues are kept in memory.
+        out: log to write, which replaces an older one if force is true; without it the dialogues are kept in memory.
         options: those of the command, such as method="em"."""
     with python_hints():
         dialogues = load_log(log)
         detected = dialogues if any(one.signals for one in dialogues) else find_signals(dialogues).dialogues
-        return _rewrite(detected, out, options, AggregateOptions, write_targets)
+        made = aggregate_signals(detected, make_options(AggregateOptions, options))
+        return _changed(made, detected, out, force)
 
 
 def explain(log: Source, dialogue: str, **options: Any) -> Explanation:
@@ -215,9 +209,8 @@ def explain(log: Source, dialogue: str, **options: Any) -> Explanation:
     Args:
         dialogue: its id.
         options: those of the command, such as goals="anna"."""
-    with python_hints(), as_files(log) as paths:
-        values = {**options, "log": _only(paths), "dialogue": dialogue}
-        return Explanation(tuple(explanation_parts(make_options(ExplainOptions, values))))
+    with python_hints():
+        return Explanation(tuple(explain_targets(load_log(log), dialogue, make_options(ExplainOptions, options))))
 
 
 def prompts(log: Source, *, task: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -265,33 +258,14 @@ def import_answers(
         return _changed(changed, dialogues, out, force)
 
 
-def user_answers(log: Source, *, out: PathLike | None = None, **options: Any) -> Aggregated:
-    """Add what users said themselves as annotations by `user`, as `labelgen feedback answers`: a reference for `evaluate`.
+def user_answers(log: Source, *, out: PathLike | None = None, force: bool = False) -> Aggregated:
+    """Add what users said themselves as annotations by `user`, as `labelgen feedback aggregate --answers`: a reference for `evaluate`.
 
     Args:
-        out: log to write; without it the dialogues are kept in memory.
-        options: those of the command."""
-    return _rewrite(log, out, options, AnswersOptions, write_answers)
-
-
-def _rewrite(log: Source, out: PathLike | None, options: Mapping[str, Any], kind: Any, write: Any) -> Aggregated:
-    with python_hints(), as_files(log) as paths:
-        target = temporary_folder() / "log.jsonl" if out is None else Path(out)
-        written: Rewritten = write(make_options(kind, {**options, "log": _only(paths), "out": str(target)}))
-        dialogues = _written(target, out is None, log)
-        return Aggregated(dialogues, written.what, written.heads, written.counts, (*written.before, *written.after))
-
-
-def _only(paths: Sequence[str]) -> str:
-    """The path. Raises UsageError for several."""
-    if len(paths) != 1:
-        raise UsageError(f"{len(paths)} paths are given", "log", "give one file or folder")
-    return paths[0]
-
-
-def _written(path: Path, temporary: bool, made_from: Source) -> Dialogues:
-    labels = load_log(made_from).labels
-    return Dialogues.from_temporary(path.parent, Log([path]), labels) if temporary else Dialogues(Log([path]), labels)
+        out: log to write, which replaces an older one if force is true; without it the dialogues are kept in memory."""
+    with python_hints():
+        dialogues = load_log(log)
+        return _changed(add_user_answers(dialogues), dialogues, out, force)
 
 
 def consensus(log: Source, *, out: PathLike | None = None, force: bool = False, **options: Any) -> Consensus:

@@ -15,7 +15,6 @@ FUNCTIONS = {
     "labelgen data split": "labelgen.split",
     "labelgen feedback signals": "labelgen.find_signals",
     "labelgen feedback aggregate": "labelgen.aggregate",
-    "labelgen feedback answers": "labelgen.user_answers",
     "labelgen feedback explain": "labelgen.explain",
     "labelgen review import": "labelgen.import_answers",
     "labelgen consensus": "labelgen.consensus",

@@ -100,20 +100,21 @@ def pipeline_steps(options: PipelineOptions) -> list[Step]:
     steps.append(
         Step("split by user", ("data", "split", str(log), str(out / "parts"), "--parts", options.parts), out / "parts")
     )
-    targets = {}
-    for name in ("train", "valid"):
-        signals, targets[name] = out / "signals" / f"{name}.jsonl", out / "targets" / f"{name}.jsonl"
+    targets, by_users = {}, options.reference == "user"
+    for name in ("train", "valid", "test") if by_users else ("train", "valid"):
+        needed, signals = name != "test", out / "signals" / f"{name}.jsonl"
+        targets[name] = out / "targets" / f"{name}.jsonl"
         find = ("feedback", "signals", str(parts[name]), str(signals))
-        steps.append(Step(f"feedback in the {name} part", find, signals))
-        aggregate = ("feedback", "aggregate", str(signals), str(targets[name]))
-        steps.append(Step(f"targets of the {name} part", aggregate, targets[name]))
+        steps.append(Step(f"feedback in the {name} part", find, signals, needed=needed))
+        aggregate = ("feedback", "aggregate", str(signals), str(targets[name]), *(("--answers",) if by_users else ()))
+        steps.append(Step(f"targets of the {name} part", aggregate, targets[name], needed=needed))
     encoder = options.encoder
     if encoder is None:
         encoder = str(out / "encoder")
         steps.append(Step("text encoder", ("encoder", encoder), Path(encoder)))
     model = out / "training" / "model"
     steps.append(Step("training", _finetune(options, targets, encoder), out / "training", resumes=True))
-    steps += _judgment(options, parts, model)
+    steps += _judgment(options, targets if by_users else parts, model)
     labels = out / LABELS
     workers = () if options.workers is None else ("--workers", str(options.workers))
     label = ("label", str(log), str(labels), "--model", str(model), *workers)
@@ -153,12 +154,6 @@ def _judgment(options: PipelineOptions, parts: Mapping[str, Path], model: Path) 
     """Calibration and evaluation, if there is a reference."""
     if options.reference is None:
         return
-    if options.reference == "user":
-        judged = {name: options.out / "answers" / path.name for name, path in parts.items()}
-        for name, path in parts.items():
-            answers = ("feedback", "answers", str(path), str(judged[name]))
-            yield Step(f"answers of users in the {name} part", answers, judged[name])
-        parts = judged
     reference = ("--model", str(model), "--reference", options.reference)
     yield Step("calibration", ("calibrate", str(parts["valid"]), *reference), needed=False)
     folder = options.out / "evaluation"

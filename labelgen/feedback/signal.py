@@ -44,9 +44,6 @@ OTHERS = "others"
 CONFIDENCE = "confidence"
 """The kind of the votes of the assistant's confidence (em/method.py)."""
 
-LEARNED = "learned"
-"""The kind of the signals of a learned detector (learned.py)."""
-
 UNDECLARED: Mapping[Vote, float] = {"good": 0.6, "bad": 0.6}
 """The precision of a kind that declares none."""
 
@@ -54,7 +51,6 @@ UNDECLARED: Mapping[Vote, float] = {"good": 0.6, "bad": 0.6}
 WITHOUT_DETECTOR: Mapping[str, Mapping[Vote, float]] = {
     EARLIER: UNDECLARED,
     OTHERS: {"good": 0.9, "bad": 0.9},
-    LEARNED: {"good": 0.7, "bad": 0.7},
 }
 """Declared precisions of kinds that no module of the registry finds. That of others was fixed on simulated logs."""
 

@@ -3,17 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
-
-from msgspec.structs import replace
 
 from labelgen.base.options import Choices
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.split import fingerprint
 from labelgen.data.values import language_of
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.learned import digest, load
 from labelgen.feedback.phrases import GROUPS_OF_SIGNALS, missing_signals
 from labelgen.feedback.signal import with_signals
 from labelgen.steps.changed import Changed
@@ -25,30 +20,19 @@ class SignalsOptions:
 
     kind: Annotated[tuple[str, ...], Choices("signal", DETECTORS), "KIND"] = ()
     """detector to run; all without a value"""
-    learned: Annotated[Path | None, "FILE"] = None
-    """learned detector to run as well, made by labelgen feedback learn"""
 
 
 def find_signals(dialogues: Iterable[Dialogue], options: SignalsOptions) -> Changed:
     """The dialogues with the signals that the detectors find."""
-    learned = load(options.learned) if options.learned else None
 
     def found() -> Iterator[Dialogue]:
-        fingerprints: set[int] = set()
         languages: Counter[str] = Counter()
         for dialogue in dialogues:
             languages[language_of(dialogue.locale)] += 1
             result = with_signals(dialogue, options.kind or None)
-            if learned is not None:
-                fingerprints.add(fingerprint(dialogue))
-                result = replace(result, signals=(*result.signals, *learned.detect(dialogue)))
             made.counts.update((s.kind, "explicit" if s.explicit else "implicit", s.vote) for s in result.signals)
             yield result
         made.after.extend(_without_phrases(languages))
-        if learned is not None and digest(fingerprints) in {one.digest for one in learned.trained_on}:
-            made.after.append(
-                "the detector was trained on this log: its signals repeat the explicit feedback here, and are no further evidence"
-            )
 
     made = Changed(found(), "signals", ("kind", "feedback", "vote"))
     return made

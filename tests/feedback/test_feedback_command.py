@@ -44,9 +44,14 @@ def test_feedback_from_a_log_writes_targets(log: Path, tmp_path: Path, capsys: p
     assert run("signals", log, found) == 0
     assert "answer      explicit  bad" in capsys.readouterr().out
     assert run("aggregate", found, made) == 0
-    assert "targets in 3 dialogues" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "targets in 3 dialogues" in shown
+    assert "goal  answer         bad       1     0%         5%" in shown
     assert [d.id for d in Log([made])] == ["a", "b", "empty"]
     assert outcomes(made)["b"] == "failure"
+    answered = tmp_path / "answered.jsonl"
+    assert run("aggregate", found, answered, "--answers") == 0
+    assert [a.labels[0].name for d in Log([answered]) for a in d.annotations if a.annotator == "user"] == ["bad"]
     implicit = tmp_path / "implicit.jsonl"
     assert run("aggregate", found, implicit, "--implicit-only") == 0
     assert outcomes(implicit)["b"] == "success"
@@ -176,7 +181,7 @@ def test_aggregate_with_em_names_answers_that_keep_their_prior(
     assert "nothing to learn" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [("signals",), ("aggregate",), ("explain",), ("ask",), ("report",)])
+@pytest.mark.parametrize("words", [("signals",), ("aggregate",), ("explain",), ("ask",)])
 def test_help_ends_with_an_example(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*words, "--help") == 0
     assert "example:\n  labelgen feedback" in capsys.readouterr().out

@@ -1,0 +1,375 @@
+"""The steps from signals to targets: aggregate and explain them, choose turns to ask users about, and correct requests."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec.structs import replace
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from labelgen.base.errors import InputError, UsageError
+from labelgen.base.options import Choices, Count, Share, WholeNumber
+from labelgen.base.registry import resolve
+from labelgen.base.terminal import printable
+from labelgen.data.dialogue import Dialogue, Signal
+from labelgen.data.labels import GOALS, UNIT_OF, AtDialogue, AtGoal, AtSpan, AtTurn, Target
+from labelgen.data.log import require_annotators
+from labelgen.feedback.answers import USER, user_annotation
+from labelgen.feedback.asking import TurnBelief, choose, turn_beliefs
+from labelgen.feedback.items import FeedbackItem, items_of, turn_items
+from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method
+from labelgen.feedback.signal import with_signals
+from labelgen.feedback.summary import HEADS, SignalSummary
+from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
+from labelgen.report.terminal import DialogueView, ranges
+from labelgen.steps.changed import Changed, aligned, place_of, require_rereadable
+
+if TYPE_CHECKING:
+    from labelgen.feedback.em.method import EmMethod
+
+_ALL_METHODS = (*METHODS, *FITTED_METHODS)
+_MUTED = "bright_black"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _GoalsOptions:
+    """The goals that get outcomes."""
+
+    goals: Annotated[str | None, "ANNOTATOR"] = None
+    """annotator whose goals get the outcomes; provisional goals without a value"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AggregateOptions(_GoalsOptions):
+    """Aggregate signals into targets: write each record with targets made from its signals. They replace earlier targets. Run labelgen
+    feedback signals first. Prints how often each kind of signal votes good or bad, how often other kinds agree, and the mean probability
+    that it went well."""
+
+    method: Annotated[str, Choices("method", _ALL_METHODS)] = "waterfall"
+    """method that turns signals into probabilities; em learns from the log"""
+    explicit_only: bool = False
+    """restriction to explicit signals: answers and ratings of users"""
+    implicit_only: bool = False
+    """restriction to implicit signals: the behavior of users"""
+    no_anchors: bool = False
+    """learning without people's annotations in the log, with --method em"""
+    no_pool: bool = False
+    """learning without other users who got the same response, and without the assistant's confidence, with --method em"""
+    answers: bool = False
+    """also write what users said themselves as annotations by `user`: thumbs, ratings and answers become labels of quality, to evaluate
+    with (--reference user) where nobody else judged the log; users who say something are no fair sample of all"""
+
+    def check(self) -> None:
+        """Raises UsageError for options that exclude each other."""
+        if self.explicit_only and self.implicit_only:
+            what = "--explicit-only and --implicit-only exclude each other"
+            raise UsageError(what, "the command line", "give one of them, or none")
+        if self.method not in FITTED_METHODS and (self.no_anchors or self.no_pool):
+            hint = f"--method {', '.join(FITTED_METHODS)}"
+            raise UsageError(f"{self.method} learns nothing", "--no-anchors, --no-pool", hint)
+
+    def select(self, signals: Sequence[Signal]) -> list[Signal]:
+        """The signals that explicit_only or implicit_only select."""
+        return [s for s in signals if not (self.implicit_only if s.explicit else self.explicit_only)]
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregation(Changed):
+    """Dialogues with their targets. fitted: what the method learned, if it learns."""
+
+    fitted: "EmMethod | None" = None
+
+
+def aggregate(dialogues: Iterable[Dialogue], options: AggregateOptions) -> Aggregation:
+    """The dialogues with their targets. A method that learns reads them several times.
+
+    Raises InputError after the last dialogue if no dialogue has a signal."""
+    method: Method
+    fitted: EmMethod | None = None
+    if options.method in FITTED_METHODS:
+        require_rereadable(dialogues, f"--method {options.method}")
+        fitted, method = _learn(dialogues, options)
+    else:
+        method = resolve(METHODS, options.method, "method")
+    summary = SignalSummary()
+
+    def aggregated() -> Iterator[Dialogue]:
+        for dialogue in require_annotators(_with_some_signal(dialogues), [options.goals], "--goals"):
+            signals = options.select(dialogue.signals)
+            targets = feedback_targets(dialogue, signals, method, options.goals)
+            made.counts.update((t.task, UNIT_OF[type(t.at)], _summary(t)) for t in targets)
+            summary.add(dialogue, signals, targets, options.goals)
+            result = replace(dialogue, targets=targets)
+            yield with_user_answers(result) if options.answers else result
+        made.before.extend([*aligned([HEADS, *summary.rows()], 3), ""])
+
+    before = [] if fitted is None else _learned(fitted, options.method)
+    made = Aggregation(aggregated(), "targets", ("task", "unit", "target"), before=before, fitted=fitted)
+    return made
+
+
+def _learn(dialogues: Iterable[Dialogue], options: AggregateOptions) -> "tuple[EmMethod, Method]":
+    """The rates learned from the log, and the method."""
+    from labelgen.feedback.em.method import learn_pooled
+
+    def items() -> Iterator[FeedbackItem]:
+        for dialogue in _with_some_signal(dialogues):
+            yield from items_of(dialogue, options.select(dialogue.signals), options.goals)
+
+    learn = partial(resolve(FITTED_METHODS, options.method, "method"), anchored=not options.no_anchors, compare=True)
+    if options.no_pool:
+        fitted: EmMethod = learn(items())
+        return fitted, fitted
+    return learn_pooled(items, learn)
+
+
+def _learned(fitted: "EmMethod", method: str) -> list[str]:
+    """What was learned, as lines for people."""
+    heads = ("unit", "kind", "vote", "times", "precision", "recall", "log-odds")
+    rows = [
+        (k.unit, k.kind, k.vote, f"{k.times:,}", f"{k.precision:.3f}", f"{k.recall:.3f}", f"{k.log_odds:+.2f}")
+        for k in fitted.kinds
+    ]
+    shares = [f"{rates.good:.1%} of {fitted.items[unit]:,} {unit}s" for unit, rates in fitted.whole.items()]
+    lines = aligned([heads, *rows], 3)
+    lines.append(f"{method} takes {', '.join(shares)} to be good" if shares else "no signal votes: nothing to learn")
+    for unit, rates in fitted.whole.items():
+        for _, votes, _ in sorted(rates.prior_only):
+            shown = ", ".join(f"{kind} {vote}" for kind, vote in votes)
+            lines.append(
+                f"nearly all {unit}s have {shown}; its reliability cannot be estimated from this log, so the prior is used"
+            )
+    for unit in fitted.whole:
+        comparison = next((c.words for c in fitted.comparisons if c.unit == unit), None)
+        lines.append(f"held-out signals of {unit}s: {comparison or 'too few to compare em with the waterfall'}")
+    return [*lines, ""]
+
+
+def _with_some_signal(dialogues: Iterable[Dialogue]) -> Iterator[Dialogue]:
+    """The dialogues. Raises InputError after the last one if there are dialogues, and none has a signal."""
+    count = signals = 0
+    for dialogue in dialogues:
+        count += 1
+        signals += len(dialogue.signals)
+        yield dialogue
+    if count and not signals:
+        hint = "run `labelgen feedback signals` on the log first"
+        raise InputError(f"none of the {count:,} records has a signal", place_of(dialogues), hint)
+
+
+def _summary(target: Target) -> str:
+    """The most probable name of an exclusive task; for other tasks, whether the named labels apply, and for pairs of turns, whether
+    they serve one goal."""
+    if target.complement is not None:
+        return "not this"
+    names = target.distribution or ()
+    if not names:
+        return "nothing else"
+    if target.task == GOALS:
+        return "same goal" if names[0][1] > 0.5 else "new goal?"
+    return max(names, key=lambda pair: pair[1])[0] if len(names) > 1 and target.task in VERDICTS else "this"
+
+
+def with_user_answers(dialogue: Dialogue) -> Dialogue:
+    """The dialogue with the annotation of its user, if the user said something."""
+    others = tuple(one for one in dialogue.annotations if one.annotator != USER)
+    answers = user_annotation(dialogue)
+    return replace(dialogue, annotations=others if answers is None else (*others, answers))
+
+
+def add_user_answers(dialogues: Iterable[Dialogue]) -> Changed:
+    """The dialogues with the annotations of their users."""
+
+    def answered() -> Iterator[Dialogue]:
+        for dialogue in map(with_user_answers, dialogues):
+            annotation = dialogue.annotation(USER)
+            if annotation is not None:
+                made.counts.update((UNIT_OF[type(label.at)], label.name) for label in annotation.labels)
+            yield dialogue
+
+    made = Changed(answered(), "answers", ("unit", "answer"))
+    return made
+
+
+# Explanation.
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainOptions(_GoalsOptions):
+    """Explain targets: draw one dialogue with its signals, and for each goal and turn print the probability that it went well, its
+    targets and their origins. Without signals in the record, the detectors find them."""
+
+    method: Annotated[str, Choices("method", _ALL_METHODS)] = "waterfall"
+    """method that turns signals into probabilities; all but em, which needs a whole log"""
+
+    def check(self) -> None:
+        """Raises UsageError for a method that learns from a log."""
+        if self.method in FITTED_METHODS:
+            raise UsageError(
+                f"{self.method} learns from a whole log, and explain reads one dialogue of it",
+                "--method",
+                f"--method {' or '.join(METHODS)}; `labelgen feedback aggregate` writes to `origin` how {self.method} made a target",
+            )
+
+
+def explain(dialogues: Iterable[Dialogue], name: str, options: ExplainOptions) -> Iterator[RenderableType]:
+    """The drawing of a dialogue, an empty line, and its targets.
+
+    Raises UsageError for a dialogue that is not in the log, and for goals that it does not have."""
+    method: Method = resolve(METHODS, options.method, "method")
+    dialogue = next((d for d in dialogues if d.id == name), None)
+    if dialogue is None:
+        hint = "`labelgen show LOG --count 20` draws the first ones, each under its id"
+        raise UsageError(f"no dialogue {name} in the log", place_of(dialogues), hint)
+    if options.goals and dialogue.annotation(options.goals) is None:
+        known = ", ".join(a.annotator for a in dialogue.annotations) or "nobody"
+        raise UsageError(f"nobody annotated {dialogue.id} as {options.goals}", "--goals", f"its annotators: {known}")
+    dialogue = _with_signals(dialogue)
+    targets = feedback_targets(dialogue, dialogue.signals, method, options.goals)
+    yield DialogueView(dialogue, dialogue.annotation(options.goals) if options.goals else None)
+    yield ""
+    yield from _explained(dialogue, targets)
+
+
+def _with_signals(dialogue: Dialogue) -> Dialogue:
+    """The dialogue with its signals; without any, with those that the detectors find."""
+    return dialogue if dialogue.signals else with_signals(dialogue)
+
+
+def _explained(dialogue: Dialogue, targets: Sequence[Target]) -> Iterator[Text | Padding]:
+    """The targets of the dialogue, then of its goals, then of its turns; the origin follows the targets that share it."""
+    if not targets:
+        yield Text("no targets: " + ("the evidence cancels out" if dialogue.signals else "there is no signal"), _MUTED)
+    for place, group in groupby(sorted(targets, key=_place), _place):
+        yield Text(_HEADS[place[0]] + ranges(place[1]), "bold")
+        for origin, alike in groupby(group, lambda target: target.origin):
+            yield from (Padding(_target_text(dialogue, target), (0, 0, 0, 2), expand=False) for target in alike)
+            yield Padding(Text(printable(origin), _MUTED), (0, 0, 0, 4), expand=False)
+
+
+def _place(target: Target) -> tuple[int, tuple[int, ...]]:
+    """Index of a heading in _HEADS, and the turns."""
+    match target.at:
+        case AtDialogue():
+            return 0, ()
+        case AtGoal(turns):
+            return (2 if target.task == GOALS else 1), turns
+        case AtTurn(turn) | AtSpan(turn):
+            return 3, (turn,)
+
+
+_HEADS = ("the dialogue", "goal: turns ", "pair: turns ", "turn ")
+
+
+def _target_text(dialogue: Dialogue, target: Target) -> Text:
+    """The labels of a target and its weight; for a verdict, also the posterior."""
+    names = target.distribution or ()
+    if target.complement is not None:
+        labels = f"not {' and '.join(map(printable, target.complement))}"
+    elif not names:
+        labels = "nothing else"
+    else:
+        labels = ", ".join(printable(name) if p == 1.0 else f"{printable(name)} {p:.2f}" for name, p in names)
+    text = Text(f"{printable(target.task)} ", _MUTED).append(labels, "")
+    if isinstance(target.at, AtSpan):
+        words = dialogue.turns[target.at.turn].request[target.at.start : target.at.end]
+        text.append(f": {printable(words)}").append("" if target.complete else " · others unknown", _MUTED)
+    if target.task in VERDICTS:
+        text.append(f" · went well {posterior_of(target):.2f}")
+    return text.append(f" · weight {target.weight:.2f}", _MUTED)
+
+
+# Questions to users.
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskOptions:
+    """Choose turns to ask users about ("did I answer your question?"): those whose probability of having gone well is nearest to even, by
+    the quality that a model predicted, else by signals. Without signals in a record, the detectors find them."""
+
+    budget: Count
+    """number of questions"""
+    per_dialogue: Count = 1
+    """limit of questions in one dialogue"""
+    method: Annotated[str, Choices("method", _ALL_METHODS)] = "em"
+    """method that turns signals into probabilities"""
+    annotator: Annotated[str | None, "NAME"] = None
+    """annotator whose quality of turns is used; the first model without a value"""
+    seed: WholeNumber = 0
+    """seed of the choice between equal turns"""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The turns to ask about, in the order of asking, of so many that can be asked about."""
+
+    questions: list[TurnBelief] = field(default_factory=list)
+    askable: int = 0
+    turns: int = 0
+
+
+def ask(dialogues: Iterable[Dialogue], options: AskOptions) -> Asked:
+    """The turns to ask users about. A method that learns reads the dialogues twice.
+
+    Raises InputError where no turn's quality was judged by the named annotator."""
+    method: Method
+    if options.method in FITTED_METHODS:
+        require_rereadable(dialogues, f"--method {options.method}")
+        learn = resolve(FITTED_METHODS, options.method, "method")
+        method = learn(item for d in map(_with_signals, dialogues) for item in turn_items(d, d.signals))
+    else:
+        method = resolve(METHODS, options.method, "method")
+    beliefs = [b for d in map(_with_signals, dialogues) for b in turn_beliefs(d, method, options.annotator)]
+    if options.annotator is not None and all(belief.model is None for belief in beliefs):
+        raise InputError(
+            f"no turn's quality was judged by a model {options.annotator}",
+            place_of(dialogues),
+            "`labelgen label` adds a model's annotation; without --annotator the first one is taken",
+        )
+    questions = choose(beliefs, options.budget, options.per_dialogue, options.seed)
+    return Asked(questions, sum(belief.askable and not belief.asked for belief in beliefs), len(beliefs))
+
+
+# Transcriptions.
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranscribeOptions:
+    """Correct misrecognized requests: write each record with one more annotation, the most probable words of each request. They are
+    chosen from the recognizer's n-best list and from later requests that repeat it; docs/how-to/values.md."""
+
+    threshold: Share = 0.0
+    """probability below which a request is left open"""
+    annotator: Annotated[str, "NAME"] = "transcriber"
+    """annotator name written to the output"""
+
+    def check(self) -> None:
+        """Raises UsageError without an annotator name."""
+        if not self.annotator:
+            raise UsageError("labels need an annotator name", "--annotator", "give a name")
+
+
+def transcribe(dialogues: Iterable[Dialogue], options: TranscribeOptions) -> Changed:
+    """The dialogues with their corrected requests. They are read twice."""
+    from labelgen.feedback.transcription import KIND, LogStatistics, corrected_requests
+
+    require_rereadable(dialogues, "transcribe")
+    statistics = LogStatistics()
+    for dialogue in dialogues:
+        statistics.add(dialogue)
+
+    def corrected() -> Iterator[Dialogue]:
+        for dialogue in dialogues:
+            signals = _with_signals(dialogue).signals
+            corrections = corrected_requests(dialogue, signals, statistics, options.threshold, options.annotator)
+            made.counts.update((label.origin or "",) for label in corrections.labels)
+            made.counts.update(("left open",) for _ in corrections.abstained)
+            others = (a for a in dialogue.annotations if (a.annotator, a.kind) != (corrections.annotator, KIND))
+            yield replace(dialogue, annotations=(*others, corrections))
+
+    made = Changed(corrected(), "requests", ("from",))
+    return made
