@@ -223,8 +223,9 @@ def explain(dialogues: Iterable[Dialogue], name: str, options: ExplainOptions) -
     method: Method = resolve(METHODS, options.method, "method")
     dialogue = next((d for d in dialogues if d.id == name), None)
     if dialogue is None:
-        hint = "`labelgen show LOG --count 20` draws the first ones, each under its id"
-        raise UsageError(f"no dialogue {name} in the log", place_of(dialogues), hint)
+        where = place_of(dialogues)
+        hint = f"`labelgen show {where} --count 20` draws the first ones, each under its id"
+        raise UsageError(f"no dialogue {name} in the log", where, hint)
     if options.goals and dialogue.annotation(options.goals) is None:
         known = ", ".join(a.annotator for a in dialogue.annotations) or "nobody"
         raise UsageError(f"nobody annotated {dialogue.id} as {options.goals}", "--goals", f"its annotators: {known}")

@@ -233,4 +233,4 @@ def test_transcribe_command_writes_labels_that_evaluate_judges(tmp_path: Path, c
 
 def test_transcribe_command_refuses_a_stream(capsys: pytest.CaptureFixture[str]):
     assert main(["feedback", "transcribe", "-", "-"]) == 2
-    assert "read twice" in capsys.readouterr().err
+    assert "read once" in capsys.readouterr().err
