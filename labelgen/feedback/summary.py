@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.labels import UNIT_OF, Target
@@ -19,7 +20,7 @@ class SignalSummary:
 
     def __init__(self) -> None:
         # Items, votes of other kinds, those that are the same, items with a posterior, sum of the posteriors.
-        self._sums: defaultdict[tuple[str, str, str], np.ndarray] = defaultdict(lambda: np.zeros(5))
+        self._sums: defaultdict[tuple[str, str, str], NDArray[np.float64]] = defaultdict(lambda: np.zeros(5))
 
     def add(
         self, dialogue: Dialogue, signals: Sequence[Signal], targets: Sequence[Target], annotator: str | None
