@@ -48,7 +48,6 @@ from labelgen.data.log import Log
 from labelgen.features.features import learn_features
 from labelgen.features.layout import Batch
 from labelgen.features.pretrained import load_encoder, load_tokenizer, write_offline_encoder
-from labelgen.kernels.processor import choose_instruction_set, has_bf16
 from labelgen.model.batches import Example
 from labelgen.model.build import assemble, make_tasks
 from labelgen.model.options import ModelOptions
@@ -95,17 +94,16 @@ def measure(
     rounds: int = 5,
     seed: int = 0,
 ) -> list[Result]:
-    """Rates of all systems, for each size of encoder and each precision of the device: bf16 on a GPU, else fp32 and, where the CPU has it,
-    bf16.
+    """Rates of all systems, for each size of encoder and bf16 on a GPU, fp32 elsewhere.
 
     Args:
         turns: of a step; without a value 48 on a CPU and 2,048 on a GPU.
         steps: of one turn of a system."""
-    choose_instruction_set()
+
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         torch.set_num_threads(1)
-    precisions = ("bf16",) if device.type == "cuda" else ("32", "bf16") if has_bf16("cpu") else ("32",)
+    precisions = ("bf16",) if device.type == "cuda" else ("32",)
     turns = turns or (2_048 if device.type == "cuda" else 48)
     source = Log(log, format)
     dialogues = list(islice((d for d in source if d.turns and d.annotations), 50 * turns // 6))

@@ -44,17 +44,6 @@ settings.register_profile(
 settings.load_profile("labelgen")
 
 
-def pytest_configure() -> None:
-    """In every worker, before any test computes: a CPU may die of instructions that it announces. oneDNN's first call then fixes the
-    level, so that a test which sets another one changes nothing for those after it."""
-    import torch
-
-    from labelgen.kernels.processor import choose_instruction_set
-
-    choose_instruction_set()
-    torch.ops.mkldnn._is_mkldnn_bf16_supported()
-
-
 SLOW = (
     *("evaluation/", "faults/", "kernels/", "labeling/", "model/", "training/"),
     *(

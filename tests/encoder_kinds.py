@@ -40,7 +40,7 @@ _MODERNBERT = {
     "cls_token_id": 0,
     "sep_token_id": 2,
 }
-PACKED_ENCODERS: dict[str, dict[str, Any]] = {
+ENCODERS: dict[str, dict[str, Any]] = {
     "roberta": SIZES,
     "xlm-roberta": SIZES,
     "bert": SIZES,
@@ -48,9 +48,6 @@ PACKED_ENCODERS: dict[str, dict[str, Any]] = {
     "distilbert": _DISTILBERT,
     "eurobert": {**SIZES, "num_key_value_heads": 2, "head_dim": 16},
     "nomic_bert": {**SIZES, "head_dim": 16},
-}
-ENCODERS: dict[str, dict[str, Any]] = {
-    **PACKED_ENCODERS,
     "modernbert": {**SIZES, **_MODERNBERT},
     "deberta-v2": {**SIZES, **_DEBERTA_V3},
     "mpnet": SIZES,

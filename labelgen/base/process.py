@@ -1,4 +1,4 @@
-"""The process: the command that runs, SIGTERM as an exception, return of freed memory, and the environment of child processes.
+"""The process: the command that runs, SIGTERM as an exception, return of freed memory, and the end of child processes.
 
 With SIGTERM as an exception an interrupted command reports what it finished."""
 
@@ -13,14 +13,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from types import FrameType
 
-MAX_CPU_ISA = "ONEDNN_MAX_CPU_ISA"
-"""Environment variable of oneDNN: the highest CPU instruction set that it may use."""
 FIRST_PROCESS = "LABELGEN_FIRST_PROCESS"
 """Environment variable with the id of the process that starts the others of a training."""
 _PR_SET_PDEATHSIG = 1
 """Linux: the signal that a process gets when its parent ends."""
-PROBED_CPU_ISA = "LABELGEN_PROBED_CPU_ISA"
-"""Environment variable with the result of the probe (kernels/processor.py): the machine, a space, and the level that was set, if any."""
 
 
 _command: ContextVar[str] = ContextVar("command", default="")
@@ -134,8 +130,3 @@ def release_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
-
-
-def instruction_set_environment() -> dict[str, str]:
-    """Environment variables that let a child process compute with this one's instruction set without a new probe."""
-    return {name: os.environ[name] for name in (MAX_CPU_ISA, PROBED_CPU_ISA) if name in os.environ}

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 from labelgen.base.errors import LabelgenError
-from labelgen.base.process import MAX_CPU_ISA
 from labelgen.base.terminal import print_lines
 from labelgen.cli.command import Command
 
@@ -32,11 +31,9 @@ def doctor(options: DoctorOptions) -> int:
         ("python", _python),
         ("packages", _packages),
         ("torch", _torch),
-        ("cpu level", _cpu_level),
         ("torchaudio", _torchaudio),
         ("soundfile", _soundfile),
         ("encoder", _encoder),
-        ("batches", _batch_invariance),
         ("output", lambda: _output(options.out)),
         ("tracker", _tracker),
     ]
@@ -71,9 +68,6 @@ def _torch() -> str:
         import torch
     except (ImportError, OSError) as error:
         raise LabelgenError(f"cannot be imported: {error}", hint="install torch again") from error
-    from labelgen.kernels.processor import choose_instruction_set
-
-    choose_instruction_set()
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = f"{torch.get_num_threads()} threads on {cores} cores (OMP_NUM_THREADS sets them)"
@@ -81,21 +75,7 @@ def _torch() -> str:
         device = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
     else:
         device = "works on the CPU"
-    from labelgen.kernels.processor import has_bf16
-
-    bf16 = "bf16" if has_bf16("cuda" if torch.cuda.is_available() else "cpu") else "no bf16: compute in 32 bits"
-    return f"{torch.__version__}, {build}, {device}, {bf16}, {threads}"
-
-
-def _cpu_level() -> str:
-    from labelgen.kernels.processor import instruction_set, is_lowered
-
-    level = instruction_set()
-    if level is None:
-        return "not an x86 CPU: oneDNN has no levels to choose from"
-    if is_lowered():
-        return f"{level}, lowered: this CPU cannot execute the higher instructions that it announces"
-    return f"{level}, set by {MAX_CPU_ISA}" if os.environ.get(MAX_CPU_ISA) else f"{level}, this CPU's highest"
+    return f"{torch.__version__}, {build}, {device}, {threads}"
 
 
 def _torchaudio() -> str:
@@ -132,18 +112,6 @@ def _encoder() -> str:
         raise LabelgenError("no hub (HF_HUB_OFFLINE) and no weights on this machine", hint=INSTALL)
     check_offline_weights(source)
     return f"{PACKAGE} is whole; `labelgen encoder OUT` writes it"
-
-
-def _batch_invariance() -> str:
-    from labelgen.kernels.processor import processor
-    from labelgen.model.batch_invariance import is_random_model_batch_invariant
-
-    if not is_random_model_batch_invariant():
-        raise LabelgenError(
-            f"on this CPU ({processor()}) and with this torch the labels of a dialogue depend on the other dialogues of its batch",
-            hint="probabilities may differ in their last digits by shards and workers, and `batch_dependent` stands in the labels' provenance; use the torch of constraints.txt, or a CPU with AVX2 or AVX-512",
-        )
-    return "batch invariance: labels of a dialogue do not depend on the other dialogues of its batch"
 
 
 def _output(folder: Path) -> str:

@@ -114,8 +114,6 @@ def label_command(options: LabelOptions) -> None:
         void,
         options.normalizer,
     )
-    if options.precision == "bf16" and options.device == "cpu" and options.address is None:
-        _tell_slow()
     sums = _stream(options, load) if options.input == "-" else _folder(options, load)
     voided = (f"void: the certificate of {task} ({unit}): {reason}" for (task, unit), reason in void.items())
     for text in (*summary(sums), *voided):
@@ -189,10 +187,8 @@ def load_annotator(
     """The annotator of a model folder, on one thread: sums in another order would be other numbers."""
     import torch
 
-    from labelgen.kernels.processor import choose_instruction_set
     from labelgen.model.annotator import Annotator
 
-    choose_instruction_set()
     torch.set_num_threads(1)
     known = read_labels(labels) if labels is not None else None
     return Annotator(
@@ -223,14 +219,6 @@ def void_reasons(drift: Path, model: Path) -> dict[tuple[str, str], str]:
             f"run labelgen drift LOG --model {model} --out {drift} --force",
         )
     return {(one.task, one.unit): one.reason for one in result.void}
-
-
-def _tell_slow() -> None:
-    from labelgen.kernels.processor import choose_instruction_set, has_bf16
-
-    choose_instruction_set()
-    if not has_bf16("cpu"):
-        print_lines("label: this CPU has no bf16, and is several times quicker with --precision 32", file=sys.stderr)
 
 
 def _cores() -> int:

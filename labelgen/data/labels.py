@@ -126,9 +126,8 @@ class Threshold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Provenance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a model's labels come from: digests (SHA-256, hexadecimal), versions and settings.
 
-    processor: the kind of CPU or GPU that computed them. isa: the highest instruction set that oneDNN could use on an x86 CPU.
-    batch_dependent: true where a test showed that the last bits of labels depend on the batch; absent elsewhere. online: true
-    where each turn was labeled without later turns; absent elsewhere. domains_from: the field of the record that lists the
+    precision: arithmetic, and with onnx and int8 ONNX Runtime as the engine of the text encoder. processor: the kind of CPU or GPU
+    that computed them. online: true where each turn was labeled without later turns; absent elsewhere. domains_from: the field of the record that lists the
     domains whose labels were allowed; absent where all were. trained_on: whether the model learned from labels or feedback of
     this dialogue; absent where its folder does not know. values: name of the normalizer of slot values; not
     written where values are the words of the spans."""
@@ -138,11 +137,10 @@ class Provenance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     input_digest: str | None = None
     version: str | None = None
     torch: str | None = None
+    onnxruntime: str | None = None
     precision: str | None = None
     threads: int | None = None
     processor: str | None = None
-    isa: str | None = None
-    batch_dependent: bool | None = None
     online: bool | None = None
     domains_from: str | None = None
     trained_on: bool | None = None

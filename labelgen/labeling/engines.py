@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Protocol, TypeVar
 
 from labelgen.base.errors import ResourceError, UsageError
-from labelgen.base.process import defer_sigterm, instruction_set_environment
+from labelgen.base.process import defer_sigterm
 from labelgen.data.labels import Provenance
 from labelgen.labeling.manifest import ShardEntry
 from labelgen.labeling.shard import DialogueAnnotator, Shard, label_shard
@@ -63,10 +63,7 @@ class ProcessEngine:
 
     def provenance(self) -> Provenance:
         with _worker_errors():
-            provenance, environment = self._submit(_provenance).result()
-        # The other workers start later and must use the same instruction set.
-        os.environ.update(environment)
-        return provenance
+            return self._submit(_provenance).result()
 
     def refuses(self, source: str | None) -> UsageError | None:
         with _worker_errors():
@@ -157,9 +154,8 @@ def _annotator() -> DialogueAnnotator:
     return _load()
 
 
-def _provenance() -> tuple[Provenance, dict[str, str]]:
-    """Provenance of the annotator, and the environment variables that other workers need."""
-    return _annotator().provenance, instruction_set_environment()
+def _provenance() -> Provenance:
+    return _annotator().provenance
 
 
 def _refuses(source: str | None) -> UsageError | None:

@@ -42,7 +42,7 @@ class RayEngine:
 
     def provenance(self) -> Provenance:
         provenances: list[Provenance] = self._get([worker.provenance.remote() for worker in self._workers])
-        kinds = sorted({" ".join(filter(None, (str(one.processor), one.isa))) for one in provenances})
+        kinds = sorted({str(one.processor) for one in provenances})
         if len(kinds) > 1:
             raise UsageError(
                 f"the workers' processors are of {len(kinds)} kinds: {', '.join(kinds)}",

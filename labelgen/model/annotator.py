@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -22,11 +23,10 @@ from labelgen.data.stats import audio_summary
 from labelgen.data.values import normalizer as find_normalizer
 from labelgen.features.features import categories_of
 from labelgen.feedback.transcription import with_values
+from labelgen.kernels.device import check_device, processor
 from labelgen.kernels.precision import PRECISIONS, Precision
-from labelgen.kernels.processor import check_device, choose_instruction_set, instruction_set, processor
 from labelgen.model.abstain import abstaining, by_field
 from labelgen.model.annotate import annotate, one_thread
-from labelgen.model.batch_invariance import is_batch_invariant
 from labelgen.model.build import with_labels
 from labelgen.model.calibration import Calibration, read_calibration
 from labelgen.model.folder import load_model, model_digest, read_card, read_trained_on
@@ -38,8 +38,7 @@ class Annotator:
     Args:
         name: annotator name in the output.
         labels: allowed labels of sources that the model was not trained on.
-        precision: arithmetic, see kernels/precision.py; int8 applies to the text encoder, on a CPU. It changes labels, so the
-            provenance has it.
+        precision: arithmetic, see kernels/precision.py. It changes labels, so the provenance has it.
         calibrated: use the folder's calibration, if any: scale probabilities and abstain below thresholds.
         domains_from: record field with the domains on offer in a dialogue; only labels of these domains are predicted.
         online: each turn is labeled from itself and earlier turns. The calibration applies to labels that use later turns
@@ -68,7 +67,6 @@ class Annotator:
         require(precision, PRECISIONS, "precision")
         self._normalizer = None if normalizer is None else (find_normalizer(normalizer), normalizer)
         self._arithmetic = PRECISIONS[cast(Precision, precision)]
-        choose_instruction_set()
         check_device(device)
         model = load_model(folder)
         calibration = read_calibration(folder) if calibrated and not online else None
@@ -84,8 +82,9 @@ class Annotator:
         self._calibrated = by_field(calibration, replaced) if calibration is not None or replaced else None
         with one_thread():
             self.model = (with_labels(model, labels) if labels else model).to(device).eval()
-            # After the texts of labels were encoded as they are in training.
-            self.model.turn_encoder.prepare(self._arithmetic.dtype)
+            if self._arithmetic.onnx:
+                # After the texts of labels were encoded as they are in training.
+                self.model.turn_encoder.use_onnx(precision == "int8")
         self.collator = self.model.collator()
         self.collator.domains_from = domains_from
         self.folder = folder
@@ -102,11 +101,10 @@ class Annotator:
             data_digest=self.card.get("data_digest"),
             version=__version__,
             torch=str(torch.__version__),
+            onnxruntime=version("onnxruntime") if self._arithmetic.onnx else None,
             precision=precision,
             threads=1,
             processor=processor(device),
-            isa=instruction_set() if torch.device(device).type == "cpu" else None,
-            batch_dependent=None if is_batch_invariant(self.model, self._autocast, online) else True,
             online=online or None,
             domains_from=domains_from,
             thresholds=tuple(
@@ -203,9 +201,8 @@ class Annotator:
         return audio_summary(self.audio_turns, self.audio_errors)
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        if self._arithmetic.autocast:
-            return torch.autocast(self.device, dtype=self._arithmetic.dtype)
-        return nullcontext()
+        dtype = self._arithmetic.autocast
+        return nullcontext() if dtype is None else torch.autocast(torch.device(self.device).type, dtype=dtype)
 
 
 def _check_same_options(
@@ -214,7 +211,7 @@ def _check_same_options(
     """Raises UsageError unless labels are computed as for the calibration, which is valid for no others. chosen: tasks with
     other thresholds."""
     certified = [one for one in calibration.thresholds() if one.task not in chosen]
-    if certified and calibration.precision != precision:
+    if certified and _bits(calibration.precision) != _bits(precision):
         raise UsageError(
             f"the thresholds are certified for precision {calibration.precision}, not for {precision}",
             str(folder),
@@ -230,6 +227,10 @@ def _check_same_options(
             str(folder),
             f"run it {before}, or run labelgen calibrate again",
         )
+
+
+def _bits(precision: str) -> str:
+    return PRECISIONS[cast(Precision, precision)].bits
 
 
 def _with_texts(answers: Answers, dialogue: Dialogue) -> Iterator[Label | NoLabel]:

@@ -14,7 +14,6 @@ from labelgen.data.label_sets import LabelSet, Sources, carry_company, label_set
 from labelgen.features.features import FeatureSet, learn_features
 from labelgen.features.pretrained import encoder_origin, load_encoder, load_tokenizer, most_tokens
 from labelgen.features.text import Tokenizer
-from labelgen.kernels.processor import choose_instruction_set
 from labelgen.model.label_model import LabelModel, Linear
 from labelgen.model.linear import fit_linear
 from labelgen.model.options import ModelOptions
@@ -118,10 +117,7 @@ def assemble(
     origin: Mapping[str, Any],
     linear: Linear = MappingProxyType({}),
 ) -> LabelModel:
-    """Put the parts of a model together, its tasks in the registry's order; its new weights come from torch's seed.
-
-    Every model that is made or loaded passes here before it computes, so the CPU's instruction set is checked here too."""
-    choose_instruction_set()
+    """Put the parts of a model together, its tasks in the registry's order; its new weights come from torch's seed."""
     width = int(encoder.config.hidden_size)
     ordered = {name: tasks[name] for name in TASKS if name in tasks}
     return LabelModel(

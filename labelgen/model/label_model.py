@@ -16,7 +16,6 @@ from labelgen.features.layout import Batch, Layout, Sees, States
 from labelgen.features.ngrams import NGrams
 from labelgen.features.sound import MELS, SoundSource
 from labelgen.features.text import Tokenizer, label_text
-from labelgen.kernels.batch_invariant import make_batch_invariant
 from labelgen.kernels.transfer import to_device
 from labelgen.model.batches import Collator
 from labelgen.model.options import ModelOptions
@@ -109,7 +108,6 @@ class LabelModel(nn.Module):
                 for name, ngrams in linear.items()
             }
         )
-        make_batch_invariant(self)
         self.reads_alone = any(task.reads_alone for task in tasks.values())
         self.reads_tokens = any(task.reads_tokens for task in tasks.values())
         self._label_ids = {

@@ -1,10 +1,6 @@
-"""Embedding caches: a passage that occurs again is encoded once.
+"""Embedding cache for training with a frozen encoder: a passage is encoded once, not once an epoch."""
 
-The encoder is batch-invariant, so a passage's states depend on the passage alone and a cache changes no bit of a result.
-`EmbeddingCache` serves training with a frozen encoder, `TokenStateCache` serves labeling."""
-
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -14,8 +10,6 @@ from labelgen.features.layout import Passages
 
 MAX_BYTES = 2 * 2**30
 """Size of an EmbeddingCache."""
-MAX_TOKENS = 32_768
-"""Tokens whose states a TokenStateCache keeps for later shards: 50 MB at a width of 384 in float32."""
 
 Groups = Sequence[Int[Tensor, "_ _"]]
 TokenStates = list[Float[Tensor, "_ _ d"]]
@@ -84,108 +78,3 @@ class EmbeddingCache:
 
 def _bytes(*tensors: Tensor | None) -> int:
     return sum(tensor.nbytes for tensor in tensors if tensor is not None)
-
-
-class TokenStateCache:
-    """Token states of passages that are announced to repeat, first in first out.
-
-    All states share one tensor with a row for each token. Many small tensors would each keep the memory around them in use,
-    because states are allocated together with much that is freed at once; memory would then grow with the log."""
-
-    def __init__(self) -> None:
-        self._rows: dict[Ids, list[int]] = {}
-        self._repeated: set[Ids] = set()
-        self._prefetched: set[Ids] = set()
-        self._evictable: Iterator[Ids] = iter(())
-        self._storage: Tensor | None = None
-        self._free_rows: list[int] = []
-        self._capacity = 0
-        self.cached_tokens = 0
-        """Tokens in the cache: at most MAX_TOKENS, or the announced and prefetched tokens if these are more."""
-        self.encoded_tokens = 0
-        """Tokens that the encoder has encoded so far."""
-
-    def expect(self, passages: Iterable[Ids]) -> None:
-        """Announce the passages of the next shard, each as often as it occurs. Repeated ones stay until the next call; the
-        oldest others are evicted where their place is needed."""
-        self._repeated = {ids for ids, count in Counter(passages).items() if count > 1}
-        self._set_prefetched(set())
-        self._evictable = iter([ids for ids in self._rows if ids not in self._repeated])
-        self._evict_for(0)
-
-    def prefetch(self, passages: Iterable[Ids], encode: Encode) -> None:
-        """Encode the missing passages together; all of them stay until the next call of `prefetch` or `expect`."""
-        distinct = dict.fromkeys(passages)
-        self._set_prefetched(set(distinct))
-        self._evict_for(0)
-        by_length: dict[int, list[Ids]] = {}
-        for ids in distinct:
-            if ids not in self._rows:
-                by_length.setdefault(len(ids), []).append(ids)
-        self.states([torch.tensor(by_length[length]) for length in sorted(by_length)], encode)
-
-    def _set_prefetched(self, passages: set[Ids]) -> None:
-        for ids in self._prefetched - self._repeated - passages:
-            self._drop(ids)
-        self._prefetched = passages
-        self._capacity = max(MAX_TOKENS, sum(map(len, self._repeated | passages)))
-
-    def states(self, groups: Groups, encode: Encode) -> TokenStates:
-        """Token states of each group; `encode` gets the passages that are missing."""
-        keys: list[list[Ids]] = [[tuple(row) for row in ids.tolist()] for ids in groups]
-        missing = [[k for k, key in enumerate(wanted) if key not in self._rows] for wanted in keys]
-        to_encode = [ids[rows] for ids, rows in zip(groups, missing, strict=True) if rows]
-        self.encoded_tokens += sum(ids.numel() for ids in to_encode)
-        encoded = iter(encode(to_encode) if to_encode else [])
-        # Cached states are read before new ones are written, which may evict them.
-        out = [self._merge(wanted, rows, encoded) for wanted, rows in zip(keys, missing, strict=True)]
-        for wanted, rows, states in zip(keys, missing, out, strict=True):
-            kept = [k for k in rows if wanted[k] in self._repeated or wanted[k] in self._prefetched]
-            self._add([wanted[k] for k in kept], states[kept])
-        return out
-
-    def _merge(self, keys: list[Ids], missing: list[int], encoded: Iterator[Tensor]) -> Float[Tensor, "n L d"]:
-        """States of one group: cached ones, and the next of `encoded` for those that were missing."""
-        if len(missing) == len(keys):
-            return next(encoded)
-        assert self._storage is not None
-        rows = [self._rows.get(key, [0] * len(key)) for key in keys]
-        states = self._storage[torch.tensor(rows, device=self._storage.device)]
-        if missing:
-            states[missing] = next(encoded)
-        return states
-
-    def _add(self, keys: list[Ids], states: Float[Tensor, "n L d"]) -> None:
-        if not keys:
-            return
-        count, length, _ = states.shape
-        self._evict_for(count * length)
-        storage = self._grown_storage(states)
-        rows = [self._free_rows.pop() for _ in range(count * length)]
-        storage[torch.tensor(rows, device=storage.device)] = states.flatten(0, 1)
-        self._rows.update((key, rows[k * length : (k + 1) * length]) for k, key in enumerate(keys))
-        self.cached_tokens += len(rows)
-
-    def _evict_for(self, tokens: int) -> None:
-        while self.cached_tokens + tokens > self._capacity:
-            oldest = next(self._evictable)
-            if oldest not in self._prefetched:
-                self._drop(oldest)
-
-    def _drop(self, ids: Ids) -> None:
-        rows = self._rows.pop(ids, [])
-        self._free_rows += rows
-        self.cached_tokens -= len(rows)
-
-    def _grown_storage(self, like: Tensor) -> Float[Tensor, "capacity d"]:
-        """The storage, enlarged to the capacity; rows that are never written take no memory."""
-        size = 0 if self._storage is None else len(self._storage)
-        if self._storage is None or size < self._capacity:
-            # Not an inference tensor, so that it can be written to in any mode.
-            with torch.inference_mode(False), torch.no_grad():
-                grown = torch.empty(self._capacity, like.shape[-1], dtype=like.dtype, device=like.device)
-                if self._storage is not None:
-                    grown[:size] = self._storage
-            self._free_rows += range(self._capacity - 1, size - 1, -1)
-            self._storage = grown
-        return self._storage

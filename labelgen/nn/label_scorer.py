@@ -4,8 +4,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labelgen.kernels.batch_invariant import score_rows
-
 
 class LabelScorer(nn.Module):
     """Dot product of a query with a label's text vector plus a learned vector of the label.
@@ -36,5 +34,5 @@ class LabelScorer(nn.Module):
             text = text + self.own
             bias = self.bias + self.own_bias
         query = self.query(queries)
-        scores: Tensor = score_rows(query, text) + bias
+        scores: Tensor = query @ text.T + bias
         return scores

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from labelgen.features.features import words_of
 from labelgen.features.layout import Layout, Relations
-from labelgen.kernels.batch_invariant import score_rows
 from labelgen.kernels.transfer import to_device
 
 _ROWS = 512
@@ -36,7 +35,7 @@ class Biaffine(nn.Module):
     def forward(self, turns: Float[Tensor, "B T D"], reach: int) -> Float[Tensor, "B T reach"]:
         """scores[b, t, k]: of turn t - 1 - k as the predecessor of turn t; undefined where there is no such turn."""
         earlier = self.earlier(turns)
-        later = score_rows(self.later(turns), self.pair.T)
+        later = self.later(turns) @ self.pair
         return _with_earlier(later, earlier, self.bias(earlier), reach, self.pair.shape[0] ** 0.5)
 
 
@@ -318,8 +317,8 @@ def tag_sums(rows: TagRows, names: int) -> TagSums:
     open_ = rows.scores.new_full((count, names), -torch.inf)
     for scores in steps:
         here, open_ = before[-1][: len(scores)], open_[: len(scores)]
-        open_ = _log_add(here[:, None] + scores[:, 1 : 1 + names], open_ + scores[:, 1 + names :])
-        before.append(_log_sum(torch.cat([(here + scores[:, 0])[:, None], open_], dim=1)))
+        open_ = torch.logaddexp(here[:, None] + scores[:, 1 : 1 + names], open_ + scores[:, 1 + names :])
+        before.append(torch.cat([(here + scores[:, 0])[:, None], open_], dim=1).logsumexp(dim=1))
     # rest: over the tokens behind one that stands in a span of each name. Requests join at their last tokens.
     after = [none[:0]]
     rest = rows.scores.new_zeros(0, names)
@@ -327,8 +326,8 @@ def tag_sums(rows: TagRows, names: int) -> TagSums:
         joined = len(scores) - len(rest)
         rest, then = F.pad(rest, (0, 0, 0, joined)), F.pad(after[-1], (0, joined))
         begins = scores[:, 1 : 1 + names] + rest
-        after.append(_log_sum(torch.cat([(scores[:, 0] + then)[:, None], begins], dim=1)))
-        rest = _log_add(after[-1][:, None].expand_as(rest), scores[:, 1 + names :] + rest)
+        after.append(torch.cat([(scores[:, 0] + then)[:, None], begins], dim=1).logsumexp(dim=1))
+        rest = torch.logaddexp(after[-1][:, None].expand_as(rest), scores[:, 1 + names :] + rest)
     return TagSums(_side_by_side(before, count), _side_by_side(after[::-1], count))
 
 
@@ -344,13 +343,3 @@ def span_probability(scores: Float[Tensor, "L tags"], sums: TagSums, row: int, s
     names = (scores.shape[1] - 1) // 2
     inside = scores[first, 1 + name] + scores[first + 1 : end, 1 + names + name].sum()
     return float((sums.before[row, first] + inside + sums.after[row, end] - sums.after[row, 0]).exp().clamp(max=1.0))
-
-
-def _log_add(a: Float[Tensor, "n k"], b: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-    """log(exp a + exp b) with batch-invariant functions (kernels/batch_invariant.py)."""
-    return torch.maximum(a, b) + (-(a - b).abs()).exp().log1p()
-
-
-def _log_sum(rows: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
-    top = rows.amax(dim=1)
-    return top + (rows - top[:, None]).exp().sum(dim=1).log()

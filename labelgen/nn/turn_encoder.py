@@ -1,24 +1,24 @@
-"""The turn encoder: a pretrained text encoder over distinct passages, in groups of one exact token length."""
+"""The turn encoder: a pretrained text encoder over distinct passages, which come in groups of one exact token length."""
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from labelgen.base.errors import UsageError
 from labelgen.features.layout import Passages
-from labelgen.kernels.batch_invariant import make_batch_invariant
-from labelgen.kernels.int8 import check_int8
-from labelgen.kernels.packed import PACKED, packed_positions, packing_of
-from labelgen.kernels.prepared import PreparedEncoder, can_prepare
+from labelgen.kernels.onnx import OnnxEncoder
+from labelgen.kernels.packed import PACKED, can_pack, packed_positions, packing_of
 from labelgen.kernels.transfer import to_device
-from labelgen.nn.embedding_cache import EmbeddingCache, TokenStateCache, mean_pool
+from labelgen.nn.embedding_cache import EmbeddingCache, mean_pool
 
-_BLOCK = 256
-"""Rows of one product in the layers of transformers, without gradient."""
+BATCH_TOKENS = 1024
+"""Tokens of a padded batch: few enough that activations stay in a CPU's cache."""
 _DROPOUT_STEPS = 2**16
 
 
@@ -46,7 +46,7 @@ def use_fast_dropout(module: nn.Module) -> None:
 
 
 class TurnEncoder(nn.Module):
-    """Any `AutoModel` text encoder. Groups need no padding and no attention mask, so the encoder is batch-invariant.
+    """Any `AutoModel` text encoder over passages, in padded batches of about equal lengths; packed on CUDA in 16 bits (kernels/packed.py).
 
     Args:
         encoder: the model of transformers.
@@ -55,51 +55,29 @@ class TurnEncoder(nn.Module):
 
     Attributes:
         embedding_cache: for training with a frozen encoder, which passes over the same passages in each epoch.
-        state_cache: for labeling.
         chunk_tokens: tokens that pass the encoder's layers at once in training; None for all of a batch."""
 
     def __init__(self, encoder: Any, width: int, frozen: bool) -> None:
         super().__init__()
         self.encoder: Any = encoder.requires_grad_(not frozen)
         use_fast_dropout(encoder)
-        make_batch_invariant(encoder, _BLOCK)
-        # Architectures without exchangeable attention, and those whose layers look at a window, run once for each token length.
-        if getattr(encoder, "_supports_attention_backend", False) and not _has_sliding_window(encoder.config):
-            encoder.set_attn_implementation(PACKED)
         self.width = width
         self.frozen = frozen
         self.chunk_tokens: int | None = None
         self.embedding_cache: EmbeddingCache | None = None
-        self.state_cache = TokenStateCache()
-        self._prepared: PreparedEncoder | None = None
+        self._unpacked = encoder.config._attn_implementation
+        self._onnx: OnnxEncoder | None = None
 
-    def prepare(self, precision: torch.dtype) -> None:
-        """Copy the weights into the prepared CPU encoder, for labeling; no effect where kernels/prepared.py does not support
-        the encoder. Training undoes it.
+    def use_onnx(self, int8: bool) -> None:
+        """Compute with a copy of the weights in ONNX Runtime where no gradient is needed; training undoes it.
 
-        Raises UsageError if precision is int8 and that is not supported."""
-        if precision == torch.int8:
-            check_int8()
-        supported = can_prepare(self.encoder, precision)
-        if precision == torch.int8 and not supported:
-            what = f"8-bit products need an encoder of BERT's kind on a CPU, not {self.encoder.config.model_type}"
-            raise UsageError(what, "--precision int8", "use --precision 32 or --device cpu")
-        self._prepared = PreparedEncoder(self.encoder, precision) if supported else None
-        self.state_cache = TokenStateCache()
-
-    def prefetch(self, passages: Iterable[tuple[int, ...]]) -> None:
-        """Encode the missing passages together, which is faster; they are cached until the next call."""
-        self.state_cache.prefetch(passages, self.states)
-
-    @property
-    def prepared(self) -> bool:
-        """Whether the prepared CPU encoder and the state cache are in use."""
-        return self._prepared is not None and not torch.is_grad_enabled()
+        Raises UsageError if that is not possible."""
+        self._onnx = OnnxEncoder(self.encoder, int8)
 
     def train(self, mode: bool = True) -> "TurnEncoder":
         super().train(mode)
         if mode:
-            self._prepared = None
+            self._onnx = None
         if self.frozen:
             self.encoder.eval()
         return self
@@ -114,7 +92,6 @@ class TurnEncoder(nn.Module):
             return pooled, tokens
         lengths = torch.tensor([length for count, length in passages.shapes for _ in range(count)])
         lengths = to_device(lengths, pooled.device)
-        # One text at a time, so that its vector depends on the text alone.
         texts = [_mean_of_windows(pooled[rows], lengths[rows]) for rows in passages.long_texts]
         return torch.cat([pooled, torch.stack(texts)]), tokens
 
@@ -124,55 +101,98 @@ class TurnEncoder(nn.Module):
         if self.embedding_cache is not None:
             return self.embedding_cache.embed(passages, self.states, with_tokens)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            if self.prepared:
-                states = self.state_cache.states(passages.groups, self.states)
-            else:
-                states = self.states(passages.groups)
+            states = self.states(passages.groups)
             pooled = torch.cat([mean_pool(x) for x in states])
             return pooled, torch.cat([x.reshape(-1, self.width) for x in states]) if with_tokens else None
 
     def states(self, groups: Sequence[Int[Tensor, "_ _"]]) -> list[Float[Tensor, "_ _ d"]]:
-        """Last hidden states of each group."""
-        if self.prepared:
-            assert self._prepared is not None
-            return self._prepared(groups)
+        """Last hidden states of passages in groups of one exact length.
+
+        With chunk_tokens, the backward pass computes each batch again, with the same dropout (gradient checkpointing).
+        Source: Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"."""
+        if self._onnx is not None and not torch.is_grad_enabled():
+            return self._batched(groups, groups, BATCH_TOKENS, self._by_onnx)
         # One look-up for all ids: its gradient is as large as the vocabulary, and one for each group is slower on a CPU.
         embedded = self.encoder.get_input_embeddings()(torch.cat([ids.reshape(-1) for ids in groups]))
-        if self.chunk_tokens is None or not torch.is_grad_enabled():
-            return self._layers(embedded, groups)
-        return self._checkpointed(embedded, groups, self.chunk_tokens)
+        packs = can_pack(self.encoder)
+        wanted = PACKED if packs else self._unpacked
+        if self.encoder.config._attn_implementation != wanted:
+            self.encoder.set_attn_implementation(wanted)
+        encode = self._packed if packs else self._padded
+        most = sys.maxsize if packs else BATCH_TOKENS
+        if self.chunk_tokens is not None and torch.is_grad_enabled():
+            most, encode = min(most, self.chunk_tokens), partial(checkpoint, encode, use_reentrant=False)
+        return self._batched(groups, _by_group(embedded, groups), most, encode)
 
-    def _checkpointed(
-        self, embedded: Float[Tensor, "tokens e"], groups: Sequence[Int[Tensor, "_ _"]], most: int
+    def _batched(
+        self,
+        groups: Sequence[Int[Tensor, "_ _"]],
+        embedded: Sequence[Tensor],
+        most: int,
+        encode: Callable[[list[Tensor], list[Tensor]], list[Tensor]],
     ) -> list[Float[Tensor, "_ _ d"]]:
-        """Encode chunk by chunk with gradient checkpointing: the backward pass computes each chunk again, with the same dropout.
+        """States by batches with at most so many tokens. encode: parts of groups and their embeddings to states."""
+        out: list[list[Tensor]] = [[] for _ in groups]
+        for batch in _batches([(len(ids), ids.shape[1]) for ids in groups], most):
+            states = encode([groups[k][run] for k, run in batch], [embedded[k][run] for k, run in batch])
+            for (k, _), part in zip(batch, states, strict=True):
+                out[k].append(part)
+        return [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in out]
 
-        Source: Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"."""
-        rows = [part for ids in groups for part in torch.split(ids, max(1, most // ids.shape[1]))]
-        chunks = _chunks([part.numel() for part in rows], most)
-        sizes = [sum(part.numel() for part in rows[chunk]) for chunk in chunks]
-        states: list[Tensor] = []
-        for chunk, part in zip(chunks, torch.split_with_sizes(embedded, sizes), strict=True):
-            states += checkpoint(self._layers, part, rows[chunk], use_reentrant=False)
-        return _by_group(torch.cat([x.reshape(-1, self.width) for x in states]), groups)
+    def _by_onnx(self, ids: list[Tensor], embedded: list[Tensor]) -> list[Tensor]:
+        assert self._onnx is not None
+        return _unpad(self._onnx(_pad(ids), _mask(ids)), ids)
 
-    def _layers(
-        self, embedded: Float[Tensor, "tokens e"], groups: Sequence[Int[Tensor, "_ _"]]
-    ) -> list[Float[Tensor, "_ _ d"]]:
-        if self.encoder.config._attn_implementation == PACKED:
-            out = self.encoder(
-                inputs_embeds=embedded[None],
-                position_ids=packed_positions(self.encoder, groups),
-                packing=packing_of(groups),
-            )
-            return _by_group(out.last_hidden_state[0], groups)
-        return [self.encoder(inputs_embeds=x).last_hidden_state for x in _by_group(embedded, groups)]
+    def _padded(self, ids: list[Tensor], embedded: list[Tensor]) -> list[Tensor]:
+        mask = _mask(ids) if len({part.shape[1] for part in ids}) > 1 else None
+        return _unpad(self.encoder(inputs_embeds=_pad(embedded), attention_mask=mask).last_hidden_state, ids)
+
+    def _packed(self, ids: list[Tensor], embedded: list[Tensor]) -> list[Tensor]:
+        row = torch.cat([part.reshape(-1, part.shape[-1]) for part in embedded])[None]
+        out = self.encoder(inputs_embeds=row, position_ids=packed_positions(self.encoder, ids), packing=packing_of(ids))
+        return _by_group(out.last_hidden_state[0], ids)
 
 
-def _has_sliding_window(config: Any) -> bool:
-    """Whether some layers attend only to near tokens, as ModernBERT's do; packed attention would attend to all."""
-    kinds = getattr(config, "layer_types", None) or ()
-    return "sliding_attention" in kinds or getattr(config, "local_attention", None) is not None
+def _batches(shapes: Sequence[tuple[int, int]], most: int) -> list[list[tuple[int, slice]]]:
+    """Parts of groups, which are sorted by length, in batches with at most so many tokens, padding included; a longer passage is a
+    batch of its own.
+
+    Args:
+        shapes: number of passages and length of each group.
+
+    Returns: for each batch the number of each group and its passages."""
+    batches: list[list[tuple[int, slice]]] = []
+    count, longest = most, 0
+    for k, (passages, length) in enumerate(shapes):
+        start = 0
+        longest = max(longest, length)
+        while start < passages:
+            room = most // longest - count
+            if room < 1:
+                batches.append([])
+                count, longest = 0, length
+                room = max(1, most // length)
+            end = min(passages, start + room)
+            batches[-1].append((k, slice(start, end)))
+            count += end - start
+            start = end
+    return batches
+
+
+def _pad(parts: Sequence[Tensor]) -> Tensor:
+    """Parts of groups as one tensor, padded with zeros to the longest passage."""
+    longest = max(part.shape[1] for part in parts)
+    return torch.cat([F.pad(part, (0, 0) * (part.dim() - 2) + (0, longest - part.shape[1])) for part in parts])
+
+
+def _mask(parts: Sequence[Int[Tensor, "_ _"]]) -> Int[Tensor, "n L"]:
+    """Attention mask of padded passages: 1 for real tokens."""
+    return _pad([torch.ones_like(part) for part in parts])
+
+
+def _unpad(states: Float[Tensor, "n L d"], parts: Sequence[Int[Tensor, "_ _"]]) -> list[Float[Tensor, "_ _ d"]]:
+    rows = torch.split_with_sizes(states, [len(part) for part in parts])
+    return [x[:, : part.shape[1]] for x, part in zip(rows, parts, strict=True)]
 
 
 def _mean_of_windows(pooled: Float[Tensor, "w d"], lengths: Int[Tensor, " w"]) -> Float[Tensor, " d"]:
@@ -184,17 +204,6 @@ def _mean_of_windows(pooled: Float[Tensor, "w d"], lengths: Int[Tensor, " w"]) -
 def _by_group(tokens: Float[Tensor, "tokens d"], groups: Sequence[Int[Tensor, "_ _"]]) -> list[Float[Tensor, "_ _ d"]]:
     parts = torch.split_with_sizes(tokens, [ids.numel() for ids in groups])
     return [x.view(*ids.shape, -1) for x, ids in zip(parts, groups, strict=True)]
-
-
-def _chunks(sizes: Sequence[int], most: int) -> list[slice]:
-    """Runs of neighbors with a total size of at most `most`; a larger one is a chunk of its own."""
-    chunks, start, total = [], 0, 0
-    for k, size in enumerate(sizes):
-        if k > start and total + size > most:
-            chunks.append(slice(start, k))
-            start, total = k, 0
-        total += size
-    return [*chunks, slice(start, len(sizes))]
 
 
 def pool_texts(encoder: TurnEncoder, texts: Sequence[tuple[int, ...]]) -> Float[Tensor, "K d"]:

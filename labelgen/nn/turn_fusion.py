@@ -130,10 +130,7 @@ class TurnFusion(nn.Module):
 
 
 class AudioEncoder(nn.Module):
-    """Log-mel frames to one vector a turn: three strided convolutions over time, then the mean and the maximum.
-
-    Sounds of one exact length come together, and each is encoded on its own: a convolution rounds differently with
-    others beside it (measured: most values of a vector change in the last bits), and lengths hardly ever agree."""
+    """Log-mel frames to one vector a turn: three strided convolutions over time, then the mean and the maximum."""
 
     def __init__(self, mels: int, width: int) -> None:
         super().__init__()
@@ -143,9 +140,6 @@ class AudioEncoder(nn.Module):
         self.out = nn.Linear(2 * width, width)
 
     def forward(self, frames: Float[Tensor, "n frames mels"]) -> Float[Tensor, "n width"]:
-        return torch.cat([self._encode(sound[None].clone()) for sound in frames])
-
-    def _encode(self, frames: Float[Tensor, "1 frames mels"]) -> Float[Tensor, "1 width"]:
         hidden = frames.transpose(1, 2)
         for layer in self.layers:
             hidden = F.gelu(layer(hidden))

@@ -118,8 +118,7 @@ class Intents(Task[Float[Tensor, "N scores"]]):
 
         A name's probability is that of any intent, times its share of the probability that one of those on offer holds; names
         nearly always exclude each other, so this is the sum of their own: p(some) q / min(1, sum of q)."""
-        # The sigmoid, written so that a row's place in the batch cannot change its last bits (kernels/batch_invariant.py).
-        scores = nn.functional.logsigmoid(out.double()).exp()
+        scores = out.double().sigmoid()
         some, allowed = scores[:, :1], self.allowed(layout)
         named = scores[:, 1:] * allowed[layout.dialogue_of]
         likely = some * named / named.sum(dim=1, keepdim=True).clamp(min=_LEAST, max=1.0)

@@ -21,7 +21,7 @@ from labelgen.base.errors import LabelgenError
 from labelgen.base.process import Terminated
 from labelgen.data.labels import Answers
 from labelgen.kernels.transfer import HostCopy, to_device
-from labelgen.model.annotate import EncodedDialogues, decode_dialogues
+from labelgen.model.annotate import decode_dialogues
 from labelgen.model.label_model import Encoded, LabelModel
 from labelgen.nn.losses import Loss
 from labelgen.training.loader import HeldOutBatch, StepBatch
@@ -170,8 +170,8 @@ class TrainingModule(pl.LightningModule):
         states = model.states(batch.batch, encoded)
         start, given = (layout.with_goals(goals) for goals in zip(*batch.goals, strict=True))
         about_goals = [name for name, task in model.tasks.items() if "goal" in task.units and not task.divides]
-        end_to_end = decode_dialogues(model, EncodedDialogues(start, states), list(model.tasks), predict_goals=True)
-        on_given = decode_dialogues(model, EncodedDialogues(given, states), about_goals, predict_goals=False)
+        end_to_end = decode_dialogues(model, states, start, list(model.tasks), predict_goals=True)
+        on_given = decode_dialogues(model, states, given, about_goals, predict_goals=False)
         return list(zip(end_to_end, on_given, strict=True))
 
     def on_validation_end(self) -> None:

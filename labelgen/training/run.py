@@ -30,7 +30,6 @@ from labelgen.base.yaml_text import plain, to_yaml
 from labelgen.data.groups import GROUPED
 from labelgen.data.log import Quarantine, quarantine_text
 from labelgen.features.pretrained import origin_summary
-from labelgen.kernels.processor import choose_instruction_set, instruction_set
 from labelgen.model.build import build_model, take_over
 from labelgen.model.folder import (
     COMPLETE,
@@ -134,7 +133,6 @@ def _run(
     options = check_options(options)
     check_peft(options.lora)
     end_with_first_process()
-    choose_instruction_set()
     if options.hardware.threads is not None:
         torch.set_num_threads(options.hardware.threads)
     folder = Path(options.out)
@@ -354,7 +352,6 @@ def _card(
         "step": result.step,
         "steps": result.steps,
         "not_taken_over": new,
-        "isa": instruction_set(),
         "versions": {
             "labelgen": __version__,
             "torch": str(torch.__version__),

@@ -20,7 +20,6 @@ pytest.importorskip("accelerate")
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_speed, "SIZES", {"small": SIZE})
     monkeypatch.setattr(training_speed, "MATRIX", 64)
-    monkeypatch.setattr(training_speed, "has_bf16", lambda _: False)
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*val_dataloader.*", "ignore:.*LeafSpec.*")

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 from fake_annotator import FakeAnnotator
-from some_logs import lines, mixed_log, record, tree, write_lines, write_rows
+from some_logs import lines, mixed_log, record, tree, write_lines
 
 import labelgen.cli.label
-import labelgen.kernels.processor
 from labelgen.cli.main import main
 from labelgen.labeling.engines import local_engine
 
@@ -104,16 +103,6 @@ def test_label_missing_device_exits_2(tmp_path, capsys, tiny_model):
         assert "did you mean cuda" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("there", [False, True])
-def test_label_bf16_without_support_warns(tmp_path, capsys, monkeypatch, fake, there):
-    monkeypatch.setattr(labelgen.kernels.processor, "has_bf16", lambda _: there)
-    write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
-    assert label(tmp_path / "in", tmp_path / "out", "--precision", "bf16") == 0
-    assert ("--precision 32" in capsys.readouterr().err) is not there
-    assert label(tmp_path / "in", tmp_path / "again") == 0
-    assert "bf16" not in capsys.readouterr().err
-
-
 def test_label_last_line_shows_throughput(tmp_path, capsys, fake):
     write_lines(tmp_path / "in" / "a.jsonl", [record(f"a{k}", 3) for k in range(5)])
     assert label(tmp_path / "in", tmp_path / "out") == 0
@@ -136,29 +125,3 @@ def test_label_stream_writes_labels(monkeypatch, tmp_path, capsysbinary, fake):
     assert main(words) == 3
     assert capsysbinary.readouterr().out == (tmp_path / "out" / "a.jsonl").read_bytes()
     assert json.loads(bad.read_text())["reason"].startswith("bad_json")
-
-
-def test_label_real_model_any_sharding_same_bytes(tmp_path, tiny_model):
-    """One process or two, shards of any size, another form: the same labels to the last bit."""
-    from labeled import labeled_dialogue
-
-    from labelgen.data.record import to_plain
-
-    records = [{**to_plain(labeled_dialogue(seed)), "annotations": []} for seed in range(24)]
-    write_lines(tmp_path / "in" / "a.jsonl", records)
-    write_rows(tmp_path / "rows" / "a.parquet", records)
-
-    def run(name: str, source: str, *more: str) -> Path:
-        assert main(["label", str(tmp_path / source), str(tmp_path / name), "--model", str(tiny_model), *more]) == 0
-        return tmp_path / name
-
-    one = run("one", "in", "--workers", "1")
-    two = run("two", "in", "--workers", "2", "--shard-dialogues", "5")
-    rows = run("rows_out", "rows", "--workers", "1", "--shard-dialogues", "7")
-    assert (one / "a.jsonl").read_bytes() == (two / "a.jsonl").read_bytes()
-    from labelgen.data.log import read_file
-
-    assert list(read_file(rows / "a.parquet")) == list(read_file(one / "a.jsonl"))
-    said = json.loads((one / "a.jsonl").read_text().splitlines()[0])["annotations"][0]
-    assert said["provenance"]["threads"] == 1
-    assert main(["verify", str(two), "--input", str(tmp_path / "in")]) == 0

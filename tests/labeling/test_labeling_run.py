@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import random
 from functools import partial
 from pathlib import Path
@@ -80,28 +79,6 @@ def test_label_worker_count_same_bytes(tmp_path):
         with local_engine(FakeAnnotator, workers) as engine:
             label(source, tmp_path / str(workers), engine, "model", {}, 2)
     assert tree(tmp_path / "1") == tree(tmp_path / "3")
-
-
-class ChoosesLevel(FakeAnnotator):
-    """Lowers the level of its process, as choose_instruction_set would, and notes that in a file; unless its process started with it."""
-
-    def __init__(self, notes: Path) -> None:
-        super().__init__()
-        if "LABELGEN_PROBED_CPU_ISA" not in os.environ:
-            os.environ.update(LABELGEN_PROBED_CPU_ISA="here AVX2", ONEDNN_MAX_CPU_ISA="AVX2")
-            with notes.open("a") as file:
-                file.write("probed\n")
-
-
-def test_workers_use_instruction_set_of_first(tmp_path, monkeypatch):
-    for name in ("LABELGEN_PROBED_CPU_ISA", "ONEDNN_MAX_CPU_ISA"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-    source = mixed_log(tmp_path / "in")
-    with local_engine(partial(ChoosesLevel, tmp_path / "notes"), 2) as engine:
-        label(source, tmp_path / "out", engine, "model", {}, 1)
-    assert (tmp_path / "notes").read_text() == "probed\n"
-    assert os.environ["ONEDNN_MAX_CPU_ISA"] == "AVX2"
 
 
 class Shuffled(InlineEngine):

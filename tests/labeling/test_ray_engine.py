@@ -12,7 +12,6 @@ from types import SimpleNamespace
 
 import pytest
 from fake_annotator import DieAfter, FakeAnnotator
-from msgspec.structs import replace
 from some_logs import mixed_log, tree
 
 from labelgen.base.errors import StorageError, UsageError
@@ -108,14 +107,6 @@ def test_ray_mixed_processors_are_refused(kinds):
     else:
         with pytest.raises(UsageError, match="of 2 kinds: a, b"):
             engine.provenance()
-
-
-def test_ray_mixed_instruction_sets_are_refused():
-    actors = [FakeActor(FakeAnnotator(processor="a")) for _ in range(2)]
-    for actor, level in zip(actors, ("AVX2", "AVX512_CORE"), strict=True):
-        actor.annotator.provenance = replace(actor.annotator.provenance, isa=level)
-    with pytest.raises(UsageError, match="of 2 kinds: a AVX2, a AVX512_CORE"):
-        RayEngine(SimpleNamespace(get=lambda found: found), actors).provenance()
 
 
 class FakeActor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from labeled import LABELS, every_target, labeled_dialogue
 from msgspec.structs import replace
-from random_models import assert_batch_invariant, perturb
+from random_models import assert_same_in_any_batch, perturb
 
 from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.base.files import digest_file
@@ -50,7 +50,7 @@ def test_annotator_other_dialogues_in_the_call_change_no_bit(folder, threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        assert_batch_invariant(Annotator(folder), DIALOGUES)
+        assert_same_in_any_batch(Annotator(folder), DIALOGUES)
     finally:
         torch.set_num_threads(before)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from labeled import LABELS, labeled_dialogue
 from msgspec.structs import replace
-from random_models import assert_batch_invariant
+from random_models import assert_same_in_any_batch
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from labelgen.base.errors import IntegrityError, UsageError
@@ -152,7 +152,7 @@ def test_average_is_the_geometric_mean_of_both(tiny_encoder):
 def test_saved_model_gives_equal_labels_alone_together_and_online(model, tmp_path):
     save_model(model, tmp_path / "m", {"data_digest": "abc"})
     for online in (False, True):
-        assert_batch_invariant(Annotator(tmp_path / "m", online=online), OTHERS)
+        assert_same_in_any_batch(Annotator(tmp_path / "m", online=online), OTHERS)
     loaded = load_model(tmp_path / "m")
     assert annotate(loaded, OTHERS) == annotate(model, OTHERS)
     assert loaded.ngrams() == model.ngrams()

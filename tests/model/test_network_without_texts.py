@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 from labeled import LABELS, labeled_dialogue
-from random_models import assert_batch_invariant, perturb
+from random_models import assert_same_in_any_batch, perturb
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import Label, targets_of
+from labelgen.data.labels import targets_of
 from labelgen.features.layout import Batch, States
 from labelgen.model.annotate import annotate
 from labelgen.model.annotator import Annotator
@@ -95,20 +95,7 @@ def test_networks_are_trained_apart(model):
 def test_saved_model_gives_equal_labels_which_are_batch_invariant(model, tmp_path):
     save_model(model, tmp_path / "m", {})
     assert annotate(load_model(tmp_path / "m"), OTHERS) == annotate(model, OTHERS)
-    assert_batch_invariant(Annotator(tmp_path / "m"), OTHERS)
-
-
-def test_long_dialogue_read_in_windows_has_the_labels_of_both_networks(model, monkeypatch):
-    """Windows of four turns give the qualities of the whole dialogue, up to rounding."""
-    dialogue = labeled_dialogue(5, turns=11)
-    whole = annotate(model, [dialogue])[0]
-    monkeypatch.setattr("labelgen.model.annotate.WINDOW", 4)
-    parts = annotate(model, [dialogue])[0]
-    ratings = [
-        [x.probability for x in answers if isinstance(x, Label) and x.task == "quality"] for answers in (whole, parts)
-    ]
-    assert ratings[1] == pytest.approx(ratings[0], abs=1e-5)
-    assert len(ratings[0]) == 12
+    assert_same_in_any_batch(Annotator(tmp_path / "m"), OTHERS)
 
 
 def test_model_without_the_option_has_no_second_network_and_takes_over_the_first(tiny_encoder, model):

@@ -1,7 +1,6 @@
 """Online, a turn is labeled as if its dialogue ended with it."""
 
 import json
-from unittest.mock import patch
 
 import pytest
 from decodings import by_task
@@ -13,7 +12,6 @@ from random_models import random_model
 
 from labelgen.base.files import digest_bytes
 from labelgen.data.labels import AtGoal, AtSpan, AtTurn
-from labelgen.model import annotate as annotate_module
 from labelgen.model.annotate import annotate
 from labelgen.model.annotator import Annotator
 from labelgen.model.calibration import CALIBRATION
@@ -28,8 +26,7 @@ def test_the_labels_of_a_prefix_are_those_of_the_first_turns(tiny_encoder, turns
     whole = labeled_dialogue(seed, turns=turns)
     end = max(1, int(share * turns))
     prefix = replace(whole, turns=whole.turns[:end])
-    with patch.object(annotate_module, "WINDOW", 8):
-        late, early = (by_task(model, annotate(model, [d], online=True)[0]) for d in (whole, prefix))
+    late, early = (by_task(model, annotate(model, [d], online=True)[0]) for d in (whole, prefix))
     for name in late:
         one, other = late[name], early[name]
         ours = {(x.at, x.name): x.probability for x in one.labels if ends(x.at, end)}

@@ -1,7 +1,8 @@
-"""Passages packed into one row are encoded as each alone would be, to the last bit; gradients agree too.
+"""Passages padded to batches are encoded as each alone would be; gradients agree too.
 
 FastDropout is dropout: how often it drops, what it keeps, its gradient, and that a seed says all."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,6 @@ from torch import nn
 from labelgen.features.layout import Passages
 from labelgen.features.pretrained import load_encoder
 from labelgen.features.sound import prepare_torchaudio
-from labelgen.kernels.packed import PACKED
 from labelgen.nn import turn_encoder
 from labelgen.nn.embedding_cache import EmbeddingCache
 from labelgen.nn.turn_encoder import FastDropout, TurnEncoder, pool_texts, use_fast_dropout
@@ -36,34 +36,28 @@ def passages() -> Passages:
 @pytest.fixture
 def encoder(tiny_encoder) -> TurnEncoder:
     made: Any = load_encoder(str(tiny_encoder), attention_dropout=0.0)
-    encoder = TurnEncoder(made, made.config.hidden_size, frozen=False).eval()
-    assert made.config._attn_implementation == PACKED
-    return encoder
+    return TurnEncoder(made, made.config.hidden_size, frozen=False).eval()
 
 
-def test_turn_encoder_packed_equals_each_group(encoder):
+def test_turn_encoder_padded_equals_each_group(encoder):
     own = passages()
     with torch.no_grad():
-        packed = encoder.states(own.groups)
-        alone = [encoder.states([ids])[0] for ids in own.groups]
-        encoder.encoder.set_attn_implementation("sdpa")
-        apart = encoder.states(own.groups)
-    for one, two, three in zip(packed, alone, apart, strict=True):
-        assert torch.equal(one, two)
-        torch.testing.assert_close(one, three, rtol=1e-5, atol=1e-6)
+        for ids, one in zip(own.groups, encoder.states(own.groups), strict=True):
+            torch.testing.assert_close(one, encoder.encoder(input_ids=ids).last_hidden_state, rtol=1e-5, atol=1e-6)
 
 
-def test_turn_encoder_packed_gradients_equal_those_of_groups(encoder):
-    own = passages()
-    gradients = []
-    for implementation in (PACKED, "sdpa"):
-        encoder.encoder.set_attn_implementation(implementation)
-        encoder.zero_grad()
-        pooled, tokens = encoder(own, with_tokens=True)
-        (pooled.square().sum() + tokens.square().sum()).backward()
-        gradients.append([p.grad.clone() for p in encoder.parameters() if p.grad is not None])
-    for one, two in zip(*gradients, strict=True):
-        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
+@given(
+    st.lists(st.tuples(st.integers(1, 30), st.integers(1, 60)), min_size=1, max_size=6),
+    st.integers(1, 200) | st.just(sys.maxsize),
+)
+def test_batches_have_every_passage_once_and_bounded_size(shapes: list[tuple[int, int]], most: int):
+    shapes = sorted(shapes, key=lambda shape: shape[1])
+    batches = turn_encoder._batches(shapes, most)
+    rows = [(k, row) for batch in batches for k, run in batch for row in range(run.start, run.stop)]
+    assert rows == [(k, row) for k, (count, _) in enumerate(shapes) for row in range(count)]
+    for batch in batches:
+        count = sum(run.stop - run.start for _, run in batch)
+        assert count == 1 or count * max(shapes[k][1] for k, _ in batch) <= most
 
 
 def learned(encoder: TurnEncoder, own: Passages) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
@@ -79,10 +73,9 @@ def test_turn_encoder_chunks_have_gradients_of_whole_batch(encoder, most):
     own = passages()
     seen: list[int] = []
     encoder.encoder.register_forward_pre_hook(
-        lambda _module, _args, given: seen.append(given["inputs_embeds"].shape[1]), with_kwargs=True
+        lambda _module, _args, given: seen.append(given["inputs_embeds"].shape[:2].numel()), with_kwargs=True
     )
     whole = learned(encoder, own)
-    (tokens,) = seen
     seen.clear()
     encoder.chunk_tokens = most
     for one, two in zip(learned(encoder, own), whole, strict=True):
@@ -91,7 +84,7 @@ def test_turn_encoder_chunks_have_gradients_of_whole_batch(encoder, most):
     longest = max(length for _, length in LENGTHS)
     assert max(seen) <= max(most, longest)
     # Each token passes twice.
-    assert sum(seen) == 2 * tokens
+    assert sum(seen) >= 2 * own.ids.numel()
 
 
 def test_turn_encoder_checkpointed_chunks_repeat_dropout(tiny_encoder, monkeypatch):
@@ -125,7 +118,6 @@ def test_embedding_cache_second_pass_encodes_nothing(tiny_encoder):
 
 @pytest.mark.parametrize("most_bytes", [0, 2_000, 2**20])
 def test_embedding_cache_any_size_gives_same_states(tiny_encoder, most_bytes):
-    """Which passages were kept, and which were asked for before, shows in no bit."""
     made: Any = load_encoder(str(tiny_encoder))
     frozen = TurnEncoder(made, made.config.hidden_size, frozen=True).train()
     frozen.embedding_cache = EmbeddingCache(most_bytes)
@@ -143,17 +135,17 @@ def test_embedding_cache_any_size_gives_same_states(tiny_encoder, most_bytes):
         pooled, tokens = frozen(own, with_tokens=True)
     assert tokens is not None
     assert bool(calls) == (most_bytes < 2**20)
-    assert torch.equal(pooled, torch.cat([x.mean(dim=1) for x in states]))
+    torch.testing.assert_close(pooled, torch.cat([x.mean(dim=1) for x in states]), rtol=1e-5, atol=1e-6)
     expected = torch.cat([x.reshape(-1, frozen.width) for x in states])
-    assert torch.equal(tokens[read], expected[read])
+    torch.testing.assert_close(tokens[read], expected[read], rtol=1e-5, atol=1e-6)
     assert not tokens.requires_grad
 
 
-def test_pool_texts_any_batch_is_bitwise_identical(encoder):
+def test_pool_texts_any_batch_is_the_same(encoder):
     texts = [(1, 5, 2), (1, 6, 7, 2), (1, 9, 2)]
     together = pool_texts(encoder, texts)
     for row, text in zip(together, texts, strict=True):
-        assert torch.equal(row, pool_texts(encoder, [text])[0])
+        torch.testing.assert_close(row, pool_texts(encoder, [text])[0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("p", [0.05, 0.1, 0.5, 0.9])

@@ -11,17 +11,16 @@ from hypothesis import strategies as st
 from labeled import labeled_dialogue
 from layouts import layout_of
 from msgspec.structs import replace
-from random_models import assert_batch_invariant, perturb
+from random_models import assert_same_in_any_batch, perturb
 
 from labelgen.base.errors import UsageError
 from labelgen.data.label_sets import LabelName, LabelSet
 from labelgen.data.labels import AtDialogue, AtGoal, Target
-from labelgen.model import annotate as annotate_module
 from labelgen.model.annotate import annotate
 from labelgen.model.annotator import Annotator
 from labelgen.model.batches import Example
 from labelgen.model.build import build_model
-from labelgen.model.folder import load_model, save_model
+from labelgen.model.folder import save_model
 from labelgen.model.options import ModelOptions
 from labelgen.nn import structure
 from labelgen.nn.structure import shared_words
@@ -179,16 +178,7 @@ def folder(tiny_encoder, tmp_path_factory):
 
 
 def test_other_dialogues_in_the_call_change_no_bit(folder):
-    assert_batch_invariant(Annotator(folder), DIALOGUES)
-
-
-def test_windows_give_what_is_given_at_once(folder):
-    model = load_model(folder)
-    (whole,) = annotate(model, [LONG])
-    with patch.object(annotate_module, "WINDOW", 8), patch.object(structure, "_ROWS", 5):
-        (windows,) = annotate(model, [LONG])
-    assert [x.at for x in whole] == [x.at for x in windows]
-    assert [x.probability for x in whole] == pytest.approx([x.probability for x in windows], rel=1e-4, abs=1e-5)
+    assert_same_in_any_batch(Annotator(folder), DIALOGUES)
 
 
 def test_returns_are_learned_from_names_that_recur(tiny_encoder):

@@ -82,17 +82,6 @@ def test_trained_weights_are_those_of_the_adapters(tmp_path: Path, targets: tupl
     assert sum(trained.values()) == (4 * 2 * (4 * 64 + 2 * 80) if not targets else 8 * 2 * 64)
 
 
-def test_encoder_with_adapters_is_not_prepared(tmp_path: Path):
-    encoder = adapted("roberta", tmp_path, LoraOptions(rank=2))
-    encoder.prepare(torch.float32)
-    with torch.no_grad():
-        assert not encoder.prepared
-    merge_adapters(encoder)
-    encoder.prepare(torch.float32)
-    with torch.no_grad():
-        assert encoder.prepared
-
-
 def test_unknown_target_is_refused_with_the_names_there_are(tmp_path: Path):
     with pytest.raises(UsageError) as raised:
         adapted("roberta", tmp_path, LoraOptions(rank=2, targets=("q_proj",)))
