@@ -16,7 +16,7 @@ has none.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Literal
 
 from msgspec.structs import replace
@@ -45,6 +45,9 @@ CONSENSUS = "consensus"
 Ballots = Sequence[tuple[Label, ...]]
 """The answers of all annotators to one field."""
 
+Votes = dict[At, list[tuple[str, tuple[Label, ...]]]]
+"""Place -> (annotator, answer)."""
+
 _AS_LIKELY = 1e-6
 """Posteriors that differ by less are a tie, since EM stops early."""
 
@@ -57,10 +60,12 @@ Gain = Callable[[int, Sequence[int]], int]
 
 @dataclass(frozen=True, slots=True)
 class Consensus:
-    """annotation: the result. ties: undecided fields, absent from it, sorted by task and place."""
+    """annotation: the result. ties: undecided fields, absent from it, sorted by task and place. votes: task -> place -> the answers that
+    were given; those to a division into goals on the turns that every annotator divides."""
 
     annotation: Annotation
     ties: tuple[Field, ...]
+    votes: Mapping[str, Votes]
 
 
 def consensus(
@@ -79,24 +84,21 @@ def consensus(
     labels: list[Label] = []
     none: list[NoLabel] = []
     ties: list[Field] = []
-    for task in sorted({task for a in annotations for task in tasks_of(a)}):
-        for at, votes in _ballots(annotations, task).items():
-            ballots = [labels for _, labels in votes]
-            if len(ballots) < least:
+    every = {task: votes_on(annotations, task) for task in sorted({t for a in annotations for t in tasks_of(a)})}
+    for task, places in every.items():
+        names = exclusive.get(task)
+        for at, votes in places.items():
+            if len(votes) < least:
                 continue
-            decided = _mean(ballots) if ratings == "mean" else None
-            if unanimous and not _all_equal(ballots):
-                decided = None
-            elif decided is None:
-                names = exclusive.get(task)
-                of_names = [(who, _name(labels)) for who, labels in votes]
-                odds = reliabilities and names and reliabilities.posterior(task, at, of_names)
-                field = Field(task, at)
-                decided = (
-                    _most_probable(field, ballots, names, odds) if names and odds else _decide(field, ballots, names)
-                )
+            field, ballots = Field(task, at), [labels for _, labels in votes]
+            odds = None
+            if reliabilities and names:
+                odds = reliabilities.posterior(task, at, [(who, _name(labels)) for who, labels in votes])
+            decided = None
+            if not unanimous or _all_equal(ballots):
+                decided = decide(field, ballots, names, ratings, odds)
             if decided is None:
-                ties.append(Field(task, at))
+                ties.append(field)
             elif decided:
                 labels += decided
             else:
@@ -109,7 +111,7 @@ def consensus(
     result = Annotation(CONSENSUS, "rule", tuple(labels), tuple(none))
     if division(result) is not None:
         result = replace(result, covered_turns=_covered(annotations))
-    return Consensus(result, tuple(ties))
+    return Consensus(result, tuple(ties), every)
 
 
 def _covered(annotations: Sequence[Annotation]) -> tuple[int, ...] | None:
@@ -117,14 +119,15 @@ def _covered(annotations: Sequence[Annotation]) -> tuple[int, ...] | None:
     return reduce(both_cover, [a.covered_turns for a in annotations if division(a) is not None], None)
 
 
-def _ballots(annotations: Sequence[Annotation], task: str) -> dict[At, list[tuple[str, tuple[Label, ...]]]]:
-    """For each field, the answers by annotator; of a division into goals, on the turns that every annotator divides."""
+def votes_on(annotations: Sequence[Annotation], task: str) -> Votes:
+    """For each field of a task, the answers with their annotators; of a division into goals, on the turns that every annotator divides."""
     covered = _covered(annotations) if divides(task) else None
-    ballots: dict[At, list[tuple[str, tuple[Label, ...]]]] = {}
+    votes: Votes = {}
     for annotation in annotations:
         for at, labels in answers(annotation, task).items():
-            ballots.setdefault(at, []).append((annotation.annotator, on_turns(labels, covered)))
-    return {at: ballots[at] for at in sorted(ballots, key=_order)}
+            vote = annotation.annotator, labels if covered is None else on_turns(labels, covered)
+            votes.setdefault(at, []).append(vote)
+    return {at: votes[at] for at in sorted(votes, key=_order)}
 
 
 def _order(at: At) -> tuple[int, ...]:
@@ -133,11 +136,30 @@ def _order(at: At) -> tuple[int, ...]:
     return at.turns if isinstance(at, AtGoal) else (at.turn,)
 
 
-def _decide(field: Field, ballots: Ballots, names: Sequence[str] | None) -> tuple[Label, ...] | None:
-    """The labels of one field, () for none, None for a tie."""
+def decide(
+    field: Field,
+    ballots: Ballots,
+    names: Sequence[str] | None,
+    ratings: Ratings = "vote",
+    odds: Mapping[str | None, float] | None = None,
+) -> tuple[Label, ...] | None:
+    """The labels of one field, () for none, None for a tie. names: of an exclusive task. odds: its posterior, in place of the shares of the
+    votes."""
+    if ratings == "mean" and (mean := _mean(ballots)):
+        return mean
     if divides(field.task):
         return _decide_goals(field.task, ballots)
-    return _decide_set(ballots) if names is None else _decide_one(field, ballots, names)
+    if names is None:
+        return _decide_set(ballots)
+    voted = tuple(map(_name, ballots))
+    chosen = _shares_winner(voted, tuple(names)) if odds is None else _winner(odds, names)
+    if chosen is None:
+        return None
+    winner, probability, shares = chosen
+    if winner is None:
+        return ()
+    value = _value([ballot[0] for ballot, name in zip(ballots, voted, strict=True) if name == winner])
+    return (Label(field.task, field.at, winner, probability, value, shares),)
 
 
 def _mean(ballots: Ballots) -> tuple[Label, ...] | None:
@@ -154,23 +176,21 @@ def _name(ballot: tuple[Label, ...]) -> str | None:
     return ballot[0].name if ballot else None
 
 
-def _decide_one(field: Field, ballots: Ballots, names: Sequence[str]) -> tuple[Label, ...] | None:
-    votes = Counter(map(_name, ballots))
-    return _most_probable(field, ballots, names, {name: count / len(ballots) for name, count in votes.items()})
+Winner = tuple[str | None, float, tuple[tuple[str, float], ...]]
+"""A name, its probability, and the probabilities of all names."""
 
 
-def _most_probable(
-    field: Field, ballots: Ballots, names: Sequence[str], odds: Mapping[str | None, float]
-) -> tuple[Label, ...] | None:
-    """The name of highest probability; it may be one without a vote."""
+@lru_cache(10_000)
+def _shares_winner(voted: tuple[str | None, ...], names: tuple[str, ...]) -> Winner | None:
+    return _winner({name: count / len(voted) for name, count in Counter(voted).items()}, names)
+
+
+def _winner(odds: Mapping[str | None, float], names: Sequence[str]) -> Winner | None:
+    """The name of highest probability, which may be one without a vote; None for a tie."""
     winner, *others = sorted(odds, key=lambda name: -odds[name])
     if others and odds[winner] - odds[others[0]] < _AS_LIKELY:
         return None
-    if winner is None:
-        return ()
-    in_favor = [ballot[0] for ballot in ballots if _name(ballot) == winner]
-    shares = tuple((name, odds.get(name, 0.0)) for name in names)
-    return (Label(field.task, field.at, winner, odds[winner], _value(in_favor), shares),)
+    return winner, odds[winner], tuple((name, odds.get(name, 0.0)) for name in names)
 
 
 def _all_equal(ballots: Ballots) -> bool:

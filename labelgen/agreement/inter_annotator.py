@@ -36,13 +36,14 @@ class PairwiseKappa:
     def __init__(self) -> None:
         self.of: dict[tuple[str, str], AnnotatorPair] = {}
 
-    def add(self, values: Mapping[str, Hashable]) -> None:
+    def add(self, values: Mapping[str, Hashable], times: int = 1) -> None:
+        """Count so many items with these values."""
         for names in combinations(sorted(values), 2):
             pair = self.of.setdefault(names, AnnotatorPair())
-            pair.items += 1
-            pair.same += values[names[0]] == values[names[1]]
+            pair.items += times
+            pair.same += times * (values[names[0]] == values[names[1]])
             for counts, name in zip(pair.values, names, strict=True):
-                counts[values[name]] += 1
+                counts[values[name]] += times
 
 
 class KrippendorffAlpha:
@@ -55,18 +56,19 @@ class KrippendorffAlpha:
         self._differing = 0.0
         self._together: dict[tuple[Hashable, Hashable], float] = {}
 
-    def add(self, values: Mapping[str, Hashable]) -> None:
+    def add(self, values: Mapping[str, Hashable], times: int = 1) -> None:
+        """Count so many items with these values."""
         if len(values) < 2:
             return
         counts, others = Counter(values.values()), len(values) - 1
-        self._totals.update(counts)
+        self._totals.update({value: times * n for value, n in counts.items()})
         if self.scale == "nominal":
             # All pairs but those of one value: with many distinct sets, the table of their pairs would be too large.
-            self._differing += (len(values) ** 2 - sum(n * n for n in counts.values())) / others
+            self._differing += times * (len(values) ** 2 - sum(n * n for n in counts.values())) / others
         else:
             for a, n in counts.items():
                 for b, m in counts.items():
-                    self._together[a, b] = self._together.get((a, b), 0.0) + n * m / others
+                    self._together[a, b] = self._together.get((a, b), 0.0) + times * n * m / others
 
     def value(self) -> float:
         """1 for perfect agreement, 0 for chance, negative below it; NaN where nothing was judged twice or all values are

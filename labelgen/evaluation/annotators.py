@@ -7,19 +7,27 @@ three annotators it is 1 by construction, and left out. Source: Nili et al. 2014
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from functools import reduce
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from labelgen.agreement.consensus import CONSENSUS, Consensus
+from labelgen.agreement.consensus import CONSENSUS, Consensus, Votes, decide
 from labelgen.agreement.dawid_skene import POOLED, Reliabilities
 from labelgen.agreement.inter_annotator import KrippendorffAlpha, PairwiseKappa
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import Annotation, AtSpan, Label, both_cover, on_turns, scope
-from labelgen.evaluation.protocol import Judgment, Protocol
+from labelgen.data.labels import (
+    Annotation,
+    At,
+    AtGoal,
+    AtSpan,
+    AtTurn,
+    Field,
+    Label,
+    divides,
+)
+from labelgen.evaluation.protocol import LEAST_PEOPLE, Judgment, Protocol
 from labelgen.metrics.results import Setting, number
 from labelgen.metrics.sets import same
-from labelgen.tasks.evaluation import EvaluationTask, answered, concerns
+from labelgen.tasks.evaluation import EvaluationTask, answered, concerns, concerns_place
 
 LEAST_FOR_KAPPA = 30
 """Answers that a pair must share; names that hold for one dialogue only, such as r1, make no pairs."""
@@ -42,80 +50,30 @@ def no_ceiling(judgments: Iterable[Judgment]) -> str | None:
     )
 
 
-class Ceiling:
-    """The noise ceiling, the human baseline and every annotator's accuracy; each dialogue must have the consensus of all annotators."""
-
-    def __init__(self, tasks: Sequence[EvaluationTask], setting: Setting) -> None:
-        self.tasks = tasks
-        self.setting = setting
-        self._counts: Counter[tuple[str, str]] = Counter()
-        self._people: Counter[tuple[str, str, str]] = Counter()
-
-    def add(self, dialogue: Dialogue) -> None:
-        """Count one dialogue."""
-        protocol = Protocol([dialogue], self.tasks, self.setting)
-        for task in self.tasks:
-            of_all = answered(dialogue.annotation(CONSENSUS), task)
-            for judgment in protocol.judgments(task).all:
-                person = judgment.person or {}
-                for at, wanted in judgment.reference.items():
-                    self._counts[task.name, "fields"] += 1
-                    if judgment.others >= LEAST_FOR_CEILING:
-                        self._counts[task.name, "of several"] += 1
-                        self._counts[task.name, "most"] += at in of_all and same(of_all[at], wanted)
-                    right = at in person and same(person[at], wanted)
-                    self._counts[task.name, "one"] += right
-                    self._people[task.name, judgment.who, "fields"] += 1
-                    self._people[task.name, judgment.who, "right"] += right
-
-    def of(self, task: str) -> tuple[float | None, float] | None:
-        """Accuracy of whole answers: the noise ceiling and the human baseline; None where nothing could be judged. The ceiling is on
-        dialogues that four people or more answered, None without any."""
-        fields = self._counts[task, "fields"]
-        if not fields:
-            return None
-        several = self._counts[task, "of several"]
-        most = self._counts[task, "most"] / several if several else None
-        return most, self._counts[task, "one"] / fields
-
-    def person(self, task: str, who: str) -> tuple[int, int]:
-        """How many answers of this annotator were judged against the consensus of the others, and how many are right."""
-        return self._people[task, who, "fields"], self._people[task, who, "right"]
-
-
 class AnnotatorStatistics:
-    """Inter-annotator agreement and annotators, counted dialogue by dialogue. Memory grows with the annotators and with distinct answers,
-    not with the log."""
+    """Inter-annotator agreement, annotators' accuracy, the human baseline and the noise ceiling, counted dialogue by dialogue. Memory grows
+    with the annotators and with distinct answers, not with the log."""
 
     def __init__(self, tasks: Sequence[EvaluationTask], setting: Setting) -> None:
-        self.tasks = tasks
         self.dialogues: Counter[str] = Counter()
-        self._ceiling = Ceiling(tasks, setting)
-        self._of = {task.name: _TaskCounts() for task in tasks}
+        self._of = {task.name: _TaskCounts(task, setting) for task in tasks if len(task.tasks) == 1}
 
     def add(self, agreed: Dialogue, people: Sequence[Annotation], decided: Consensus) -> None:
         """agreed: the dialogue with the vote of all annotators as its consensus. decided: the consensus that is written."""
         self.dialogues.update(a.annotator for a in people)
-        for task in self.tasks:
-            counts = self._of[task.name]
-            counts.ties += sum(concerns(field, task) for field in decided.ties)
-            fields: dict[Any, dict[str, tuple[Label, ...]]] = {}
-            covered = reduce(both_cover, [a.covered_turns for a in people], None) if task.divides else None
-            for annotation in people:
-                for at, labels in answered(annotation, task).items():
-                    fields.setdefault(at, {})[annotation.annotator] = on_turns(labels, covered)
-            for answers in fields.values():
-                counts.add(answers)
-        self._ceiling.add(agreed)
+        for counts in self._of.values():
+            if votes := decided.votes.get(counts.task.tasks[0]):
+                counts.ties += sum(concerns(field, counts.task) for field in decided.ties)
+                counts.add(agreed, votes)
 
     def agreement(self) -> Iterator[Row]:
         """A row for each task that anybody answered; None for what is not defined."""
-        for task in self.tasks:
-            counts = self._of[task.name]
+        for name, counts in self._of.items():
+            counts.count_patterns()
             if counts.answers:
-                ceiling, human = self._ceiling.of(task.name) or (None, None)
+                ceiling, human = counts.ceiling_and_human()
                 yield {
-                    "task": task.name,
+                    "task": name,
                     "judged_twice": counts.twice,
                     "ties": counts.ties,
                     "alpha": number(counts.alpha.value()),
@@ -131,44 +89,124 @@ class AnnotatorStatistics:
         accuracy: of the judged answers, against the consensus of the others. skill: how often the annotator is right, by the fit."""
         several = sorted(who for who, count in self.dialogues.items() if count > 1)
         once = [who for who, count in self.dialogues.items() if count == 1]
-        for task in self.tasks:
-            answers_of = self._of[task.name].answers
-            fit = skills.of.get((task.tasks[0], task.scopes[0])) if skills and len(task.tasks) == 1 else None
+        for counts in self._of.values():
+            counts.count_patterns()
+            task = counts.task
+            fit = skills.of.get((task.tasks[0], task.scopes[0])) if skills else None
             for name, members in [*((who, [who]) for who in several), (POOLED, once)]:
-                answers = sum(answers_of[who] for who in members)
-                if not answers:
-                    continue
-                judged, right = map(sum, zip(*(self._ceiling.person(task.name, who) for who in members), strict=True))
-                yield {
-                    "task": task.name,
-                    "annotator": name,
-                    "annotators": len(members),
-                    "answers": answers,
-                    "judged": judged,
-                    "accuracy": right / judged if judged else None,
-                    "skill": fit.accuracy(name) if fit and name in fit.rows else None,
-                }
+                answers_given, judged, right = (
+                    sum(counter[who] for who in members) for counter in (counts.answers, counts.judged, counts.right)
+                )
+                if answers_given:
+                    yield {
+                        "task": task.name,
+                        "annotator": name,
+                        "annotators": len(members),
+                        "answers": answers_given,
+                        "judged": judged,
+                        "accuracy": right / judged if judged else None,
+                        "skill": fit.accuracy(name) if fit and name in fit.rows else None,
+                    }
+
+
+Ballot = tuple[tuple[At | None, str, str | float | None], ...]
+"""An answer without the place of its field: place within the field, name and value of each label."""
+
+Pattern = tuple[int, tuple[tuple[str, bool, Ballot], ...]]
+"""Answers to a field: how many annotators of the dialogue answer the task, 0 where they are not judged by this; and, of each annotator, the
+name, whether that one answers the task anywhere in the dialogue, and the answer."""
+
+Names = frozenset[tuple[At | None, str]]
+
+_MOST_PATTERNS = 50_000
+_AT = AtTurn(0)
 
 
 class _TaskCounts:
-    def __init__(self) -> None:
-        self.twice = self.ties = 0
+    """Counts of one task. Fields with the same answers by the same annotators are counted together."""
+
+    def __init__(self, task: EvaluationTask, setting: Setting) -> None:
+        self.task = task
+        self.setting = setting
+        self.twice = self.ties = self.of_several = self.most = 0
         self.alpha, self.ordinal, self.kappas = KrippendorffAlpha(), KrippendorffAlpha("ordinal"), PairwiseKappa()
         self.answers: Counter[str] = Counter()
+        self.judged: Counter[str] = Counter()
+        self.right: Counter[str] = Counter()
+        self._patterns: Counter[Pattern] = Counter()
+        # An answer about a goal is judged by the division too.
+        self._alone = AtGoal not in task.scopes and not task.divides and setting.others is None
 
-    def add(self, answers: Mapping[str, tuple[Label, ...]]) -> None:
-        self.twice += len(answers) >= 2
-        self.answers.update(answers.keys())
-        names = {who: _category(labels) for who, labels in answers.items()}
-        self.alpha.add(names)
-        self.kappas.add(names)
-        self.ordinal.add(
-            {
-                who: labels[0].value
-                for who, labels in answers.items()
-                if labels and isinstance(labels[0].value, (int, float))
-            }
-        )
+    def add(self, agreed: Dialogue, votes: Votes) -> None:
+        """Count one dialogue."""
+        exclusive, by_place = self.task.names is not None, [p for p in votes.items() if concerns_place(p[0], self.task)]
+        # "None of the names" is no answer to be judged, but a vote.
+        voters = {who for _, given in by_place for who, labels in given if labels or not exclusive}
+        judged = len(voters) if self._alone and len(voters) >= LEAST_PEOPLE else 0
+        for _, given in by_place:
+            self._patterns[judged, tuple([(who, who in voters, _ballot(labels)) for who, labels in given])] += 1
+        if len(self._patterns) > _MOST_PATTERNS:
+            self.count_patterns()
+        if not self._alone and voters:
+            self._judge_dialogue(agreed)
+
+    def _judge_dialogue(self, agreed: Dialogue) -> None:
+        of_all = answered(agreed.annotation(CONSENSUS), self.task)
+        for judgment in Protocol([agreed], [self.task], self.setting).judgments(self.task).all:
+            person = judgment.person or {}
+            for at, wanted in judgment.reference.items():
+                right = at in person and same(person[at], wanted)
+                most = at in of_all and same(of_all[at], wanted)
+                self._judge(judgment.who, judgment.others, right, most)
+
+    def _judge(self, who: str, others: int, right: bool, most: bool, times: int = 1) -> None:
+        self.judged[who] += times
+        self.right[who] += times * right
+        if others >= LEAST_FOR_CEILING:
+            self.of_several += times
+            self.most += times * most
+
+    def count_patterns(self) -> None:
+        """Add what was counted together to all counts."""
+        for (voters, entries), times in self._patterns.items():
+            given = {who: ballot for who, _, ballot in entries if ballot or self.task.names is None}
+            self.twice += times * (len(given) >= 2)
+            self.answers.update(dict.fromkeys(given, times))
+            names = {who: _names(ballot) for who, ballot in given.items()}
+            self.alpha.add(names, times)
+            self.kappas.add(names, times)
+            values = {who: ballot[0][2] for who, ballot in given.items() if ballot}
+            self.ordinal.add({who: v for who, v in values.items() if isinstance(v, (int, float))}, times)
+            if voters:
+                self._judge_pattern(voters, entries, times)
+        self._patterns.clear()
+
+    def _judge_pattern(self, voters: int, entries: Sequence[tuple[str, bool, Ballot]], times: int) -> None:
+        """Judge each annotator of a field against the consensus of the others, as Protocol does."""
+        known = [(who, ballot) for who, answers_task, ballot in entries if answers_task]
+        of_all = self._decided([ballot for _, _, ballot in entries])
+        for k, (who, ballot) in enumerate(known):
+            reference = self._decided([other for j, (_, other) in enumerate(known) if j != k])
+            if reference is not None and (ballot or self.task.names is None):
+                self._judge(who, voters - 1, _names(ballot) == reference, of_all == reference, times)
+
+    def _decided(self, ballots: Sequence[Ballot]) -> Names | None:
+        """The consensus of a field; None where it has none, is tied or, of an exclusive task, has none of the names."""
+        if len(ballots) < 2:
+            return None
+        name, task = self.task.tasks[0], self.task
+        labels = [tuple(Label(name, at or _AT, x, value=value) for at, x, value in ballot) for ballot in ballots]
+        decided = decide(Field(name, _AT), labels, task.names, self.setting.ratings)
+        if decided is None or (not decided and task.names is not None):
+            return None
+        return _names(_ballot(decided))
+
+    def ceiling_and_human(self) -> tuple[float | None, float | None]:
+        """Accuracy of whole answers: the noise ceiling and the human baseline; None where nothing could be judged. The ceiling is on
+        dialogues that four people or more answered."""
+        judged = self.judged.total()
+        ceiling = self.most / self.of_several if self.of_several else None
+        return ceiling, self.right.total() / judged if judged else None
 
     def kappa(self) -> float:
         """The mean over pairs, weighted by the answers that they share."""
@@ -178,13 +216,17 @@ class _TaskCounts:
         return sum(kappa * things for kappa, things in known) / weight if weight else math.nan
 
 
-def _category(labels: Sequence[Label]) -> Hashable:
-    """An answer without the place of its field, so that the same answer to two fields is one category: names; of spans and goals the place
-    within the field too."""
-    return frozenset((_within(label), label.name) for label in labels)
+def _ballot(labels: Sequence[Label]) -> Ballot:
+    return tuple([(_within(label), label.name, label.value) for label in labels])
 
 
-def _within(label: Label) -> Hashable:
-    if scope(label).at == label.at:
-        return None
-    return (label.at.start, label.at.end) if isinstance(label.at, AtSpan) else label.at
+def _names(ballot: Ballot) -> Names:
+    """What makes an answer the same as another one: names; of spans and goals the place within the field too."""
+    return frozenset((within, name) for within, name, _ in ballot)
+
+
+def _within(label: Label) -> At | None:
+    at = label.at
+    if isinstance(at, AtSpan):
+        return AtSpan(0, at.start, at.end)
+    return at if divides(label.task) else None

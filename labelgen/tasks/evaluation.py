@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from msgspec.structs import replace
@@ -28,7 +29,7 @@ from labelgen.metrics.metric import Answered, Item
 _SCOPE: Mapping[Unit, type] = {"turn": AtTurn, "span": AtTurn, "goal": AtGoal, "dialogue": AtDialogue}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EvaluationTask:
     """A task at one unit, at several units pooled, or several tasks jointly.
 
@@ -42,12 +43,12 @@ class EvaluationTask:
     names: tuple[str, ...] | None = None
     first_turn: int = 0
 
-    @property
+    @cached_property
     def divides(self) -> bool:
         """Whether the answers divide the dialogue into goals."""
         return any(divides(task) for task in self.tasks)
 
-    @property
+    @cached_property
     def scopes(self) -> tuple[type, ...]:
         """The kinds of place that one answer is about; a division into goals is about the dialogue."""
         return (AtDialogue,) if self.divides else tuple(_SCOPE[unit] for unit in self.units)

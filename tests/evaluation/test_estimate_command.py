@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from labelgen.agreement.consensus import CONSENSUS
+from labelgen.agreement.consensus import CONSENSUS, consensus
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtTurn, Field, Label, NoLabel
 from labelgen.data.log import Log, write_log
-from labelgen.evaluation.annotators import Ceiling
+from labelgen.evaluation.annotators import AnnotatorStatistics
 from labelgen.evaluation.estimate import estimate
 from labelgen.evaluation.protocol import with_reference
 from labelgen.metrics.results import EVERYONE, Setting
-from labelgen.tasks.evaluation import tasks_of_units
+from labelgen.tasks.evaluation import exclusive_names, tasks_of_units
 
 
 def outcome(turn: int, good: bool, p: float | None = None) -> Label:
@@ -153,7 +153,7 @@ def test_with_three_people_there_is_no_ceiling_but_a_person():
     e = 0.2
     [question] = tasks_of_units("quality", ("turn",), ("accuracy",), ("bad", "fair", "good"))
     setting = Setting(CONSENSUS, EVERYONE)
-    ceiling = Ceiling([question], setting)
+    statistics = AnnotatorStatistics([question], setting)
     for k in range(300):
         people = tuple(
             Annotation(
@@ -165,12 +165,11 @@ def test_with_three_people_there_is_no_ceiling_but_a_person():
         )
         turns = tuple(Turn(request="", response="") for _ in range(8))
         made = Dialogue(id=f"d{k}", turns=turns, annotations=people)
-        ceiling.add(with_reference([made], [question], setting)[0])
-    found = ceiling.of(question.name)
-    assert found is not None
-    most, one = found
+        decided = consensus(people, exclusive_names([question]))
+        statistics.add(with_reference([made], [question], setting)[0], people, decided)
+    (row,) = statistics.agreement()
+    most, one = row["ceiling"], row["human"]
     # Where two agree, so does the majority of three with them: that says nothing.
     assert most is None
     right, wrong = (1 - e) ** 2, e**2
     assert one == pytest.approx(((1 - e) * right + e * wrong) / (right + wrong), abs=0.02)
-    assert ceiling.of("another") is None

@@ -5,15 +5,16 @@ import random
 import pytest
 from made_evaluations import evaluate
 
+from labelgen.agreement.consensus import consensus
 from labelgen.base.errors import InputError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Label, NoLabel
-from labelgen.evaluation.annotators import Ceiling
+from labelgen.evaluation.annotators import AnnotatorStatistics
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.measure import items_of
-from labelgen.evaluation.protocol import Protocol, with_reference
+from labelgen.evaluation.protocol import Protocol, people_of, with_reference
 from labelgen.metrics.results import CEILING, HUMAN, Setting
-from labelgen.tasks.evaluation import EvaluationTask, tasks_of_units
+from labelgen.tasks.evaluation import EvaluationTask, exclusive_names, tasks_of_units
 
 NAMES = ("bad", "good")
 (QUALITY,) = tasks_of_units("quality", ("turn",), ("accuracy", "bad_f1", "ece"), ("bad", "fair", "good"))
@@ -227,6 +228,16 @@ def test_the_same_seed_gives_the_same_evaluation_and_another_one_other_intervals
     assert first["tasks"][0]["rows"] != other["tasks"][0]["rows"]
 
 
+def ceiling_and_human(made):
+    """As labelgen consensus counts them."""
+    statistics = AnnotatorStatistics([QUALITY], Setting())
+    for one in with_reference(made, [QUALITY], Setting()):
+        people = people_of(one, Setting())
+        statistics.add(one, people, consensus(people, exclusive_names([QUALITY])))
+    (row,) = statistics.agreement()
+    return row["ceiling"], row["human"]
+
+
 def test_the_noise_ceiling_stands_beside_the_human_baseline_as_consensus_counts_it():
     """Four careless people and a model that is right: nobody but the ceiling can be above the model."""
     rng = random.Random(3)
@@ -239,10 +250,7 @@ def test_the_noise_ceiling_stands_beside_the_human_baseline_as_consensus_counts_
     section = section_of(judge(made))
     assert [row["system"] for row in section["rows"]] == ["model", HUMAN, CEILING]
     assert section["no_ceiling"] is None
-    ceiling = Ceiling([QUALITY], Setting())
-    for one in with_reference(made, [QUALITY], Setting()):
-        ceiling.add(one)
-    most, person = ceiling.of("quality") or (None, None)
+    most, person = ceiling_and_human(made)
     assert metric_of(section, CEILING, "accuracy")["value"] == pytest.approx(most)
     assert metric_of(section, HUMAN, "accuracy")["value"] == pytest.approx(person)
     assert CEILING not in {x["system"] for part in ("confusion", "slices", "ratios") for x in section[part]}
@@ -260,10 +268,7 @@ def test_with_three_annotators_there_is_no_ceiling_and_the_reason_stands_in_its_
     section = section_of(judge(made))
     assert [row["system"] for row in section["rows"]] == ["model", HUMAN]
     assert f"in {reason} dialogues a reference is the consensus of two" in section["no_ceiling"]
-    ceiling = Ceiling([QUALITY], Setting())
-    for one in with_reference(made, [QUALITY], Setting()):
-        ceiling.add(one)
-    most, person = ceiling.of("quality") or (None, None)
+    most, person = ceiling_and_human(made)
     assert metric_of(section, HUMAN, "accuracy")["value"] == pytest.approx(person)
     assert (most is None) == (not more)
     assert most is None or most < 1.0
