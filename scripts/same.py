@@ -74,7 +74,7 @@ def run_steps(tree: Path, folder: Path, shared: Path) -> None:
 
 
 def differences(old: Any, new: Any, tolerance: float, where: str = "") -> Iterator[str]:
-    """Places where two JSON values differ by more than the tolerance; an absent key equals null."""
+    """Places where two JSON values differ by more than the tolerance; an absent key equals null and []."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in {**old, **new}:
             if not any(word in f"{where}.{key}" for word in LEFT_OUT):
@@ -85,7 +85,7 @@ def differences(old: Any, new: Any, tolerance: float, where: str = "") -> Iterat
     elif isinstance(old, float | int) and isinstance(new, float | int):
         if not abs(old - new) <= tolerance * max(1.0, abs(old)):
             yield f"{where}: {old} became {new}"
-    elif old != new:
+    elif (None if old == [] else old) != (None if new == [] else new):
         yield f"{where}: {json.dumps(old)[:80]} became {json.dumps(new)[:80]}"
 
 

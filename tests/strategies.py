@@ -1,7 +1,6 @@
 """Arbitrary dialogues, with everything that a record can hold; in the order in which records are read back."""
 
 from hypothesis import strategies as st
-from msgspec import UNSET
 
 from labelgen.data.dialogue import (
     Audio,
@@ -83,7 +82,7 @@ def feedbacks(draw: st.DrawFn, turns: int) -> Feedback:
         question=draw(maybe(texts)),
         rating=draw(st.integers(1, 5).map(float)) if kind == "rating" else None,
         scale=(1.0, 5.0) if kind == "rating" else None,
-        text=draw(st.just(UNSET) | texts),
+        text=draw(st.none() | texts),
     )
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from types import UnionType
 from typing import Any, Generic, get_args, get_origin, get_type_hints
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 from msgspec.structs import astuple
 from typing_extensions import TypeVar
 
@@ -95,7 +95,7 @@ class Feedback(RecordPart, frozen=True, kw_only=True):
     `disconnect`, `regenerate`, `retry`, `edit`, `edit_response`, `copy` or any other name. answer: `yes` or `no`. about:
     index of the turn that is meant, else the turn that holds the feedback. question: the words of the question. rating: a
     number on `scale` = (worst, best). text: the edited request of `edit`, the edited response of `edit_response`, the
-    replaced response of `regenerate`, or the user's comment; UNSET, which is false and is not written, without any."""
+    replaced response of `regenerate`, or the user's comment."""
 
     kind: str
     answer: str | None = None
@@ -103,7 +103,7 @@ class Feedback(RecordPart, frozen=True, kw_only=True):
     question: str | None = None
     rating: float | None = None
     scale: tuple[float, float] | None = None
-    text: str | UnsetType = UNSET
+    text: str | None = None
 
 
 class Step(RecordPart, frozen=True, kw_only=True):

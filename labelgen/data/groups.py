@@ -6,7 +6,6 @@ a new task edits nothing here."""
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from msgspec import UNSET, UnsetType
 from msgspec import field as struct_field
 from msgspec.structs import replace
 
@@ -52,14 +51,14 @@ class NamedForm(RecordPart, frozen=True, kw_only=True):
 
 
 class SlotForm(RecordPart, frozen=True, kw_only=True):
-    """value: the meant value, or the words of the span. origin: how it was normalized; not written where it was not."""
+    """value: the meant value, or the words of the span. origin: how it was normalized; None where it was not."""
 
     name: str
     start: int
     end: int
     value: str | None = None
     probability: float | None = None
-    origin: str | UnsetType = UNSET
+    origin: str | None = None
 
 
 class QualityProbabilities(RecordPart, frozen=True, kw_only=True):
@@ -115,7 +114,7 @@ class LabelForm(RecordPart, frozen=True, kw_only=True):
     probability: float | None = None
     value: str | None = None
     distribution: tuple[NamedForm, ...] | None = None
-    origin: str | UnsetType = UNSET
+    origin: str | None = None
 
 
 class BestForm(RecordPart, frozen=True, kw_only=True):
@@ -151,7 +150,7 @@ class AnnotationForm(RecordPart, frozen=True, kw_only=True):
     abstained: tuple[AbstainedForm, ...] = ()
     provenance: Provenance | None = None
     price: float | None = None
-    covered_turns: tuple[int, ...] | UnsetType = UNSET
+    covered_turns: tuple[int, ...] | None = None
 
 
 class TargetForm(RecordPart, frozen=True, kw_only=True):
@@ -252,8 +251,8 @@ def to_annotation(form: AnnotationForm) -> Annotation:
                 none["intents", at] = None
         if (slots := turn_form.slots) is not None:
             for s in slots:
-                at_span, origin = AtSpan(turn, s.start, s.end), None if s.origin is UNSET else s.origin
-                labels.append(Label("slots", at_span, s.name, s.probability, s.value, origin=origin))
+                at_span = AtSpan(turn, s.start, s.end)
+                labels.append(Label("slots", at_span, s.name, s.probability, s.value, origin=s.origin))
             if not slots:
                 none["slots", at] = None
     for other in form.labels:
@@ -262,9 +261,8 @@ def to_annotation(form: AnnotationForm) -> Annotation:
             none[other.task, place] = other.probability
         else:
             distribution = _pairs(other.distribution, 0.0)
-            origin = None if other.origin is UNSET else other.origin
             labels.append(
-                Label(other.task, place, other.name, other.probability, other.value, distribution, None, origin)
+                Label(other.task, place, other.name, other.probability, other.value, distribution, None, other.origin)
             )
     return Annotation(
         form.annotator,
@@ -274,7 +272,7 @@ def to_annotation(form: AnnotationForm) -> Annotation:
         tuple([_to_abstained(a) for a in form.abstained]),
         form.provenance,
         form.price,
-        None if form.covered_turns is UNSET else form.covered_turns,
+        form.covered_turns,
     )
 
 
@@ -359,7 +357,7 @@ def from_annotation(annotation: Annotation) -> AnnotationForm:
         abstained=tuple([_from_abstained(a) for a in annotation.abstained]),
         provenance=annotation.provenance,
         price=annotation.price,
-        covered_turns=UNSET if annotation.covered_turns is None else annotation.covered_turns,
+        covered_turns=annotation.covered_turns,
     )
 
 
@@ -393,9 +391,8 @@ def _quality_form(label: Label | None) -> QualityForm | None:
 
 def _slot_form(label: Label, at: AtSpan) -> SlotForm:
     value = None if label.value is None else str(label.value)
-    origin = UNSET if label.origin is None else label.origin
     return SlotForm(
-        name=label.name, start=at.start, end=at.end, value=value, probability=label.probability, origin=origin
+        name=label.name, start=at.start, end=at.end, value=value, probability=label.probability, origin=label.origin
     )
 
 
@@ -407,7 +404,7 @@ def _label_form(label: Label) -> LabelForm:
         probability=label.probability,
         value=None if label.value is None else str(label.value),
         distribution=_named(label.distribution),
-        origin=UNSET if label.origin is None else label.origin,
+        origin=label.origin,
     )
 
 

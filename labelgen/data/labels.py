@@ -6,7 +6,7 @@ All values are frozen. Records on disk group labels by task (groups.py)."""
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 from msgspec.structs import replace
 
 Unit = Literal["turn", "span", "goal", "dialogue"]
@@ -129,8 +129,8 @@ class Provenance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     precision: arithmetic, and with onnx and int8 ONNX Runtime as the engine of the text encoder. processor: the kind of CPU or GPU
     that computed them. online: true where each turn was labeled without later turns; absent elsewhere. domains_from: the field of the record that lists the
     domains whose labels were allowed; absent where all were. trained_on: whether the model learned from labels or feedback of
-    this dialogue; absent where its folder does not know. values: name of the normalizer of slot values; not
-    written where values are the words of the spans."""
+    this dialogue; absent where its folder does not know. values: name of the normalizer of slot values; None
+    where values are the words of the spans."""
 
     model_digest: str
     data_digest: str | None = None
@@ -145,7 +145,7 @@ class Provenance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     domains_from: str | None = None
     trained_on: bool | None = None
     thresholds: tuple[Threshold, ...] = ()
-    values: str | UnsetType = UNSET
+    values: str | None = None
 
 
 class Annotation(Struct, frozen=True):

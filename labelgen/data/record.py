@@ -13,7 +13,7 @@ from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from msgspec import UNSET, inspect
+from msgspec import inspect
 
 from labelgen.data.dialogue import Dialogue, Feedback, Step, Turn
 from labelgen.data.groups import (
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 _DECODER = msgspec.json.Decoder(Record)
-_NO_STEPS = b'"steps":[],'
-"""A turn without steps. No text holds these bytes, because quotation marks in a text are escaped."""
-
 _DAMAGE = ("bad_gzip", "bad_zstd", "bad_parquet")
 """First words of the reasons that stand for the rest of a damaged file."""
 
@@ -131,17 +128,13 @@ def validate(dialogue: Dialogue, file: str, line: int | None = None) -> Dialogue
 
 
 def encode(dialogue: Dialogue) -> bytes:
-    """One line of JSON without its line break; equal dialogues give equal bytes. `steps` is written only where there are some."""
-    return msgspec.json.encode(to_record(dialogue)).replace(_NO_STEPS, b"")
+    """One line of JSON without its line break: every field, null for absent, [] for none. Equal dialogues give equal bytes."""
+    return msgspec.json.encode(to_record(dialogue))
 
 
 def to_plain(dialogue: Dialogue) -> dict[str, Any]:
-    """The record as plain dicts with every field: null for absent, [] for none, in the order of the record. A turn without steps
-    has no `steps`, as on disk."""
+    """The record as plain dicts with every field, as on disk."""
     plain: dict[str, Any] = msgspec.to_builtins(to_record(dialogue))
-    for turn in plain["turns"]:
-        if not turn["steps"]:
-            del turn["steps"]
     return plain
 
 
@@ -353,7 +346,7 @@ def _stays_within(path: str) -> bool:
 
 def _annotation(at: str, annotation: AnnotationForm, lengths: list[int]) -> Iterator[Fault]:
     yield from _goals(f"{at}.goals", annotation.goals or (), len(lengths))
-    if annotation.covered_turns is not UNSET:
+    if annotation.covered_turns is not None:
         yield from _covered(at, annotation.covered_turns, annotation.goals, len(lengths))
     if annotation.quality is not None:
         yield from _quality(f"{at}.quality", annotation.quality)

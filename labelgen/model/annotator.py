@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import Any, cast
 
 import torch
-from msgspec import UNSET
 from msgspec.structs import replace
 
 from labelgen import __version__
@@ -118,7 +117,7 @@ class Annotator:
                 for one in (self._calibrated or {}).values()
                 if one.threshold is not None
             ),
-            values=UNSET if normalizer is None else normalizer,
+            values=normalizer,
         )
 
     def annotate(
