@@ -31,7 +31,6 @@ def common(log: Path, encoder: Path, out: str, *more: str) -> list[str]:
         "--batch.turns=16",
         "--batch.accumulate=2",
         "--batch.online_share=0.5",
-        "--optimizer.learn_task_weights=true",
         "--length.max_epochs=2",
         "--tracking.wandb=off",
         "--tracking.log_every=2",

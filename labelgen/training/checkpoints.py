@@ -29,8 +29,6 @@ from labelgen.training.tracking import Recorder
 from labelgen.training.validation import Monitor
 
 INDEX = "index.json"
-_OLD = "last.ckpt"
-"""Checkpoint of labelgen 0.2, which has no digest."""
 _NAME = re.compile(r"step-\d+(-\d+)?\.ckpt")
 _HINT = "restore the file from a copy, or name another folder for `out` and start a new training"
 
@@ -64,15 +62,9 @@ class CheckpointFolder:
         self.path = path
 
     def index(self) -> CheckpointIndex | None:
-        """The index; None before the first commit. Raises IntegrityError if it cannot be read, or is of labelgen 0.2."""
+        """The index; None before the first commit. Raises IntegrityError if it cannot be read."""
         path = self.path / INDEX
         if not path.exists():
-            if (self.path / _OLD).exists():
-                raise IntegrityError(
-                    f"{_OLD} was written by labelgen 0.2, without a digest",
-                    str(self.path / _OLD),
-                    "finish that run with labelgen 0.2, or name another folder for `out` and start a new training",
-                )
             return None
         return read_json(path, CheckpointIndex, _HINT)
 

@@ -34,6 +34,8 @@ from labelgen.training.prepared import Writer
 from labelgen.training.sampler import Indices, word_count
 
 _DRAWS = 8
+_POOL = 20_000
+"""Number of dialogues, drawn once and kept in memory, that provide other responses and spliced dialogues."""
 Prepare = Callable[[Dialogue], Dialogue | None]
 """Reduces a dialogue to what is kept, with its targets; None drops it."""
 
@@ -232,11 +234,11 @@ class CorruptedExamples:
     """Examples of pretraining: every dialogue once an epoch, each time with a new random corruption. Parts of other dialogues come from
     a pool in memory."""
 
-    def __init__(self, corpus: Corpus, mixture: Mapping[str, float], pool: int, seed: int, single: float = 1.0) -> None:
+    def __init__(self, corpus: Corpus, mixture: Mapping[str, float], seed: int, single: float = 1.0) -> None:
         self.corpus = corpus
         self.mixture = mixture
         self.seed = seed
-        chosen = Random(f"{seed}/pool").sample(range(len(corpus)), min(pool, len(corpus)))
+        chosen = Random(f"{seed}/pool").sample(range(len(corpus)), min(_POOL, len(corpus)))
         self.pool = DialoguePool([corpus[index] for index in sorted(chosen)], single)
 
     def example(self, epoch: int, index: int) -> Example:

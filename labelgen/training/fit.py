@@ -45,6 +45,8 @@ from labelgen.training.wandb_run import ValidationCharts, WandbRun
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+METRIC_DIALOGUES = 2000
+"""Number of validation dialogues, rounded up to whole batches, on which metrics of tasks are measured after each epoch."""
 TIME, PATIENCE, DIVERGED = "length.max_minutes", "length.patience", "diverged"
 """Reasons why a run ended before its last step; a run that reached its time limit may continue."""
 
@@ -162,7 +164,7 @@ def fit(
                 lambda: trainer.global_rank,
                 workers,
                 cuda,
-                options.data.metric_dialogues,
+                METRIC_DIALOGUES,
                 compared.goals,
             )
             if keep_best or options.length.patience is not None:

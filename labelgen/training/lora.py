@@ -6,11 +6,12 @@ The only importer of peft."""
 
 from importlib.util import find_spec
 
-import torch
-
-from labelgen.base.errors import UsageError, first_line
+from labelgen.base.errors import UsageError
 from labelgen.nn.turn_encoder import TurnEncoder, use_fast_dropout
 from labelgen.training.options import LoraOptions
+
+_ALPHA = 16
+"""Scale of the adapters: their product counts _ALPHA / rank."""
 
 
 def check_peft(options: LoraOptions) -> None:
@@ -20,27 +21,12 @@ def check_peft(options: LoraOptions) -> None:
 
 
 def add_adapters(turn_encoder: TurnEncoder, options: LoraOptions) -> None:
-    """Fix the weights of the encoder and add adapters with weights from torch's seed. At first they change no vector.
-
-    Raises UsageError for a target that the encoder does not have."""
+    """Fix the weights of the encoder and add adapters with weights from torch's seed. At first they change no vector."""
     from peft.tuners import lora
 
     encoder = turn_encoder.encoder.requires_grad_(False)
-    config = lora.LoraConfig(
-        r=options.rank,
-        lora_alpha=options.alpha,
-        lora_dropout=options.dropout,
-        target_modules=list(options.targets) or "all-linear",
-    )
-    try:
-        lora.LoraModel(encoder, config, "default")
-    except ValueError as error:
-        names = {name.rpartition(".")[2] for name, part in encoder.named_modules() if isinstance(part, torch.nn.Linear)}
-        raise UsageError(
-            f"the encoder cannot get adapters: {first_line(error)}",
-            "lora.targets",
-            f"name some of its linear maps: {', '.join(sorted(names))}",
-        ) from error
+    config = lora.LoraConfig(r=options.rank, lora_alpha=_ALPHA, target_modules="all-linear")
+    lora.LoraModel(encoder, config, "default")
     use_fast_dropout(encoder)
     turn_encoder.train(turn_encoder.training)
 

@@ -1,16 +1,13 @@
-"""Lightning module for every task, learned task weights, and the exception that ends all processes of a run.
+"""Lightning module for every task, and the exception that ends all processes of a run.
 
 Pretraining and finetuning differ in their examples only."""
 
-import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from jaxtyping import Float
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
@@ -33,8 +30,10 @@ T = TypeVar("T")
 
 ENCODER = "turn_encoder."
 """Prefix of the names of pretrained parameters."""
-_LAYER = re.compile(r"\.(\d+)\.")
-_LAST_NORM = re.compile(r"turn_encoder\.encoder\.\w*norm\.")
+MAX_NORM = 1.0
+"""Maximum norm of all gradients of a step."""
+WARMUP = 0.06
+"""Share of steps with a rising learning rate; it falls linearly to zero in the others."""
 
 LossSums = dict[str, tuple[Tensor, Tensor]]
 """Task -> weighted sum of its losses in nats in a batch, and the total weight to divide it by."""
@@ -64,37 +63,11 @@ def gather(trainer: pl.Trainer, share: T) -> list[T]:
     return shares
 
 
-class LearnedWeights(nn.Module):
-    """Task weights from homoscedastic uncertainty: a task whose loss stays large, because its labels are noisy, weighs less.
-
-    Each task has one parameter s, and its loss L counts as exp(-s) L + s. The minimum is at s = log L, so every task ends with
-    a weighted loss of about one. All tasks start with weight one. Source: Kendall, Gal and Cipolla 2018, "Multi-Task Learning
-    Using Uncertainty to Weigh Losses for Scene Geometry and Semantics", section 3, for losses that are not squares."""
-
-    def __init__(self, tasks: Sequence[str]) -> None:
-        super().__init__()
-        self.tasks = tuple(tasks)
-        self.log_scale = nn.Parameter(torch.zeros(len(tasks)))
-
-    def forward(self, task: str, loss: Float[Tensor, ""], share: Float[Tensor, ""]) -> Float[Tensor, ""]:
-        """Weighted loss of a part of a step. share: this part's share of the step's targets. Shares sum to one over the parts of a
-        step, so splitting a step into batches changes nothing."""
-        s = self.log_scale[self.tasks.index(task)]
-        weighted: Tensor = (-s).exp() * loss + s * share
-        return weighted
-
-    def values(self) -> dict[str, float]:
-        """Current weight of each task."""
-        weights = (-whole(self.log_scale.detach())).exp().tolist()
-        return dict(zip(self.tasks, weights, strict=True))
-
-
 class TrainingModule(pl.LightningModule):
     """Training step, optimizer and learning rate schedule.
 
     The loss of a step is, for each task, the sum of its losses over all batches of the step in all processes, divided by
-    their total weight. So splitting a step into batches changes no gradient. Tasks are added with their weights, and with
-    learned ones on top if the options ask for them.
+    their total weight. So splitting a step into batches changes no gradient. Tasks are added with their weights.
 
     steps: of the whole run; the learning rate falls over them. gradient_norm: of the last step, before clipping.
     online_share: share of batches in which a turn does not see later turns. fused: whether the optimizer is torch's fused one."""
@@ -115,7 +88,6 @@ class TrainingModule(pl.LightningModule):
         self.seed = seed
         self.online_share = online_share
         self.fused = fused
-        self.learned_weights = LearnedWeights([*model.tasks]) if options.learn_task_weights else None
         self.gradient_norm: Tensor | None = None
         self._step_weights: HostCopy | None = None
         self._label_vectors: dict[str, Tensor] = {}
@@ -142,10 +114,7 @@ class TrainingModule(pl.LightningModule):
         zero = torch.zeros((), device=self.device)
         loss = sum((p.sum() * 0.0 for p in self.parameters() if every and p.requires_grad), zero)
         for name, part in losses.items():
-            task_loss = part.total / weights[name]
-            if self.learned_weights is not None:
-                task_loss = self.learned_weights(name, task_loss, part.weight / weights[name])
-            loss = loss.to(part.total.dtype) + self.model.tasks[name].options.weight * task_loss
+            loss = loss.to(part.total.dtype) + self.model.tasks[name].options.weight * (part.total / weights[name])
         # Lightning divides by the number of accumulated batches, and averages over processes.
         scale = self.trainer.accumulate_grad_batches * self.trainer.world_size
         return {"loss": loss * scale, "sums": _loss_sums(losses)}
@@ -201,28 +170,22 @@ class TrainingModule(pl.LightningModule):
             [
                 {
                     "params": [named[name] for name in names],
-                    "lr": share * (self.options.encoder_learning_rate if encoder else self.options.learning_rate),
+                    "lr": self.options.encoder_learning_rate if encoder else self.options.learning_rate,
                     "weight_decay": 0.0 if undecayed else self.options.weight_decay,
                 }
-                for (encoder, share, undecayed), names in self._parameter_groups().items()
+                for (encoder, undecayed), names in self._parameter_groups().items()
             ],
             fused=self.fused,
         )
         schedule = LambdaLR(optimizer, self.rate_at)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _parameter_groups(self) -> dict[tuple[bool, float, bool], list[str]]:
-        """Names of the trained parameters: whether they are the encoder's, their share of its learning rate by layer, and whether they are
-        without weight decay -> names."""
-        groups: dict[tuple[bool, float, bool], list[str]] = {}
-        below_top = layers_below_top(name for name, _ in self.model.named_parameters() if name.startswith(ENCODER))
+    def _parameter_groups(self) -> dict[tuple[bool, bool], list[str]]:
+        """Names of the trained parameters, by whether they are the encoder's, and whether they are without weight decay."""
+        groups: dict[tuple[bool, bool], list[str]] = {}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
-                share = self.options.layer_decay ** below_top.get(name, 0)
-                groups.setdefault((name in below_top, share, name in self.undecayed), []).append(f"model.{name}")
-        if self.learned_weights is not None:
-            names = [f"learned_weights.{name}" for name, _ in self.learned_weights.named_parameters()]
-            groups.setdefault((False, 1.0, True), []).extend(names)
+                groups.setdefault((name.startswith(ENCODER), name in self.undecayed), []).append(f"model.{name}")
         return dict(sorted(groups.items()))
 
     def _optimizer_order(self) -> list[str]:
@@ -242,21 +205,15 @@ class TrainingModule(pl.LightningModule):
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """Clip by the norm of all gradients. Lightning's own clipping refuses fused optimizers and sharded parameters."""
-        # Clipping at infinity changes no gradient but measures the norm.
-        limit = self.options.clip or math.inf
         for head in self._idle_heads():
             # Without targets in any process a head stays as it is; a gradient of zero would move it by its momentum.
             head.zero_grad(set_to_none=True)
-        norm = nn.utils.clip_grad_norm_(self.parameters(), limit)
+        norm = nn.utils.clip_grad_norm_(self.parameters(), MAX_NORM)
         self.gradient_norm = whole(norm)
-
-    def task_weights(self) -> dict[str, float]:
-        """Current learned task weights; empty without them."""
-        return {} if self.learned_weights is None else self.learned_weights.values()
 
     def rate_at(self, step: int) -> float:
         """Share of the peak learning rate at a step: linear warmup, then linear decay to zero."""
-        warmup = max(1, round(self.options.warmup * self.steps))
+        warmup = max(1, round(WARMUP * self.steps))
         if step < warmup:
             return (step + 1) / (warmup + 1)
         return max(0.0, (self.steps - step) / max(1, self.steps - warmup))
@@ -268,17 +225,6 @@ class TrainingModule(pl.LightningModule):
             "learning_rate": share * self.options.learning_rate,
             "encoder_learning_rate": share * self.options.encoder_learning_rate,
         }
-
-
-def layers_below_top(names: Iterable[str]) -> dict[str, int]:
-    """Number of layers between each of the encoder's parameters and its top layer, by names.
-
-    The first number in a name is that of the layer. Without a number stand embeddings of words and positions, which are below all layers,
-    and a norm after the last layer, which counts to it."""
-    layers = {name: _LAYER.search(name) for name in names}
-    top = max((int(found[1]) for found in layers.values() if found), default=-1)
-    ends = {name: bool(_LAST_NORM.match(name)) for name in layers}
-    return {name: top - int(found[1]) if found else 0 if ends[name] else top + 1 for name, found in layers.items()}
 
 
 def _renamed(state: dict[str, Any], names: Mapping[Any, Any]) -> dict[str, Any]:

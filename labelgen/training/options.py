@@ -28,9 +28,6 @@ class DataOptions:
     """training logs: files or folders of records"""
     valid: Annotated[tuple[str, ...], "LOG"] = ()
     """validation logs, on which the loss and the metrics of tasks are measured after each epoch"""
-    metric_dialogues: WholeNumber = 2000
-    """number of dialogues of `valid`, rounded up to whole batches, on which the metrics of tasks are measured after each epoch; 0 measures
-    the loss alone"""
     mix: tuple[Positive, ...] = ()
     """passes over each log of `train` in an epoch, in their order: 0.5 is another half each epoch; one without a value"""
     format: Annotated[str, Choices("format", READERS), "FORMAT"] = "labelgen"
@@ -110,14 +107,6 @@ class OptimizerOptions:
     """peak learning rate of the pretrained turn encoder"""
     weight_decay: Positive = 0.01
     """weight decay of matrices; biases and norms have none"""
-    warmup: Share = 0.06
-    """share of steps with a rising learning rate; it falls linearly to zero in the others"""
-    clip: Positive = 1.0
-    """maximum gradient norm of a step; 0 does not clip"""
-    layer_decay: Annotated[float, Range(0, 1, least_out=True)] = 1.0
-    """factor of the encoder's learning rate from each of its layers to the one below, the embeddings last; 1 is one rate for all"""
-    learn_task_weights: bool = False
-    """learned task weights besides those of `tasks`: a task with a large loss gets a smaller weight"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,12 +115,6 @@ class LoraOptions:
 
     rank: WholeNumber = 0
     """rank of the adapters; 0 trains all weights of the encoder"""
-    alpha: Annotated[float, Range(0, least_out=True)] = 16.0
-    """scale of the adapters: their product counts alpha / rank"""
-    dropout: Annotated[float, Range(0, 1, most_out=True)] = 0.0
-    """dropout on the input of the adapters"""
-    targets: Annotated[tuple[str, ...], "NAME"] = ()
-    """name of linear maps of the encoder that get adapters, such as query; without one, all of them"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,12 +220,6 @@ class TrainingOptions:
                 "length.monitor",
                 "give data.valid, or leave length.monitor out",
             )
-        if self.length.monitor.startswith("valid/") and not self.data.metric_dialogues:
-            raise UsageError(
-                f"{self.length.monitor} is not measured on 0 dialogues",
-                "data.metric_dialogues",
-                "give a number, such as 2000",
-            )
         if self.lora.rank and self.model.encoder_frozen:
             raise UsageError(
                 "the encoder is frozen, so its adapters would not be trained",
@@ -268,8 +245,6 @@ class PretrainOptions(TrainingOptions):
 
     mixture: Annotated[Mapping[str, Positive], "SHARE"] = field(default_factory=lambda: dict(MIXTURE))
     """share of dialogues for each corruption; corruptions without a value get none"""
-    pool: Count = 20_000
-    """number of training dialogues, drawn once and kept in memory, that provide other responses and spliced dialogues"""
     single: Annotated[float, Range(0, 1, least_out=True)] = 1.0
     """share of the dialogues of each source, the shortest, that count as one goal when dialogues are spliced; below 1 where users often
     pursue several goals"""

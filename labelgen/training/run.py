@@ -111,7 +111,7 @@ def pretrain(options: PretrainOptions, callbacks: Sequence[Callback] = (), logge
     callbacks, loggers: further ones of Lightning."""
 
     def examples(corpus: Corpus, training: bool) -> Examples:
-        return CorruptedExamples(corpus, options.mixture, options.pool, options.seed, options.single)
+        return CorruptedExamples(corpus, options.mixture, options.seed, options.single)
 
     check_taught(options)
     return _run(options, PRETRAIN, without_answers, without_answers, examples, callbacks, loggers)

@@ -152,7 +152,6 @@ class Recorder(pl.Callback):
             row |= pl_module.learning_rates(step - 1)
             if pl_module.gradient_norm is not None:
                 row["gradient_norm"] = float(pl_module.gradient_norm)
-            row |= {f"weight/{task}": round(w, 4) for task, w in pl_module.task_weights().items()}
             row |= {"turns": self.turns, "tokens": self.tokens, **self._rates()}
             row["peak_memory_gib"] = _peak_memory_gib(trainer, pl_module.device)
             self._write(trainer, row)

@@ -176,7 +176,7 @@ def test_corpus_reads_back_prepared_dialogues(log: Path, bad: Quarantine):
 
 def test_pretraining_examples_have_no_labels(log: Path, bad: Quarantine):
     with closing(Corpus([str(log)], "labelgen", 0.0, without_answers, "test", bad)) as corpus:
-        examples = CorruptedExamples(corpus, {"swapped_answers": 1.0, "splice": 1.0}, 20, seed=0)
+        examples = CorruptedExamples(corpus, {"swapped_answers": 1.0, "splice": 1.0}, seed=0)
         first = [examples.example(0, k) for k in range(20)]
         assert first == [examples.example(0, k) for k in range(20)]
         assert first != [examples.example(1, k) for k in range(20)]

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import torch
 from whole_runs import common
@@ -113,19 +112,6 @@ def test_a_diverged_run_without_a_safe_checkpoint_names_a_command_that_starts_an
     assert "no checkpoint is known to be safe" in told.value.hint
     assert "--init" not in told.value.hint
     assert not (Path(options("a").out) / "model_before_divergence").exists()
-
-
-def test_a_diverged_run_diverges_again_and_numbers_the_next_folder(
-    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
-):
-    asked = options("a", "--batch.turns=8")
-    lose(monkeypatch, 3)
-    Path(f"{asked.out}-2").mkdir()
-    for _ in range(2):
-        with pytest.raises(DivergedError, match=rf"--out {asked.out}-3 "):
-            finetune(asked)
-    state = msgspec.json.decode((Path(asked.out) / "run.json").read_bytes())
-    assert state["ended"] is None
 
 
 def test_weights_that_are_not_finite_end_the_run_at_its_validation(

@@ -77,7 +77,7 @@ def step_batch(batch: Batch, part: int) -> StepBatch:
 
 
 def training(model: LabelModel) -> tuple[TrainingModule, Any]:
-    module = TrainingModule(model, OptimizerOptions(learn_task_weights=True), 10, 0)
+    module = TrainingModule(model, OptimizerOptions(), 10, 0)
     strategy = SingleDeviceStrategy(device=torch.device("meta"))
     trainer: Any = SimpleNamespace(world_size=1, accumulate_grad_batches=2, strategy=strategy, global_step=0)
     module.trainer = trainer

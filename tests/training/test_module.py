@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from encoder_kinds import ENCODERS, random_encoder
 from labeled import LABELS, every_target, labeled_dialogue
 from torch import nn
 
@@ -19,7 +18,7 @@ from labelgen.model.options import ModelOptions
 from labelgen.nn.losses import Loss
 from labelgen.tasks.options import TaskOptions
 from labelgen.training.loader import HeldOutBatch, StepBatch
-from labelgen.training.module import LearnedWeights, TrainingModule, layers_below_top
+from labelgen.training.module import TrainingModule
 from labelgen.training.options import OptimizerOptions
 from labelgen.training.sampler import StepPart
 
@@ -96,7 +95,6 @@ def gradients(
     size: int,
     drop: Callable[[int], bool] = lambda _: False,
     processes: int = 1,
-    clip: float = 0.0,
     when: type[Gradients] = Gradients,
 ) -> dict[str, torch.Tensor]:
     # In evaluation mode of every part there is no dropout, and texts of labels are encoded once, here.
@@ -116,7 +114,7 @@ def gradients(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    module = TrainingModule(model, OptimizerOptions(learning_rate=0.0, encoder_learning_rate=0.0, clip=clip), 1, 0)
+    module = TrainingModule(model, OptimizerOptions(learning_rate=0.0, encoder_learning_rate=0.0), 1, 0)
     (path / "gradients").unlink(missing_ok=True)
     steps.process = lambda: trainer.global_rank
     trainer.fit(module, steps)
@@ -125,7 +123,7 @@ def gradients(
 
 
 @pytest.mark.filterwarnings("ignore:.*eval mode.*", "ignore:.*val_dataloader.*", "ignore:.*LeafSpec.*")
-@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("size", [1, 3])
 def test_gradient_split_batch_is_equal(model: LabelModel, tmp_path: Path, size: int):
     whole, parts = gradients(model, tmp_path, 8), gradients(model, tmp_path, size)
     assert set(whole) == set(parts)
@@ -143,25 +141,20 @@ def test_gradient_two_processes_is_equal(model: LabelModel, tmp_path: Path):
 
 
 @pytest.mark.filterwarnings("ignore:.*eval mode.*", "ignore:.*val_dataloader.*", "ignore:.*LeafSpec.*")
-def test_gradient_ignores_dialogues_without_targets(model: LabelModel, tmp_path: Path):
-    whole = gradients(model, tmp_path, 8, lambda i: i >= 4)
-    parts = gradients(model, tmp_path, 2, lambda i: i >= 4)
-    for name, gradient in whole.items():
-        torch.testing.assert_close(parts[name], gradient, rtol=1e-3, atol=1e-5)
-
-
-@pytest.mark.filterwarnings("ignore:.*eval mode.*", "ignore:.*val_dataloader.*", "ignore:.*LeafSpec.*")
 def test_gradient_without_targets_is_zero(model: LabelModel, tmp_path: Path):
     assert all(not gradient.any() for gradient in gradients(model, tmp_path, 4, lambda i: True).values())
 
 
 @pytest.mark.filterwarnings("ignore:.*eval mode.*", "ignore:.*val_dataloader.*", "ignore:.*LeafSpec.*")
-@pytest.mark.parametrize(("clip", "share"), [(0.5, 0.5), (0.0, 1.0), (2.0, 1.0)])
-def test_gradient_is_clipped_by_global_norm(model: LabelModel, tmp_path: Path, clip: float, share: float):
-    """clip and share are of the gradient's own norm."""
+@pytest.mark.parametrize(("most", "share"), [(0.5, 0.5), (2.0, 1.0)])
+def test_gradient_is_clipped_by_global_norm(
+    model: LabelModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: float, share: float
+):
+    """most and share are of the gradient's own norm."""
     whole = gradients(model, tmp_path, 8)
     norm = float(torch.stack([g.norm() for g in whole.values()]).norm())
-    stepped = gradients(model, tmp_path, 8, clip=clip * norm, when=SteppedBy)
+    monkeypatch.setattr("labelgen.training.module.MAX_NORM", most * norm)
+    stepped = gradients(model, tmp_path, 8, when=SteppedBy)
     for name, gradient in whole.items():
         torch.testing.assert_close(stepped[name], share * gradient, rtol=1e-3, atol=1e-6)
 
@@ -213,10 +206,10 @@ def test_inference_after_step_uses_new_weights(model: LabelModel):
 
 
 def test_learning_rate_warms_up_and_decays(model: LabelModel):
-    module = TrainingModule(model, OptimizerOptions(warmup=0.2), 100, 0)
-    rates = [module.rate_at(step) for step in range(100)]
+    module = TrainingModule(model, OptimizerOptions(), 1000, 0)
+    rates = [module.rate_at(step) for step in range(1000)]
     peak = rates.index(max(rates))
-    assert 18 <= peak <= 20
+    assert 58 <= peak <= 60
     assert rates[:peak] == sorted(rates[:peak])
     assert rates[peak:] == sorted(rates[peak:], reverse=True)
     assert 0 < rates[0] < 0.1
@@ -237,38 +230,6 @@ def test_optimizer_parameter_groups(model: LabelModel):
             if name.endswith("bias"):
                 assert group["weight_decay"] == 0.0
     assert sorted(seen) == sorted(n for n, _ in names.values())
-
-
-@pytest.mark.parametrize("kind", ENCODERS)
-def test_layers_of_every_encoder_are_found(kind: str, tmp_path: Path):
-    """Four layers; embeddings of words, positions and distances are below the lowest."""
-    names = [f"turn_encoder.encoder.{name}" for name, _ in random_encoder(kind, tmp_path).named_parameters()]
-    below_top = layers_below_top(names)
-    assert set(below_top) == set(names)
-    for layer in range(4):
-        of_layer = {name for name in names if f".{layer}." in name}
-        assert of_layer
-        assert {below_top[name] for name in of_layer} == {3 - layer}
-    others = {name.removeprefix("turn_encoder.encoder."): k for name, k in below_top.items() if ".layer" not in name}
-    assert {name for name, k in others.items() if k == 0} <= {"norm.weight", "final_norm.weight"}
-    assert {k for name, k in others.items() if not name.startswith(("norm.", "final_norm."))} == {4}
-
-
-def test_learning_rate_falls_from_layer_to_layer(model: LabelModel):
-    options = OptimizerOptions(learning_rate=0.5, encoder_learning_rate=0.25, layer_decay=0.5)
-    configured: Any = TrainingModule(model, options, 10, 0).configure_optimizers()
-    names = {id(p): n.removeprefix("turn_encoder.encoder.") for n, p in model.named_parameters()}
-    rates = {
-        names[id(p)]: group["initial_lr"] for group in configured["optimizer"].param_groups for p in group["params"]
-    }
-    assert len(rates) == len(names)
-    for name, rate in rates.items():
-        if name.startswith("embeddings."):
-            assert rate == 0.25 * 0.25
-        elif name.startswith("encoder.layer."):
-            assert rate == (0.125 if ".0." in name else 0.25)
-        else:
-            assert rate == 0.5
 
 
 def test_optimizer_has_no_frozen_encoder(tiny_encoder: Path):
@@ -320,36 +281,3 @@ def test_validation_sees_both_ways():
     module: Any = TrainingModule(Told(), OptimizerOptions(), 1, 0, 1.0)  # type: ignore[arg-type]
     module.validation_step(HeldOutBatch(None, ()), 0)  # type: ignore[arg-type]
     assert module.model.asked == [False]
-
-
-def test_learned_weights_start_at_one():
-    weights = LearnedWeights(["a", "b"])
-    loss = torch.tensor(2.5, requires_grad=True)
-    out = weights("b", loss * 3, torch.tensor(1.0))
-    out.backward()
-    assert out.item() == pytest.approx(7.5)
-    assert loss.grad is not None
-    assert loss.grad.item() == pytest.approx(3.0)
-    assert weights.values() == {"a": 1.0, "b": 1.0}
-
-
-def test_learned_weights_parts_add_up():
-    weights = LearnedWeights(["a"])
-    torch.nn.init.constant_(weights.log_scale, 0.7)
-    parts = [(torch.tensor(0.5), torch.tensor(0.25)), (torch.tensor(1.5), torch.tensor(0.75))]
-    whole = weights("a", torch.tensor(2.0), torch.tensor(1.0))
-    assert sum(weights("a", *part).item() for part in parts) == pytest.approx(whole.item())
-
-
-def test_learned_weights_converge_to_inverse_loss():
-    weights = LearnedWeights(["noisy", "sure"])
-    losses = {"noisy": torch.tensor(4.0), "sure": torch.tensor(0.05)}
-    optimizer = torch.optim.Adam(weights.parameters(), lr=0.05)
-    for _ in range(2_000):
-        optimizer.zero_grad()
-        sum(weights(name, loss, torch.tensor(1.0)) for name, loss in losses.items()).backward()
-        optimizer.step()
-    learned = weights.values()
-    assert {name: learned[name] * loss.item() for name, loss in losses.items()} == pytest.approx(
-        {"noisy": 1.0, "sure": 1.0}, rel=0.01
-    )

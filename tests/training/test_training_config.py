@@ -1,23 +1,18 @@
 """Options: from YAML and the command line into dataclasses, and back."""
 
-import json
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from small_training import PRETRAINING
 
 from labelgen.base.errors import UsageError
-from labelgen.base.options import check_options, fields_of, read_options
+from labelgen.base.options import fields_of, read_options
 from labelgen.base.yaml_text import plain, to_yaml
-from labelgen.cli.main import main
-from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions, differences
+from labelgen.training.options import FinetuneOptions, PretrainOptions, differences
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NEEDED = ["--out", "run", "--data.train", "[log.jsonl]", "--tasks.quality.weight=2"]
@@ -42,93 +37,9 @@ def test_overrides_win_over_files_and_later_files_over_earlier(tmp_path: Path):
     assert options.data.train == ("log.jsonl",)
 
 
-@pytest.mark.parametrize(
-    ("argument", "near"),
-    [
-        ("--bacth.turns=3", "--batch.turns"),
-        ("--batch.turn=3", "--batch.turns"),
-        ("--seeds=3", "--seed"),
-        ("--tasks.quality.wight=3", "--tasks.quality.weight"),
-        ("--tasks.qualty.weight=3", "quality"),
-        ("--data.trian=x", "--data.train"),
-    ],
-)
-def test_an_unknown_option_names_the_nearest(argument: str, near: str):
-    with pytest.raises(UsageError, match="did you mean") as error:
-        finetune(*NEEDED, argument)
-    assert repr(near) in error.value.hint
-
-
-def test_an_unknown_key_of_a_file_names_the_file(tmp_path: Path):
-    path = tmp_path / "a.yaml"
-    path.write_text("model: {encodr: x}\n")
-    with pytest.raises(UsageError, match=r"model\.encodr") as error:
-        finetune("--config", str(path), *NEEDED)
-    assert error.value.where == str(path)
-    assert "'model.encoder'" in error.value.hint
-
-
-@pytest.mark.parametrize(
-    ("argument", "key", "words"),
-    [
-        ("--batch.turns=many", "batch.turns", "a whole number"),
-        ("--batch.turns=1.5", "batch.turns", "a whole number"),
-        ("--length.max_steps=many", "length.max_steps", "a whole number of 1 or more or null"),
-        ("--optimizer.clip=", "optimizer.clip", "a number"),
-        ("--model.sound=maybe", "model.sound", "true or false"),
-        ("--hardware.precision=8", "hardware.precision", "one of 32, bf16"),
-        ("--tasks.order.weight=heavy", "tasks.order.weight", "a number"),
-        ("--data.mix=[1, more]", "data.mix", "a number"),
-        ("--data.train=[3]", "data.train", "text"),
-        ("--length=3", "length", "a table of options"),
-        ("loose", "loose", "unexpected argument"),
-    ],
-)
-def test_a_value_of_the_wrong_type_is_told_in_our_words(argument: str, key: str, words: str):
-    with pytest.raises(UsageError) as error:
-        finetune(*NEEDED, argument)
-    assert key in error.value.what
-    assert words in error.value.what
-    assert not {"class", "Union", "typing", "Parser"} & set(re.findall(r"\w+", str(error.value)))
-
-
-def test_one_value_stands_for_a_list_of_one(tmp_path: Path):
-    path = tmp_path / "a.yaml"
-    path.write_text("data: {train: big.jsonl, mix: 2}\nmodel: {leave_out: status}\n")
-    options = finetune("--config", str(path), *NEEDED[:2], *NEEDED[4:], "--data.valid", "held out.jsonl")
-    assert (options.data.train, options.data.mix, options.model.leave_out) == (("big.jsonl",), (2.0,), ("status",))
-    assert options.data.valid == ("held out.jsonl",)
-
-
-@settings(max_examples=20)
-@given(st.floats(min_value=0, allow_infinity=False), st.integers(1), st.booleans(), st.text("abc/._- ", min_size=1))
-def test_what_was_said_is_what_is_held(clip: float, turns: int, sound: bool, log: str):
-    said = {"optimizer.clip": clip, "batch.turns": turns, "model.sound": sound, "model.encoder": f"x{log}x"}
-    options = finetune(
-        *NEEDED, *(f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in said.items())
-    )
-    held = (options.optimizer.clip, options.batch.turns, options.model.sound, options.model.encoder)
-    assert held == tuple(said.values())
-
-
-@pytest.mark.parametrize("missing", ["out", "data.train", "tasks"])
-def test_what_is_needed_is_asked_for(missing: str):
-    given = {"out": NEEDED[:2], "data.train": NEEDED[2:4], "tasks": NEEDED[4:]}
-    with pytest.raises(UsageError, match=missing.split(".")[0]):
-        finetune(*(word for key, words in given.items() if key != missing for word in words))
-
-
 def test_a_run_needs_a_task():
     with pytest.raises(UsageError, match="no task"):
         finetune(*NEEDED[:4], "--tasks={}")
-
-
-@pytest.mark.parametrize("text", ["- a\n", "a: [\n"])
-def test_a_file_without_options_is_a_usage_error(tmp_path: Path, text: str):
-    path = tmp_path / "a.yaml"
-    path.write_text(text)
-    with pytest.raises(UsageError):
-        finetune("--config", str(path), *NEEDED)
 
 
 def test_the_resolved_config_reads_back_as_the_same_options(tmp_path: Path):
@@ -184,25 +95,6 @@ def test_help_shows_an_example_and_loads_no_torch(command: str):
     assert offered == set(keys) - sections
 
 
-@pytest.mark.parametrize(("kind", "command"), [(PretrainOptions, "pretrain"), (FinetuneOptions, "finetune")])
-def test_the_example_of_the_help_is_a_command_that_can_be_carried_out(
-    kind: type[TrainingOptions], command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    assert main([command, "--help"]) == 0
-    example = capsys.readouterr().out.partition("example:")[2]
-    words = shlex.split(example)[2:]
-    monkeypatch.chdir(CONFIGS.parent)
-    options = read_options(kind, words)
-    check_options(options)
-    given_logs = {word for word in words if "jsonl" in word}
-    assert {*options.data.train, *options.data.valid} == given_logs
-
-
-def test_the_command_gives_the_exit_code_of_usage(capsys: pytest.CaptureFixture[str]):
-    assert main(["finetune", "--outt", "x"]) == 2
-    assert "did you mean '--out'" in capsys.readouterr().err
-
-
 def test_a_config_is_found_by_its_name_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo").mkdir()
@@ -216,14 +108,3 @@ def test_a_config_is_found_by_its_name_in_any_folder(tmp_path: Path, monkeypatch
     with pytest.raises(UsageError, match="unknown config 'dmo'") as told:
         finetune("--config", "dmo")
     assert "did you mean 'demo'?" in told.value.hint
-
-
-def test_configs_are_part_of_the_package():
-    import tomllib
-
-    import labelgen
-
-    root = Path(labelgen.__file__).parents[1]
-    parts = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["tool"]["setuptools"]
-    assert "configs/*.yaml" in parts["package-data"]["labelgen"]
-    assert (root / "labelgen" / "configs" / "base_gpu.yaml").is_file()

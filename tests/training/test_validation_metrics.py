@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from labeled import LABELS, labeled_dialogue
 from msgspec.structs import replace
-from whole_runs import BrokenOffError, break_off_at, common, rows
+from whole_runs import BrokenOffError, break_off_at, rows
 
 from labelgen.base.errors import UsageError
-from labelgen.base.options import read_options
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, NoLabel, Target
@@ -19,9 +18,9 @@ from labelgen.data.log import Log, write_log
 from labelgen.metrics.results import read_evaluation
 from labelgen.model.batches import Example
 from labelgen.training.checkpoints import CheckpointFolder
-from labelgen.training.options import FinetuneOptions, PretrainOptions
-from labelgen.training.run import finetune, pretrain
-from labelgen.training.validation import Monitor, Validation, reference_of
+from labelgen.training.options import FinetuneOptions
+from labelgen.training.run import finetune
+from labelgen.training.validation import Validation, reference_of
 
 SYSTEMS = {"model": "", "model on the reference's goals": "/on_given_goals"}
 MONITOR = "valid/outcome/macro_f1"
@@ -97,9 +96,8 @@ def test_metrics_are_measured_on_as_many_dialogues_as_asked(
     monkeypatch.setattr(Validation, "on_validation_end", count)
     losses = []
     for most in (0, 3, 2000):
-        asked = options(
-            str(most), f"--data.valid=[{held_out}]", f"--data.metric_dialogues={most}", "--length.max_steps=1"
-        )
+        monkeypatch.setattr("labelgen.training.fit.METRIC_DIALOGUES", most)
+        asked = options(str(most), f"--data.valid=[{held_out}]", "--length.max_steps=1")
         finetune(asked)
         losses.append(rows(asked)[-1]["valid_loss"])
         assert bool(metrics(rows(asked)[-1])) == bool(most)
@@ -109,14 +107,6 @@ def test_metrics_are_measured_on_as_many_dialogues_as_asked(
     assert set(few) < set(every)
     assert every == list(range(12))
     assert losses == [losses[0]] * 3
-
-
-def test_pretraining_measures_the_tasks_that_have_metrics(held_out: Path, tiny_encoder: Path):
-    words = ["--tasks={goals: {}, order: {}, selection: {}}", "--length.max_steps=1", f"--data.valid=[{held_out}]"]
-    asked = read_options(PretrainOptions, common(held_out, tiny_encoder, "a", *words))
-    pretrain(asked)
-    tasks = {name.split("/")[1] for name in metrics(rows(asked)[-1])}  # type: ignore[arg-type]
-    assert tasks == {"goals", "order"}
 
 
 DIALOGUE = Dialogue(id="d", turns=(Turn(request="play jazz", response=""), Turn(request="no, stop", response="")))
@@ -162,15 +152,6 @@ def test_reference_prefers_annotations_to_targets():
     assert found.weights == {Field("order", AtTurn(0)): 1.0}
 
 
-@pytest.mark.parametrize("larger", [False, True])
-def test_undefined_value_is_never_better(larger: bool):
-    monitor = Monitor("valid/a/b", larger)
-    assert not monitor.better(None, None)
-    assert not monitor.better(None, 0.5)
-    assert monitor.better(0.5, None)
-    assert (monitor.better(0.6, 0.5), monitor.better(0.4, 0.5), monitor.better(0.5, 0.5)) == (larger, not larger, False)
-
-
 @pytest.mark.parametrize("broken_off_at", [None, 5])
 def test_monitor_decides_best_epoch_and_early_stopping(
     options: Callable[..., FinetuneOptions],
@@ -202,18 +183,6 @@ def test_monitor_decides_best_epoch_and_early_stopping(
     assert index is not None
     assert index.best is not None
     assert saved.read(index.best)["global_step"] == found[1]["step"]
-
-
-def test_monitor_may_not_change_between_sessions(
-    options: Callable[..., FinetuneOptions], held_out: Path, monkeypatch: pytest.MonkeyPatch
-):
-    words = (f"--data.valid=[{held_out}]", "--length.keep=best")
-    with monkeypatch.context() as patch:
-        break_off_at(patch, 3)
-        with pytest.raises(BrokenOffError):
-            finetune(options("a", *words))
-    with pytest.raises(UsageError, match=r"length.monitor was 'valid_loss' and is 'valid_loss/goals'"):
-        finetune(options("a", *words, "--length.monitor=valid_loss/goals"))
 
 
 @pytest.mark.parametrize(
