@@ -1,8 +1,6 @@
 """AB-ReDial: a rater a row, dialogues by id and text, and cuts of four utterances found again."""
 
 import csv
-import json
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,10 +10,8 @@ from hypothesis import strategies as st
 from benchmarks.readers.abredial import READER
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import AtDialogue, AtGoal, AtTurn, answers
-from labelgen.data.log import Log
+from labelgen.data.labels import AtGoal, AtTurn, answers
 from labelgen.data.record import Rejected
-from labelgen.data.stats import log_stats
 
 SAMPLE = Path(__file__).parent / "samples" / "abredial"
 ASPECTS = ["understanding", "task-completion", "interest-arousal", "efficiency", "dialogue-overall"]
@@ -59,20 +55,6 @@ def cut(name: str, lines: list[str], overall: list[str]) -> list[str]:
 
 
 CHAT = [f"{'USER' if k % 2 else 'SYSTEM'}\tline {k}" for k in range(14)]
-
-
-def test_abredial_id_of_two_dialogues_gives_two_records():
-    first, second, empty = (d for d in READER.read(SAMPLE, {}) if isinstance(d, Dialogue))
-    assert [d.id for d in (first, second, empty)] == ["abredial/F1/0", "abredial/F1/1", "abredial/V4/0"]
-    assert outcomes(first) == ["success", "success", "unknown", "success"]
-    assert outcomes(second) == ["success", "unknown", "success"]
-    assert [given[AtDialogue()] for given in quality(first, "r")] == [4.0, 3.0, 2.0, 2.0]
-    assert outcomes(empty) == ["failure", "unknown", None], "the third rater gave nothing"
-    assert quality(empty, "r")[2] == {}
-    assert json.loads(first.extra or "")["ratings"][0]["understanding"] == 2.0
-    # The bot opened: its third utterance of the first cut, the second that it says, answers turn 1.
-    assert [list(given) for given in quality(second, "t")] == [[AtTurn(1), AtTurn(3), AtTurn(5)]] * 3
-    assert len(quality(first, "t")) == 4, "cuts go to the dialogue that holds them"
 
 
 def test_abredial_partial_success_with_option_is_failure(tmp_path: Path):
@@ -144,23 +126,3 @@ def test_abredial_bad_row_is_rejected_alone(
     assert (rejected.field, rejected.reason.partition(":")[0]) == (field, reason)
     assert rejected.line == (3 if bad else 2)
     assert len(found.annotations) == 1
-
-
-@pytest.mark.corpora
-def test_abredial_full_corpus_has_published_counts(corpora: Path):
-    dialogues = list(Log([corpora / "abredial"], "abredial", max_bad_rate=0))
-    with (corpora / "abredial" / "Data" / "annotated_dialogues.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert (len(dialogues), len(rows), len({r["ConvId"] for r in rows})) == (140, 440, 137)
-    raters = Counter(sum("/r" in a.annotator for a in d.annotations) for d in dialogues)
-    assert raters == {3: 120, 4: 20}
-    assert all(len(quality(d, "t")) == len(quality(d, "r")) for d in dialogues), "as many raters of cuts"
-    assert Counter(name for d in dialogues for name in outcomes(d)) == {
-        "success": 275,
-        "unknown": 129,
-        "failure": 33,
-        None: 3,
-    }
-    told = Counter(float(r["dialogue-overall"]) for r in rows if r["dialogue-overall"])
-    assert Counter(x for d in dialogues for given in quality(d, "r") for x in given.values()) == told
-    assert log_stats(dialogues).tasks["person", "quality"].fields == 437 + 3 * 440

@@ -1,7 +1,6 @@
 """DBDC3: thirty annotators of each utterance of a bot."""
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from labelgen.data.labels import AtTurn
 from labelgen.data.log import Log
 from labelgen.data.reader import Remark
 from labelgen.data.record import Rejected
-from labelgen.data.stats import log_stats
 
 SAMPLE = Path(__file__).parent / "samples" / "dbdc3"
 RATING = {"O": 5.0, "T": 3.0, "X": 1.0}
@@ -43,27 +41,6 @@ def chat(lines: list[dict[str, Any]], folder: Path) -> Dialogue | Rejected:
     (found,) = READER.read(folder, {})
     assert not isinstance(found, Remark)
     return found
-
-
-def test_dbdc3_bot_opening_has_empty_request_and_times_from_start():
-    opened, timed = READER.read(SAMPLE, {})
-    assert isinstance(opened, Dialogue)
-    assert isinstance(timed, Dialogue)
-    assert (opened.id, opened.source, opened.user, opened.start) == (
-        "dbdc3/CIC_115/CIC0003",
-        "dbdc3/CIC_115",
-        None,
-        None,
-    )
-    assert [bool(turn.request) for turn in opened.turns] == [False, True, True]
-    assert {turn for _, turn in rated(opened)} == {1, 2}, "the opening was not annotated"
-    assert len(opened.annotations) == len(timed.annotations) == 4
-    assert timed.source == "dbdc3/YI_100"
-    assert timed.start is not None
-    assert timed.user is not None
-    assert timed.turns[0].response_time_s == 0.0
-    assert timed.turns[1].time_s is not None
-    assert timed.turns[1].time_s > 0
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -115,15 +92,3 @@ def test_dbdc3_full_release_gives_revised_english_part(tmp_path: Path):
         bot.mkdir(parents=True)
         (bot / "b1.log.json").write_text(json.dumps({"dialogue-id": folder, "turns": []}))
     assert [d.id for d in Log([tmp_path], "dbdc3")] == ["dbdc3/BOT_1/dbdc3_revised/en"]
-
-
-@pytest.mark.corpora
-def test_dbdc3_full_corpus_has_published_counts(corpora: Path):
-    dialogues = list(Log([corpora / "dbdc3"], "dbdc3", max_bad_rate=0))
-    found = log_stats(dialogues)
-    assert found.sources == {"dbdc3/CIC_115": 115, "dbdc3/IRIS_100": 100, "dbdc3/TKTK_100": 100, "dbdc3/YI_100": 100}
-    assert found.tasks["person", "quality"].labels == {"good": 40900, "fair": 46432, "bad": 37168}
-    assert len(found.annotators) == 732
-    of_turn = Counter((d.id, turn) for d in dialogues for _, turn in rated(d))
-    assert Counter(of_turn.values()) == {30: 4150}
-    assert sum(not d.turns[0].request for d in dialogues) == 185

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.readers.multidogo import READER
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import AtSpan, AtTurn, answers
+from labelgen.data.labels import AtSpan
 from labelgen.data.log import Log
 from labelgen.data.record import Rejected
 
@@ -24,33 +24,10 @@ def slots(dialogue: Dialogue) -> list[tuple[int, str, str]]:
     return [(at.turn, name, dialogue.turns[at.turn].request[at.start : at.end]) for name, at in spans]
 
 
-def intents(dialogue: Dialogue) -> list[list[str]]:
-    found = answers(dialogue.annotations[0], "intents")
-    return [[label.name for label in found[AtTurn(t)]] for t in range(len(dialogue.turns))]
-
-
 def write(path: Path, rows: list[list[str]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, delimiter="\t", lineterminator="\n").writerows([HEADER, *rows])
-
-
-def test_multidogo_turn_gives_slots_from_tag_runs_and_several_intents():
-    ordered, asked = READER.read(SAMPLE, {})
-    assert isinstance(ordered, Dialogue)
-    assert isinstance(asked, Dialogue)
-    assert ordered.id == "multidogo/fastfood/train/661dc68f-7271-4cdb-94bd-8a80aa3e7074"
-    assert [t.request.count("\n") for t in ordered.turns] == [2, 0]
-    assert intents(ordered) == [["orderburgerintent", "orderdrinkintent"], ["orderburgerintent"]]
-    assert slots(ordered) == [
-        (0, "quantity", "2"),
-        (0, "food_item", "veg cheesburger"),
-        (0, "quantity", "2"),
-        (0, "size", "medium"),
-        (0, "drink_item", "coke o cola"),
-    ]
-    assert [t.extra for t in ordered.turns] == ['{"turnNumber":0}', '{"turnNumber":3}']
-    assert {t.response for t in (*ordered.turns, *asked.turns)} == {""}
 
 
 def test_multidogo_part_option_gives_published_part(tmp_path: Path):
@@ -97,22 +74,3 @@ def test_multidogo_spans_of_tags_cut_tagged_words(turns: list[list[tuple[str, st
     assert [t.request for t in found.turns] == [row[3] for row in rows]
     cut = Counter((t, name, w) for t, name, words in slots(found) for w in words.split(" "))
     assert cut == Counter((t, tag, w) for t, x in enumerate(turns) for w, tag in x if tag != "O" and w.strip())
-
-
-@pytest.mark.corpora
-def test_multidogo_full_corpus_has_published_counts(corpora: Path):
-    dialogues = list(Log([corpora / "multidogo"], "multidogo", max_bad_rate=0))
-    rows = []
-    folder = corpora / "multidogo" / "data" / "paper_splits" / "splits_annotated_at_turn_level"
-    for path in sorted(folder.rglob("*.tsv")):
-        with path.open(newline="", encoding="utf-8") as file:
-            rows += list(csv.DictReader(file, delimiter="\t"))
-    assert (len(dialogues), len(rows)) == (11313, 93261)
-    assert [turn.request for d in dialogues for turn in d.turns] == [row["utterance"] for row in rows]
-    assert [names for d in dialogues for names in intents(d)] == [row["intent"].split("<div>") for row in rows]
-    tagged = Counter(tag for row in rows for tag in row["slot-labels"].split(" ") if tag != "O")
-    cut: Counter[str] = Counter()
-    for dialogue in dialogues:
-        for _, name, words in slots(dialogue):
-            cut[name] += len(words.split(" "))
-    assert cut == tagged

@@ -1,7 +1,6 @@
 """MultiWOZ: acts, spans of words, goals by domain, and outcomes where a booking tells them."""
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,8 @@ from hypothesis import strategies as st
 
 from benchmarks.readers.multiwoz import READER
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import AtGoal, AtSpan, AtTurn, answers, division
-from labelgen.data.log import Log
+from labelgen.data.labels import AtGoal, AtSpan, answers, division
 from labelgen.data.record import Rejected
-from labelgen.data.stats import log_stats
 
 SAMPLE = Path(__file__).parent / "samples" / "multiwoz"
 
@@ -48,27 +45,6 @@ def made(
     (found,) = READER.read(folder, {})
     assert isinstance(found, Dialogue)
     return found
-
-
-def test_multiwoz_dialogue_gives_user_acts_and_slot_spans():
-    two, one = READER.read(SAMPLE, {})
-    assert isinstance(two, Dialogue)
-    assert isinstance(one, Dialogue)
-    assert (two.id, two.source, two.extra) == (
-        "multiwoz/val/PMUL4302",
-        "multiwoz/val",
-        '{"goal":["restaurant","train"]}',
-    )
-    assert goals(two) == [(0, 1), (2, 3, 4, 5)], "one stray act of a train in the first turn opens no goal"
-    assert outcomes(two) == {AtGoal((0, 1)): ["success"]}, "the train was not to be booked"
-    intents = answers(two.annotations[0], "intents")
-    assert [[label.name for label in intents[AtTurn(t)]] for t in (0, 5)] == [
-        ["Restaurant-Inform", "Train-Request"],
-        ["general-thank"],
-    ]
-    assert slots(two)[:2] == [(0, "Restaurant-Price", "moderately", "moderate"), (0, "Restaurant-Area", "South", None)]
-    assert slots(one)[-1] == (1, "Restaurant-Area", "Not really", "dontcare")
-    assert answers(one.annotations[0], "intents")[AtTurn(3)] == (), "nobody annotated what was said"
 
 
 HOTEL: dict[str, list[list[str]]] = {"Hotel-Inform": [["Area", "east"]]}
@@ -139,32 +115,3 @@ def test_multiwoz_spans_of_words_cut_first_to_last(words: list[tuple[str, str]],
     assert isinstance(found, Dialogue)
     ((turn, name, cut, value),) = slots(found)
     assert (turn, name, cut.split(), value) == (0, "Hotel-Area", said.split(), None)
-
-
-@pytest.mark.corpora
-def test_multiwoz_full_corpus_has_published_counts(corpora: Path):
-    dialogues = list(Log([corpora / "multiwoz"], "multiwoz", max_bad_rate=0))
-    plain = [
-        d for part in ("val", "test") for d in json.loads((corpora / "multiwoz" / f"{part}.json").read_bytes()).values()
-    ]
-    found = log_stats(dialogues)
-    assert found.sources == {"multiwoz/val": 999, "multiwoz/test": 553}
-    users = [[line for line in d["log"] if not line["metadata"]] for d in plain]
-    assert [[t.request for t in d.turns] for d in dialogues] == [[line["text"] for line in d] for d in users]
-    acts = Counter(act for d in users for line in d for act in line["dialog_act"])
-    assert found.tasks["person", "intents"].labels == acts
-    spans = Counter(
-        (d, t, f"{act.partition('-')[0]}-{slot}", " ".join(line["text"].split()[first : last + 1]))
-        for d, lines in enumerate(users)
-        for t, line in enumerate(lines)
-        for act, slot, _, first, last in line["span_info"]
-    )
-    cut = {(d, t, name, " ".join(words.split())) for d, x in enumerate(dialogues) for t, name, words, _ in slots(x)}
-    assert cut == set(spans)
-    same = sum(value is None for d in dialogues for *_, value in slots(d))
-    assert same / found.tasks["person", "slots"].labels.total() > 0.9, "the words are nearly always the value itself"
-    assert found.tasks["person", "outcome"].labels == {"success": 1417}, (
-        "all bookings of these parts were made in the end"
-    )
-    served = [sorted(t for goal in goals(d) for t in goal) for d in dialogues]
-    assert served == [list(range(len(d.turns))) for d in dialogues]

@@ -1,19 +1,15 @@
 """STC-3, nineteen people and no texts; DSTC10, spoken requests as a recognizer heard them."""
 
 import json
-from collections import Counter
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.readers import dstc10, stc3
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtDialogue, AtGoal, AtTurn, Rating, answers
-from labelgen.data.log import Log
 from labelgen.data.record import Rejected
-from labelgen.data.stats import log_stats
 
 SAMPLES = Path(__file__).parent / "samples"
 OUTCOME = {-2: "failure", -1: "failure", 0: None, 1: "success", 2: "success"}
@@ -86,22 +82,3 @@ def test_dstc10_labels_missing_are_accepted_but_wrong_count_is_not(tmp_path: Pat
     first, second = dstc10.READER.read(tmp_path, {})
     assert isinstance(second, Dialogue)
     assert second.annotations == (), "nothing was said that could be labeled"
-
-
-@pytest.mark.corpora
-def test_stc3_full_corpus_has_published_counts(corpora: Path):
-    dialogues = list(Log([corpora / "stc3"], "stc3", max_bad_rate=0))
-    assert len(dialogues) == 2941
-    assert Counter(len(d.annotations) for d in dialogues) == {19: 2941}
-    found = log_stats(dialogues).tasks["person", "outcome"]
-    assert found.labels == {"failure": 8642 + 10115, "success": 9274 + 4483}
-    assert found.none == 23365
-
-
-@pytest.mark.corpora
-def test_dstc10_full_corpus_has_published_counts(corpora: Path):
-    dialogues = list(Log([corpora / "dstc10"], "dstc10", max_bad_rate=0))
-    found = log_stats(dialogues)
-    assert (found.dialogues, found.turns, found.turn_fields["nbest"]) == (263, 1376, 1376)
-    assert sum(len(turn.nbest) == 10 for d in dialogues for turn in d.turns) == 1009
-    assert found.tasks["person", "intents"].labels == {"knowledge_seeking": 104}

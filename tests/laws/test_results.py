@@ -1,13 +1,9 @@
 """RESULTS.md and docs/results/ are what results/ renders to, and simulated tables say so."""
 
-import re
 from pathlib import Path
-
-import pytest
 
 from benchmarks.render import pages, render, select
 from benchmarks.results import as_list, load_yaml, read_all
-from benchmarks.runner import RECIPES, load_recipe
 
 ROOT = Path(__file__).parents[2]
 DECLARED = load_yaml(ROOT / "benchmarks" / "pages.yaml")["pages"]
@@ -37,13 +33,3 @@ def test_every_number_is_shown_on_a_page():
     for name, page in DECLARED.items():
         queried = {table for one in page["tables"] for table in as_list(one["query"]["table"])}
         assert {row.table for row in rows[name]} == queried
-
-
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
-def test_commands_and_options_of_recipes_exist(path: Path, helps):
-    recipe = load_recipe(path.stem)
-    for name, stage in recipe.stages.items():
-        for words in re.findall(r"^labelgen (.*)", stage.run, re.M):
-            command = next(c for c in (" ".join(words.split()[:2]), words.split()[0]) if c in helps.shown)
-            for option in re.findall(r"(?<!\S)--[a-z][\w-]*", words):
-                assert option in helps.shown[command][1], f"{name}: labelgen {command} knows no {option}"
