@@ -21,10 +21,6 @@ def test_spread_equals_quantiles_of_sorted_values(values: list[int]):
     assert abs(found.mean - sum(values) / len(values)) < 1e-9
 
 
-def test_spread_of_no_values_is_none():
-    assert spread(Counter()) is None
-
-
 def annotation(annotator: str, *goals: tuple[int, ...]) -> Annotation:
     labels = tuple(Label("goals", AtGoal(turns), "goal") for turns in goals)
     return Annotation(

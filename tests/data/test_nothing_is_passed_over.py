@@ -10,7 +10,6 @@ from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.log import Log, write_log
 from labelgen.data.record import Rejected
 from labelgen.data.redact import redact_dialogue
-from labelgen.data.split import part_of, read_parts
 
 COLUMNS = {"dialogue": "d", "request": "q", "response": "a"}
 
@@ -47,22 +46,6 @@ def test_csv_unclosed_quote_rejects_its_row_only(tmp_path: Path):
     assert [d.id for d in log] == [str(k) for k in range(60) if k != 20]
     (bad,) = [x for x in log.reader.read(table, COLUMNS) if isinstance(x, Rejected)]
     assert (bad.line, bad.raw) == (22, rows[20])
-
-
-def test_csv_dialogue_with_bad_row_is_rejected_whole(tmp_path: Path):
-    table = tmp_path / "t.csv"
-    table.write_text("d,q,a\n1,hi,ho\n2,play jazz,ok\n2,no,rock,oops\n2,thanks,bye\n3,a,b,c\n4,hi,ho\n")
-    log = Log([table], "mapped", COLUMNS, max_bad_rate=1.0)
-    assert [d.id for d in log] == ["1", "4"]
-    assert log.reasons == {"bad_row": 2, "lacks_row": 1}
-    read = log.reader.read(table, COLUMNS)
-    assert [x.line for x in read if isinstance(x, Rejected)] == [4, 6, 3]
-
-
-def test_split_empty_users_are_separate_users():
-    parts = read_parts("a=0.5,b=0.5")
-    found = {part_of(Dialogue(id=f"d{k}", user="", turns=()), parts) for k in range(40)}
-    assert found == {"a", "b"}
 
 
 def test_redact_answer_is_masked_like_question():

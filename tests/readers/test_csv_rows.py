@@ -3,7 +3,6 @@
 import csv
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,14 +38,6 @@ def test_csv_rows_shuffled_give_equal_dialogues(tmp_path_factory, rows):
     assert [len(shuffled[f"c{call}"].turns) for call in range(4)] == [1, 2, 3, 4]
 
 
-def test_csv_rows_apart_without_times_are_joined(tmp_path):
-    options = {key: value for key, value in OPTIONS.items() if key != "time"}
-    rows = [row(0, 0), row(1, 0), row(0, 1), row(1, 1), row(0, 2)]
-    found = dialogues(write(tmp_path / "t.csv", rows), options)
-    assert [turn.request for turn in found["c0"].turns] == ["user 0 0", "user 0 2"]
-    assert [turn.response for turn in found["c1"].turns] == ["agent 1 1"]
-
-
 def test_csv_rows_with_equal_or_missing_times_keep_order(tmp_path):
     rows = [row(0, 0, 5), row(0, 1, ""), row(0, 2, 5), row(0, 3, "")]
     found = dialogues(write(tmp_path / "t.csv", rows))
@@ -54,19 +45,6 @@ def test_csv_rows_with_equal_or_missing_times_keep_order(tmp_path):
         ("user 0 0", "agent 0 1"),
         ("user 0 2", "agent 0 3"),
     ]
-
-
-@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
-def test_csv_turn_rows_out_of_order_are_sorted(tmp_path, name):
-    text = "call,q,a,at\nc,b,B,2026-01-01T10:00:09\nx,z,Z,2026-01-01T10:00:00\nc,a,A,2026-01-01T10:00:04\n"
-    if name.endswith("gz"):
-        import gzip
-
-        (tmp_path / name).write_bytes(gzip.compress(text.encode()))
-    else:
-        (tmp_path / name).write_text(text)
-    found = dialogues(tmp_path / name, {"dialogue": "call", "request": "q", "response": "a", "time": "at"})
-    assert [(turn.request, turn.time_s) for turn in found["c"].turns] == [("a", 0.0), ("b", 5.0)]
 
 
 def test_csv_dialogue_with_bad_row_anywhere_is_rejected_whole(tmp_path):

@@ -4,7 +4,6 @@ import csv
 import gzip
 import io
 import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,11 +23,11 @@ from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.log import Log
 from labelgen.data.reader import Remark
 from labelgen.data.record import Rejected
-from labelgen.readers import mapped, suggest
+from labelgen.readers import suggest
 from labelgen.readers.cells import CellError
 from labelgen.readers.mapped import READER, read_mapped
 from labelgen.readers.mapping import ColumnMapping, JsonPath, Meaning
-from labelgen.readers.sources import HUB, SourceRow, read_source
+from labelgen.readers.sources import HUB, SourceRow
 
 UP = Feedback(kind="rating", rating=5.0, scale=(1.0, 5.0))
 DOWN = Feedback(kind="rating", rating=1.0, scale=(1.0, 5.0))
@@ -212,16 +211,6 @@ def test_times_in_several_formats_are_put_in_order(tmp_path: Path):
     assert (dialogue.start, dialogue.turns[0].request) == (times[0], "\n".join(times))
 
 
-def test_rows_without_values_are_counted_and_left_out(tmp_path: Path):
-    (tmp_path / "t.csv").write_text("call,at,who,said,liked\n,,,,\nc,1,user,hi,\n , ,,,\nc,2,bot,ho,👍🏽\n")
-    ((dialogue,), bad, remarks) = parts(tmp_path / "t.csv", MAPPING)
-    assert (len(dialogue.turns), dialogue.turns[0].feedback, bad) == (1, (UP,), [])
-    assert remarks == ["4 rows: 2 in dialogues, 2 empty"]
-    (tmp_path / "t.csv").write_text("call,at,who,said,liked\n,,,,\n")
-    with pytest.raises(UsageError, match="there are no rows"):
-        parts(tmp_path / "t.csv", MAPPING)
-
-
 def test_second_record_of_an_id_and_row_without_one_are_counted_as_rejected(tmp_path: Path):
     said = [{"role": "user", "content": "hi"}]
     rows: list[dict[str, Any]] = [{"id": "c", "m": said, "n": 1}, {"id": "c", "m": said, "n": 2}, {"id": "", "m": said}]
@@ -234,48 +223,12 @@ def test_second_record_of_an_id_and_row_without_one_are_counted_as_rejected(tmp_
     assert [json.loads(one["raw"]) for one in kept if one["reason"].startswith("empty_id")] == [rows[2]]
 
 
-def test_default_locale_is_that_of_dialogues_without_one(tmp_path: Path):
-    rows = [
-        {"call": name, "at": 1, "who": "user", "said": "hi", "lang": lang} for name, lang in (("c", ""), ("d", "fr"))
-    ]
-    mapping = replace(MAPPING_WITHOUT, locale="lang", default_locale="de-DE")
-    found, _, _ = parts(_jsonl(tmp_path / "t.jsonl", rows), mapping)
-    assert [dialogue.locale for dialogue in found] == ["de-DE", "fr"]
-
-
 def test_start_of_a_dialogue_is_a_date_in_any_form(tmp_path: Path):
     mapping = ColumnMapping(request="q", response="a", start="at")
     rows = [{"q": "hi", "a": "ho", "at": at} for at in (1772352000000, "2026-03-01T08:00:00Z", 12)]
     found, (bad,), _ = parts(_jsonl(tmp_path / "t.jsonl", rows), mapping)
     assert [dialogue.start for dialogue in found] == ["2026-03-01T08:00:00Z"] * 2
     assert (bad.line, bad.reason) == (3, "bad_time: 12 is no date")
-
-
-def test_times_that_look_wrong_are_remarked(tmp_path: Path):
-    seconds = [{"call": "c", "at": at, "who": "user", "said": "hi"} for at in (0, 1500, 4000)]
-    _, _, remarks = parts(_jsonl(tmp_path / "t.jsonl", seconds), MAPPING_WITHOUT)
-    assert any("time_unit ms" in text for text in remarks)
-    zones = [
-        {"call": call, "at": at, "who": "user", "said": "hi"}
-        for call, at in (("c", "2026-03-01T08:00Z"), ("d", "2026-03-01T08:00"))
-    ]
-    _, bad, remarks = parts(_jsonl(tmp_path / "t.jsonl", zones), MAPPING_WITHOUT)
-    assert (bad, any("state zone" in text for text in remarks)) == ([], True)
-    _, _, remarks = parts(_jsonl(tmp_path / "t.jsonl", zones[:1]), MAPPING_WITHOUT)
-    assert remarks == ["1 rows: 1 in dialogues"]
-
-
-def test_path_that_the_first_rows_lack_is_an_error_of_the_whole_source_alone(tmp_path: Path):
-    mapping = ColumnMapping(request="q", response="a", feedback={"meta.thumb": "thumbs"})
-    rows = [{"q": "hi", "a": "ho"}] * 3
-    some = mapped.read_rows(
-        (SourceRow("t", k, row, whole=False) for k, row in enumerate(rows)), mapping, "t", some=True
-    )
-    assert any("none of these rows has 'meta.thumb'" in x.text for x in some if isinstance(x, Remark))
-    with pytest.raises(UsageError, match=r"'meta\.thumb'"):
-        parts(_jsonl(tmp_path / "t.jsonl", rows), mapping)
-    (dialogue, *_), _, _ = parts(_jsonl(tmp_path / "t.jsonl", [*rows, {**rows[0], "meta": {"thumb": "up"}}]), mapping)
-    assert dialogue.turns[0].feedback == ()
 
 
 def test_exact_copies_are_dropped_where_a_time_tells_them_from_repetitions(tmp_path: Path):
@@ -374,22 +327,14 @@ MEANINGS: list[tuple[str, Any, list[Feedback]]] = [
     ("thumbs", "thumbs_down", [DOWN]),
     ("thumbs", True, [UP]),
     ("thumbs", None, []),
-    ("thumbs good=1 none=0", 0, []),
     ("thumbs good=Great bad=awful,bad", "AWFUL", [DOWN]),
-    ("thumbs", ["up", "down"], [UP, DOWN]),
     ("rating 1..10", "7", [Feedback(kind="rating", rating=7.0, scale=(1.0, 10.0))]),
     ("rating 5..1", 2, [Feedback(kind="rating", rating=2.0, scale=(5.0, 1.0))]),
     ("rating 0..10 none=0", 0, []),
-    ("yes_no", "Y", [Feedback(kind="answer", answer="yes")]),
     ("yes_no", False, [Feedback(kind="answer", answer="no")]),
     ("regenerate", 2, [Feedback(kind="regenerate")] * 2),
-    ("regenerate", "0", []),
     ("edit", "play jazz", [Feedback(kind="edit", text="play jazz")]),
-    ("edit", "yes", [Feedback(kind="edit")]),
-    ("edit_response", "Dear Ann", [Feedback(kind="edit_response", text="Dear Ann")]),
-    ("copy", "true", [Feedback(kind="copy")]),
     ("comment", "wrong song", [Feedback(kind="comment", text="wrong song")]),
-    ("barge_in", "x", [Feedback(kind="barge_in")]),
     ("stop", "no", []),
 ]
 
@@ -525,13 +470,6 @@ def test_objects_by_id_are_one_path_and_ids_of_feedback_are_none():
         assert not any("history" in text or "feedbackId" in text for text in texts)
 
 
-def test_fields_that_few_objects_have_are_paths():
-    rows = [{"meta": {"app": {"version": k}, "net": {"kind": "wifi"}}} for k in range(3)] + [
-        {"meta": {"os": {"name": "x"}}}
-    ]
-    assert [*suggest.leaves(rows)] == ["meta.app.version", "meta.net.kind", "meta.os.name"]
-
-
 @pytest.mark.parametrize(
     ("times", "formats"),
     [
@@ -591,14 +529,6 @@ def test_unmapped_columns_are_kept_or_dropped_and_named(tmp_path: Path):
     assert remarks[-1] == "columns that were dropped: team"
 
 
-def test_ratings_that_use_little_of_their_scale_are_remarked(tmp_path: Path):
-    rows = [{"q": "hi", "a": "ho", "stars": 1 + k % 5} for k in range(mapped._FEW_RATINGS)]
-    path = _jsonl(tmp_path / "t.jsonl", rows)
-    for scale, remarked in (("0..100", True), ("1..5", False)):
-        _, _, remarks = parts(path, ColumnMapping(request="q", response="a", feedback={"stars": f"rating {scale}"}))
-        assert any("is it the right one?" in text for text in remarks) == remarked
-
-
 def test_quotes_that_are_characters_lose_no_row(tmp_path: Path):
     (tmp_path / "t.tsv").write_text('q\ta\n"hi\tho\nsay "x\t"y" z\n')
     found, bad, _ = parts(tmp_path / "t.tsv", ColumnMapping(request="q", response="a", quotes=False))
@@ -615,19 +545,3 @@ def test_object_of_lists_is_a_list_of_turns(tmp_path: Path):
     ((dialogue,), (bad,), _) = parts(path, mapping)
     assert [(t.request, t.response) for t in dialogue.turns] == [("hi", "ho"), ("bye", "")]
     assert (bad.dialogue, bad.reason.partition(":")[0]) == ("d", "bad_turns")
-
-
-def test_quote_that_closes_lines_later_loses_no_line_silently(tmp_path: Path):
-    lines = ["call,q,a", "c,hi,ho", 'd,"never closed,ho', "e,hi,ho", 'f,"quoted, well",ho', "g,hi,ho"]
-    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
-    rows = list(read_source(tmp_path / "t.csv", MAPPING))
-    assert [row.cells["call"] for row in rows if isinstance(row, SourceRow)] == ["c", "e", "f", "g"]
-    assert [row.line for row in rows if isinstance(row, Rejected)] == [3]
-
-
-def test_excel_without_its_library_names_the_extra(tmp_path: Path, monkeypatch):
-    as_excel(tmp_path / "t.xlsx")
-    monkeypatch.setitem(sys.modules, "openpyxl", None)
-    with pytest.raises(UsageError, match="need openpyxl") as raised:
-        parts(tmp_path / "t.xlsx", MAPPING)
-    assert "labelgen[excel]" in raised.value.hint

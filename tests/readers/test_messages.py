@@ -204,12 +204,6 @@ def test_result_that_states_an_error_is_a_failed_step(result: dict[str, Any], er
     assert turn.steps[0].result == result["content"]
 
 
-def test_fields_of_a_message_that_are_not_read_are_kept() -> None:
-    messages = [{"role": "user", "content": "Go."}, {"role": "assistant", "content": "Gone.", "usage": {"tokens": 3}}]
-    (turn,) = turns_of(read_messages(messages))
-    assert json.loads(turn.extra or "") == {"messages": [{"usage": {"tokens": 3}}]}
-
-
 @pytest.mark.parametrize(
     ("messages", "field"),
     [

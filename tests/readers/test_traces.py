@@ -408,30 +408,11 @@ def test_history_with_another_last_request_is_an_edit_of_the_prompt() -> None:
     assert [turn.feedback for turn in dialogue.turns] == [(), (Feedback(kind="edit", text="c"),), ()]
 
 
-def test_two_spans_of_one_call_are_one_exchange() -> None:
-    asked = [say("user", "a")]
-    dialogue = dialogue_of("d", [Trace((visit(0, asked, "x"), visit(0.5, asked, "x")))])
-    assert lines(dialogue) == [("a", "x")]
-    assert dialogue.turns[0].feedback == ()
-
-
 def test_failed_call_without_an_answer_has_the_status_error(tmp_path: Path) -> None:
     values = {**BASE, "gen_ai.input.messages": [parts(ASK)], "error.type": "timeout"}
     (dialogue,) = read("opentelemetry", written(tmp_path, [otlp([span("t", "a", 0, 1, values)])]))
     assert isinstance(dialogue, Dialogue)
     assert (dialogue.turns[0].status, json.loads(dialogue.turns[0].extra or "")["error"]) == ("error", "timeout")
-
-
-def test_failed_tool_span_is_a_step_with_an_error(tmp_path: Path) -> None:
-    failed = {"code": 2, "message": "no route"}
-    spans = [
-        span(*CALLS[1][:2], 0, 3, {**BASE, "gen_ai.prompt.0.content": "Go.", "gen_ai.completion.0.content": "Gone."})
-    ]
-    spans.append(span("t1", "b1", 1, 2, {**TOOL, "gen_ai.tool.call.arguments": PLACE}, status=failed))
-    (dialogue,) = read("opentelemetry", written(tmp_path, [otlp(spans)]))
-    assert isinstance(dialogue, Dialogue)
-    (step,) = dialogue.turns[0].steps
-    assert (step.name, step.arguments, step.error) == ("weather", PLACE, "no route")
 
 
 def test_every_span_is_counted_by_its_kind(tmp_path: Path) -> None:
@@ -567,12 +548,3 @@ def test_number_of_any_size_is_kept(tmp_path: Path) -> None:
     (dialogue,) = read("langfuse", written(tmp_path, [trace]))
     assert isinstance(dialogue, Dialogue)
     assert json.loads(dialogue.turns[0].extra or "")["spans"][0]["metadata"] == {"n": 10**30}
-
-
-def test_damaged_object_is_rejected_with_its_line(tmp_path: Path) -> None:
-    path = tmp_path / "log.json"
-    path.write_text('[\n{"a": 1},\n{"b": 2},\n{"c": \n')
-    (_, a), (_, b), (line, rejected) = texts(path)
-    assert (a, b, line) == ({"a": 1}, {"b": 2}, 4)
-    assert isinstance(rejected, Rejected)
-    assert rejected.reason.startswith("bad_json")
