@@ -130,17 +130,6 @@ def tasks(draw: st.DrawFn) -> dict[str, Any]:
             {"by": draw(words), "name": draw(words), "system": draw(some), "metric": metrics[0], **draw(tests), **e}
             for e in draw(st.lists(estimates, max_size=3))
         ],
-        "worst_slices": [
-            {
-                "conditions": [{"by": draw(words), "name": draw(words)} for _ in range(draw(st.integers(1, 2)))],
-                "system": draw(some),
-                "metric": metrics[0],
-                "search": {"value": draw(values), "rest": draw(values)},
-                **draw(tests),
-                **e,
-            }
-            for e in draw(st.lists(estimates, max_size=2))
-        ],
     }
 
 

@@ -84,9 +84,6 @@ class EvaluateOptions(LogOptions, ModelRunOptions, RunOptions, ForceOptions):
     slice: Annotated[tuple[str, ...], "FIELD"] = ()
     """field of the record to slice by, besides the default ones, such as user, status, a feature of the turns, or the model's
     probability"""
-    worst_slices: bool = False
-    """search of one half of the dialogues for the slices where the first system is worst, by one condition or two, measured on the other
-    half"""
     all_metrics: bool = False
     """every metric of each task on the terminal, not its main one alone; the other files have them anyway"""
     title: str | None = None
@@ -202,7 +199,6 @@ def _evaluated(options: EvaluateOptions, written: Path) -> "Evaluation":
         ratings=options.ratings,
         first_turn=options.first_turn,
         slices=tuple(options.slice),
-        worst_slices=options.worst_slices,
         seed=options.seed,
         resamples=options.resamples,
     )

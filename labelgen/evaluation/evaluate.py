@@ -95,7 +95,6 @@ def evaluate(
         where = ", ".join(description.paths)
         raise nothing_to_judge(dialogues, tasks, setting, description.left_out, reasons, where)
     slices_tested = adjust([part for task in judged_tasks for part in task.slices])
-    adjust([part for task in judged_tasks for part in task.worst_slices])
     decide(judged_tasks, systems, setting.level)
     positions = sorted({judgment.dialogue for task in tasks for judgment in protocol.judgments(task).all})
     judged = [dialogues[k] for k in positions]
@@ -188,7 +187,7 @@ def task_result(
     shares = [1.0 / times[judgment.dialogue] for judgment in rounds]
     first = [name for name in map(str, systems[:1]) if name in items]
     sliced = {name: items[name] for name in (*first, *people)}
-    slices, worst = slice_metrics(sliced, first, measured, rounds, dialogues, task, setting)
+    slices = slice_metrics(sliced, first, measured, rounds, dialogues, task, setting)
     human = [item for name in people for item in items[name]]
     ties = [Tie(dialogue=d, at=_place(at)) for d, at in judgments.ties[:_TIES_SHOWN]]
     return TaskResult(
@@ -224,7 +223,6 @@ def task_result(
         reliability=_present(reliability(name, items[name], shares) for name in names),
         precision_coverage=_present(precision_coverage(name, items[name], human) for name in models),
         slices=slices,
-        worst_slices=worst,
     )
 
 

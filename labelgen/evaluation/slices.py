@@ -9,17 +9,12 @@ a few dialogues that are all wrong has no spread of its own. Student's t with as
 dialogues, less one. P-values are adjusted over all slices by Holm's method, which holds however slices overlap. Sources: Chung
 et al. 2019, "Slice Finder: Automated Data Slicing for Model Validation" (a slice against its counterpart, by size and effect, with care
 for many tests); Pastor et al. 2021, "Looking for Trouble: Analyzing Classifier Behavior via Pattern Divergence" (DivExplorer; slices
-by the t of their divergence); Holm 1979.
-
-The search for the worst slices tries single conditions and pairs of them. Many slices make one look bad by chance, so the dialogues are
-halved by a stable hash of the user, else of the dialogue: one half is searched, the other half measures what was found. Slices
-are ranked by the gap to the rest in units of the chance for slices of that size. A pair counts where it is worse than both of its
-conditions, and a slice that is mostly another one of higher rank is left out."""
+by the t of their divergence); Holm 1979."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, pairwise
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -31,11 +26,10 @@ from labelgen.base.registry import require
 from labelgen.confidence.resampling import Array
 from labelgen.data.dialogue import Dialogue, Turn, extra, step_features
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn, Label, division
-from labelgen.data.split import Part, part_of
 from labelgen.evaluation.measure import Measured, measure_all
 from labelgen.evaluation.protocol import Judgment
 from labelgen.metrics.metric import Item, metric
-from labelgen.metrics.results import Condition, SearchHalf, Setting, SliceMetric, WorstSlice, number
+from labelgen.metrics.results import Setting, SliceMetric
 from labelgen.tasks.evaluation import EvaluationTask
 
 LEAST_DIALOGUES = 5
@@ -188,18 +182,9 @@ def _written(edges: NDArray[np.float64]) -> list[str]:
 SHOWN = 2
 """Metrics of a task that are measured on slices; the main one is tested."""
 
-MOST_SLICES = 5
-"""Slices of each task that a search confirms."""
-
-LEAST_SEARCHED = 2 * LEAST_DIALOGUES
-"""Dialogues that a slice, and the rest, have in the half that is searched."""
-
 _RESAMPLES = 200
 """Enough for a spread; an interval needs more."""
 
-_HALVES = (Part("search", 0.5), Part("confirm", 0.5))
-_AT_ONCE = 100
-Mask = NDArray[np.bool_]
 JudgedField = tuple[int, Any]
 """(judgment, place)."""
 
@@ -222,12 +207,12 @@ def slice_metrics(
     dialogues: Sequence[Dialogue],
     task: EvaluationTask,
     setting: Setting,
-) -> tuple[list[SliceMetric], list[WorstSlice]]:
-    """All systems in `items` on every slice; and, where the setting wants them, the worst slices of the one that is tested.
+) -> list[SliceMetric]:
+    """All systems in `items` on every slice.
 
     first: the system that is tested, empty where it does not answer. whole: system -> metric -> its value on all fields."""
     if not items or not judgments:
-        return [], []
+        return []
     main = task.metrics[0]
     tested = [System(main, items[name], judgments, whole[name][main]) for name in first]
     fields = [(k, at) for k, judgment in enumerate(judgments) for at in judgment.reference]
@@ -248,9 +233,7 @@ def slice_metrics(
                     test = tests[0] if system in first and metric_name == main else {}
                     estimate = msgspec.structs.asdict(one.estimate())
                     out.append(SliceMetric(by=by, name=name, system=system, metric=metric_name, **estimate, **test))
-    searched = zip(first, tested, strict=True) if setting.worst_slices else ()
-    worst = [one for name, system in searched for one in worst_slices(name, system, fields, judged, by_field, setting)]
-    return out, worst
+    return out
 
 
 def contrast(system: System, inside: Collection[JudgedField], setting: Setting) -> dict[str, Any]:
@@ -263,14 +246,11 @@ def contrast(system: System, inside: Collection[JudgedField], setting: Setting) 
     test: dict[str, Any] = {"rest": theirs.interval.value, "p_value": None}
     degrees = min(_dialogues(part, system.judgments), _dialogues(rest, system.judgments)) - 1
     if ours.interval.value is not None and theirs.interval.value is not None and degrees >= 1:
-        gap = _sign(system) * (theirs.interval.value - ours.interval.value)
+        sign = 1.0 if metric(system.metric).larger_is_better else -1.0
+        gap = sign * (theirs.interval.value - ours.interval.value)
         spread = max(_spread(ours.draws - theirs.draws), _anywhere(system.whole, ours.items, theirs.items))
         test["p_value"] = float(student.sf(gap / spread, degrees)) if spread > 0 else 1.0
     return test
-
-
-def _sign(system: System) -> float:
-    return 1.0 if metric(system.metric).larger_is_better else -1.0
 
 
 def _spread(draws: Array) -> float:
@@ -306,100 +286,3 @@ def within(
         if (reference := {at: x for at, x in item.reference.items() if (k, at) in inside})
     ]
     return [item for item, _ in kept], [judgment for _, judgment in kept]
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A slice of the half that is searched. conditions: (field, name), one or two. fields: [F], those within. value, rest: of the metric;
-    score: the rank."""
-
-    conditions: tuple[tuple[str, str], ...]
-    fields: Mask
-    value: float
-    rest: float
-    score: float
-
-
-def worst_slices(
-    name: str,
-    system: System,
-    fields: Sequence[JudgedField],
-    judged: Sequence[Judged],
-    by_field: Mapping[str, Mapping[str, NDArray[Any]]],
-    setting: Setting,
-) -> list[WorstSlice]:
-    """Up to MOST_SLICES slices, the worst first. fields, judged: in one order; by_field: field -> name -> places of fields."""
-    half = np.array([part_of(dialogue, _HALVES, setting.seed, "worst slices") == "search" for dialogue, _, _ in judged])
-    kept: list[_Candidate] = []
-    for one in _search(system, fields, judged, by_field, half):
-        alike = any((one.fields & k.fields).sum() > 0.5 * (one.fields | k.fields).sum() for k in kept)
-        if not alike and len(kept) < MOST_SLICES:
-            kept.append(one)
-    return [_confirmed(name, one, system, fields, half, setting) for one in kept]
-
-
-def _search(
-    system: System,
-    fields: Sequence[JudgedField],
-    judged: Sequence[Judged],
-    by_field: Mapping[str, Mapping[str, NDArray[Any]]],
-    half: Mask,
-) -> list[_Candidate]:
-    owners = np.unique([d.id for d, _, _ in judged], return_inverse=True)[1]
-    conditions = [(by, name) for by, named in by_field.items() for name in named if name != OTHER]
-    single = {c: np.isin(np.arange(len(fields)), by_field[c[0]][c[1]]) for c in conditions}
-    known = metric(system.metric)
-    sign = _sign(system)
-    searched = np.flatnonzero(half)
-    # A metric adds fields up, so a row for each field values any part of them.
-    rows = [known.tally(_alone(system.items[fields[k][0]], fields[k][1])) for k in searched]
-
-    def valued(named: Sequence[tuple[tuple[tuple[str, str], ...], Mask]]) -> Iterator[_Candidate]:
-        for start in range(0, len(named), _AT_ONCE):
-            group = named[start : start + _AT_ONCE]
-            masks: Array = np.array([mask[searched] for _, mask in group], dtype=np.float64)
-            values, rests = known.value(rows, masks), known.value(rows, 1.0 - masks)
-            size = masks.sum(axis=1)
-            chance = np.sqrt(len(rows) / size + len(rows) / (len(rows) - size))
-            scores = sign * (rests - values) / chance
-            for (name, mask), *numbers in zip(group, values, rests, scores, strict=True):
-                yield _Candidate(name, mask, *map(float, numbers))
-
-    def enough(mask: Mask) -> bool:
-        sides = (owners[half & mask], owners[half & ~mask])
-        return all(len(np.unique(side)) >= LEAST_SEARCHED for side in sides)
-
-    alone = list(valued([((c,), mask) for c, mask in single.items() if enough(mask)]))
-    gaps = {one.conditions[0]: sign * (one.rest - one.value) for one in alone}
-    pairs = [((a, b), single[a] & single[b]) for a, b in combinations(gaps, 2) if a[0] != b[0]]
-    both = list(valued([(names, mask) for names, mask in pairs if enough(mask)]))
-    worse = [p for p in both if sign * (p.rest - p.value) > max(gaps[c] for c in p.conditions)]
-    return sorted((f for f in (*alone, *worse) if f.score > 0), key=lambda f: (-f.score, len(f.conditions)))
-
-
-def _alone(item: Item, at: Any) -> Item:
-    return replace(item, reference={at: item.reference[at]})
-
-
-def _confirmed(
-    name: str,
-    one: _Candidate,
-    system: System,
-    fields: Sequence[JudgedField],
-    half: Mask,
-    setting: Setting,
-) -> WorstSlice:
-    """The slice on the half that was not searched."""
-    place = {k: n for n, k in enumerate(dict.fromkeys(fields[k][0] for k in np.flatnonzero(~half)))}
-    items, judgments = [system.items[k] for k in place], [system.judgments[k] for k in place]
-    inside = {(place[fields[k][0]], fields[k][1]) for k in np.flatnonzero(one.fields & ~half)}
-    (whole,) = measure_all([system.metric], items, judgments, setting).values()
-    (measured,) = measure_all([system.metric], *within(items, judgments, inside), setting).values()
-    return WorstSlice(
-        system=name,
-        metric=system.metric,
-        conditions=[Condition(by, value) for by, value in one.conditions],
-        search=SearchHalf(number(one.value), number(one.rest)),
-        **msgspec.structs.asdict(measured.estimate()),
-        **contrast(System(system.metric, items, judgments, whole), inside, setting),
-    )

@@ -92,27 +92,6 @@ class SliceMetric(Tested, kw_only=True):
     name: str
 
 
-class Condition(Struct):
-    """A field of the record, and its value."""
-
-    by: str
-    name: str
-
-
-class SearchHalf(Struct):
-    """The metric on a slice and on the rest, on the half of the dialogues that was searched."""
-
-    value: float | None = None
-    rest: float | None = None
-
-
-class WorstSlice(Tested, kw_only=True):
-    """A slice that was selected on one half of the dialogues and measured on the other half."""
-
-    conditions: list[Condition]
-    search: SearchHalf
-
-
 class Ratio(Interval, kw_only=True):
     """The metric of `system` divided by that of `opponent`; difference: system minus opponent. Both are paired by dialogue."""
 
@@ -260,7 +239,6 @@ class TaskResult(Struct, kw_only=True):
     reliability: list[Reliability] = []
     precision_coverage: list[PrecisionCoverage] = []
     slices: list[SliceMetric] = []
-    worst_slices: list[WorstSlice] = []
 
     def row(self, system: str) -> SystemRow | None:
         """The row of a system; None where it does not answer the task."""
@@ -274,7 +252,7 @@ class Setting(Struct, frozen=True):
     nobody. others: against the consensus, each annotator is judged against this many of the others, drawn by the seed; None:
     against all others; 0: nobody is left out, systems are judged against the consensus of all annotators, without a human baseline.
     ratings: how the consensus of ratings is made. first_turn: earlier turns are not judged. slices: fields of the record to slice
-    by, besides the default ones. worst_slices: search for the slices where the first system is worst. level: of the intervals."""
+    by, besides the default ones. level: of the intervals."""
 
     reference: str = "consensus"
     annotators: tuple[str, ...] | None = EVERYONE
@@ -282,7 +260,6 @@ class Setting(Struct, frozen=True):
     ratings: Literal["vote", "mean"] = "vote"
     first_turn: int = 0
     slices: tuple[str, ...] = ()
-    worst_slices: bool = False
     seed: int = 0
     resamples: int = 1000
     level: float = 0.95

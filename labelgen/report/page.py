@@ -61,7 +61,6 @@ def render(evaluation: Evaluation, drift: Drift | None = None) -> str:
             human=any(view.human is not None for view in tasks),
             values_axis=plots.axis_for(v for view in tasks for row in view.rows for v in _bounds(row.estimate)),
             weak=[(view, part) for view in tasks for part in view.weak],
-            worst=[(view, part) for view in tasks for part in view.task.worst_slices],
             significant=significant,
             no_baselines=NO_BASELINES,
             views=[view(example, names - answered) for example in evaluation.examples],

@@ -206,20 +206,6 @@ def precision_coverage(points: Sequence[Point], bar: float | None, words: str, y
     return _svg(left + width + 10, top + height + 34, words, parts, "plot")
 
 
-def histogram(bins: Sequence[int], words: str) -> Markup:
-    """How many items have each probability: the bins divide 0 to 1 evenly; those below even differ from those above."""
-    width, height, left, top = 300.0, 150.0, 52.0, 8.0
-    most = axis_for([0.0, *map(float, bins)])
-    parts = _frame(left, top, width, height, Axis(0, 1), most, "probability that it went well", "items", 0)
-    wide = width / max(len(bins), 1)
-    for k, count in enumerate(bins):
-        tall = most.place(float(count), height)
-        if count:
-            side = "bad" if 2 * k + 1 < len(bins) else "good"
-            parts.append(_rect(left + k * wide + 1, top + height - tall, wide - 2, max(tall, 1.0), f"bar {side}"))
-    return _svg(left + width + 10, top + height + 34, words, parts, "plot")
-
-
 def key(style: str, shape: str) -> Markup:
     """The sign of a mark, for legends."""
     return Markup('<svg class="key" viewBox="0 0 12 12" aria-hidden="true"><g class="{}">{}</g></svg>').format(

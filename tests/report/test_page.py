@@ -335,28 +335,6 @@ def test_a_slice_is_weak_if_chance_among_so_many_does_not_explain_it() -> None:
     assert "No slice of the data was tested" in render(evaluation(task("q", None)))
 
 
-def test_a_part_that_a_search_found_stands_with_what_the_other_half_says() -> None:
-    asked = task("q", None)
-    one = {"system": "model", "metric": "score", "search": {"value": 0.25, "rest": 0.75}, "rest": 0.625}
-    asked["worst_slices"] = [
-        {
-            "conditions": [{"by": "device", "name": "<b>"}, {"by": "user", "name": "u1"}],
-            **one,
-            **estimate(0.375),
-            "p_adjusted": p,
-        }
-        for p in (0.01, 0.5)
-    ]
-    html = render(evaluation(asked))
-    assert "device: &lt;b&gt;<br>and user: u1" in html
-    assert [row["Confirmed"] for row in rows_of(html[html.index("The worst slices that a search finds") :])] == [
-        "yes",
-        "no",
-    ]
-    for told in (0.25, 0.75, 0.625, 0.375):
-        assert f'value="{told}"' in html
-
-
 def test_as_right_as_a_human_baseline_is_the_widest_such_coverage() -> None:
     points = tuple(
         Point(threshold=t, coverage=c, precision=p)
