@@ -21,7 +21,15 @@ BASE = "cbea572"
 """Version 0.3.0."""
 LEFT_OUT = (
     *("provenance", "version", "digest", "elapsed", "per_s", "memory"),
-    *(".form", "setting.annotators", "setting.groups", "setting.pool_units", "worst_slices", ".systems"),
+    *(
+        ".form",
+        "setting.annotators",
+        "setting.groups",
+        "setting.pool_units",
+        "worst_slices",
+        "constant per source",
+        ".systems",
+    ),
 )
 """Parts of places that tell of the version, the machine or the time, or that are written in another form."""
 STEPS = {

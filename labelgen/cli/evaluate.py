@@ -76,7 +76,7 @@ class EvaluateOptions(LogOptions, ModelRunOptions, RunOptions, ForceOptions):
     """omission of dialogues by users of the training part"""
     baseline: Annotated[tuple[str, ...], "NAME"] = ()
     """baseline that learns from the training part; by default bag_of_words, constant_per_source, rule, majority_class; also last_action,
-    field_trees, each_turn_a_goal, cut_at_thanks, text_tiling"""
+    field_trees, cut_at_thanks, text_tiling"""
     allow_informative: bool = False
     """evaluation also on dialogues that a sample chose for a model's doubt, whose figures do not hold for the log"""
     online: bool = False

@@ -9,7 +9,7 @@ a system predicted and, under a name that says so, at those of the reference, as
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import islice, pairwise
@@ -50,7 +50,6 @@ BASELINES = Registry(
         "last_action": "labelgen.evaluation.baselines:RatesOfLastAction",
         "rule": "labelgen.evaluation.baselines:Rule",
         "majority_class": "labelgen.evaluation.baselines:MajorityClass",
-        "each_turn_a_goal": "labelgen.evaluation.baselines:EachTurnAGoal",
         "cut_at_thanks": "labelgen.evaluation.baselines:CutAtThanks",
         "text_tiling": "labelgen.evaluation.baselines:TextTiling",
     },
@@ -308,93 +307,68 @@ class MajorityClass:
         return [self._learned.get(task.name)] * len(places)
 
 
-class ConstantPerSource:
-    """The most frequent answer of the dialogue's source, with the shares there as probabilities. For a source that is new: that of its
-    corpus, the part of the name before `/`; for a new corpus: that of all training. Shares are smoothed by one answer at the rates of
-    the next wider part."""
+class _Rates(ABC):
+    """The shares of answers in the narrowest part of training that holds a place: parts are nested, and the shares of each are smoothed by
+    one answer at the rates of the next wider one."""
 
-    name = BASELINE + "constant per source"
+    name: str
 
     def __init__(self, seed: int = 0) -> None:
-        self._learned: dict[str, dict[tuple[str, ...], Prediction]] = {}
+        self._learned: dict[str, dict[tuple[Hashable, ...], Prediction]] = {}
+
+    @abstractmethod
+    def key(self, place: Location) -> tuple[Hashable, ...]:
+        """The narrowest part of a place; each prefix is a wider part, and the empty one is all training."""
 
     def learn(self, task: EvaluationTask, examples: Sequence[TrainingAnswer]) -> Mapping[str, Any]:
-        if not has_names(task):
+        parts: dict[tuple[Hashable, ...], list[TrainingAnswer]] = {}
+        for example in examples if has_names(task) else ():
+            key = self.key(example)
+            for length in range(len(key) + 1):
+                parts.setdefault(key[:length], []).append(example)
+        if len(parts) < 2:  # Nothing tells places apart.
             return {}
-        parts: dict[tuple[str, ...], list[TrainingAnswer]] = {}
-        for example in examples:
-            for part in self._parts(example):
-                parts.setdefault(part, []).append(example)
-        shares: dict[tuple[str, ...], Shares] = {(): shares_of(examples)}
+        shares: dict[tuple[Hashable, ...], Shares] = {(): shares_of(examples)}
         for part in sorted(filter(None, parts), key=len):
             shares[part] = shares_of(parts[part], shares[part[:-1]])
         self._learned[task.name] = {part: most_frequent(part_shares) for part, part_shares in shares.items()}
-        return {"sources": sum(len(part) == 2 for part in shares)}
+        return {"parts": len(shares) - 1}
 
     def answer(self, task: EvaluationTask, places: Sequence[Location]) -> list[Prediction | None]:
         known = self._learned.get(task.name)
         if known is None:
             return [None] * len(places)
-        return [next(known[part] for part in reversed(self._parts(place)) if part in known) for place in places]
+        keys = map(self.key, places)
+        return [next(known[key[:n]] for n in range(len(key), -1, -1) if key[:n] in known) for key in keys]
 
-    @staticmethod
-    def _parts(place: Location) -> tuple[tuple[str, ...], ...]:
-        """All training, the corpus of the dialogue, and its source."""
+
+class ConstantPerSource(_Rates):
+    """The most frequent answer of the dialogue's source; for a new source that of its corpus, the part of the name before `/`; for a new
+    corpus that of all training."""
+
+    name = BASELINE + "constant per source"
+
+    def key(self, place: Location) -> tuple[Hashable, ...]:
         source = place.dialogue.source or ""
-        corpus = source.partition("/")[0]
-        return (), (corpus,), (corpus, source)
+        return source.partition("/")[0], source
 
 
-class RatesOfLastAction:
-    """A table of rates: the shares of answers where the assistant's last action was the same.
+class RatesOfLastAction(_Rates):
+    """The most frequent answer after the same last actions of the assistant.
 
-    The action of a turn is its categorical fields, such as an action that the log names, with the status and the first hypothesis; that of
-    a place is its last turn's, and without any there that of an earlier turn of the place. The last two actions are the key; shares are
-    smoothed by one answer at the rates of the last action alone, and those by one at the rates of all training. For logs that record
-    such fields; not among the default baselines."""
+    The action of a turn is its categorical fields, such as an action that the log names, with the status and the first hypothesis. The last
+    two actions of a place count. For logs that record such fields; not among the default baselines."""
 
     name = BASELINE + "rates of the last action"
 
-    def __init__(self, seed: int = 0) -> None:
-        self._learned: dict[str, dict[tuple[Action, ...], Shares]] = {}
-
-    def learn(self, task: EvaluationTask, examples: Sequence[TrainingAnswer]) -> Mapping[str, Any]:
-        if not has_names(task):
-            return {}
-        parts: dict[tuple[Action, ...], list[TrainingAnswer]] = {}
-        for example in examples:
-            actions = _last_actions(example)
-            for length in range(len(actions) + 1):
-                parts.setdefault(actions[:length], []).append(example)
-        if len(parts) == 1:  # No turn has an action.
-            return {}
-        shares: dict[tuple[Action, ...], Shares] = {(): shares_of(examples)}
-        for part in sorted(filter(None, parts), key=len):
-            shares[part] = shares_of(parts[part], shares[part[:-1]])
-        self._learned[task.name] = shares
-        return {"actions": sum(len(part) == 1 for part in shares)}
-
-    def answer(self, task: EvaluationTask, places: Sequence[Location]) -> list[Prediction | None]:
-        known = self._learned.get(task.name)
-        if known is None:
-            return [None] * len(places)
-        out: list[Prediction | None] = []
-        for place in places:
-            actions = _last_actions(place)
-            key = next(actions[:length] for length in range(len(actions), -1, -1) if actions[:length] in known)
-            out.append(most_frequent(known[key]))
-        return out
+    def key(self, place: Location) -> tuple[Hashable, ...]:
+        turns = place.dialogue.turns
+        actions = (_action(place.dialogue, turns[k]) for k in reversed(turns_of(place)))
+        return tuple(islice(filter(None, actions), _ACTIONS))
 
 
 Action = tuple[tuple[str, str], ...]
 _ACTIONS = 2
-
-
-def _last_actions(place: Location) -> tuple[Action, ...]:
-    """The last actions of a place, the last one first; fewer where fewer turns have one."""
-    turns = place.dialogue.turns
-    actions = (_action(place.dialogue, turns[k]) for k in reversed(turns_of(place)))
-    return tuple(islice(filter(None, actions), _ACTIONS))
 
 
 def _action(dialogue: Dialogue, turn: Turn) -> Action:
@@ -460,15 +434,6 @@ def runs(cuts: Sequence[bool]) -> list[tuple[int, ...]]:
             goals.append([])
         goals[-1].append(turn)
     return [tuple(goal) for goal in goals]
-
-
-class EachTurnAGoal(Division):
-    """As many goals as turns."""
-
-    name = BASELINE + "each turn a goal"
-
-    def cuts(self, dialogue: Dialogue) -> list[bool]:
-        return [True] * (len(dialogue.turns) - 1)
 
 
 class CutAtThanks(Division):
