@@ -4,7 +4,6 @@ Options that are sections of a config are dicts (`tasks={"quality": {}}`) or dot
 names YAML files of options, or those that labelgen brings. Errors are LabelgenError, as for the commands."""
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -33,10 +32,12 @@ from labelgen.cli.pipeline import LABELS, MODEL_NAME, read_pipeline, run_pipelin
 from labelgen.cli.simulate import SimulateOptions, write_simulation
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import MAX_BAD_RATE, Log, Quarantine, require_annotators, write_log
-from labelgen.feedback.training_data import FORMS, Form, training_records
+from labelgen.feedback.training_data import FORMS, Form
 from labelgen.review.form import TASKS, question_lines
 from labelgen.steps.changed import Changed
 from labelgen.steps.consensus import AgreeOptions, agree
+from labelgen.steps.export import TrainingDataOptions
+from labelgen.steps.export import training_data as training_data_of
 from labelgen.steps.feedback import AggregateOptions, ExplainOptions, add_user_answers
 from labelgen.steps.feedback import aggregate as aggregate_signals
 from labelgen.steps.feedback import explain as explain_targets
@@ -144,12 +145,8 @@ def training_data(
     Raises UsageError for another form, or an annotator that no dialogue has."""
     with python_hints():
         require(form, FORMS, "form")
-        needed = () if form == "preferences" else (annotator,)
-        return [
-            record
-            for dialogue in require_annotators(load_log(log), needed, "annotator")
-            for record in training_records(dialogue, form, annotator, Counter(), min_probability)
-        ]
+        options = TrainingDataOptions(form=form, annotator=annotator, min_probability=min_probability)
+        return list(training_data_of(load_log(log), options).records)
 
 
 def run(config: PathLike, **options: Any) -> LabelTable:

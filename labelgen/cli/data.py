@@ -15,7 +15,7 @@ from rich.table import Table
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import atomic_write, fresh_folder
-from labelgen.base.options import ARGUMENT, Share, WholeNumber
+from labelgen.base.options import ARGUMENT, WholeNumber
 from labelgen.base.terminal import print_lines, printable_json, progress
 from labelgen.cli.command import Command, ForceOptions, LogOptions, OneLogOptions, ReadOptions, fresh_log, open_log
 from labelgen.data.dialogue import Dialogue
@@ -24,8 +24,8 @@ from labelgen.data.label_table import label_rows, open_table_writer
 from labelgen.data.log import RECORD_SUFFIXES, Quarantine, open_writer, require_annotators, shard_files, write_log
 from labelgen.data.split import position
 from labelgen.data.stats import LogStats, log_stats, spread
-from labelgen.feedback.training_data import Form, training_records
 from labelgen.report.terminal import PlainConsole
+from labelgen.steps.export import TrainingDataOptions, training_data
 from labelgen.steps.split import SplitOptions, divide
 
 _SHOWN_LABELS = 8
@@ -164,47 +164,25 @@ def labels_command(options: LabelsOptions) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportOptions(OneLogOptions, ForceOptions):
-    """Export training data for the next assistant from a labeled log, as JSON Lines: chats that reached their goal, pairs of a preferred
-    and a rejected response, or requests with intents and slots."""
-
+class TrainingDataCommand(TrainingDataOptions, OneLogOptions, ForceOptions):
     out: Annotated[Path, ARGUMENT]
     """output file: .jsonl"""
-    form: Form
-    """sft: `messages` of each goal that was reached; preferences: `prompt`, `chosen` and `rejected`, from regenerations, edits and requests
-    that were made again; nlu: `text`, `intents` and `slots` of each turn"""
-    annotator: Annotated[str, "NAME"] = "model"
-    """annotator whose labels are used"""
-    min_probability: Share = 0.0
-    """probability below which a label gives no record"""
 
 
-def export(options: ExportOptions) -> None:
+def export(options: TrainingDataCommand) -> None:
     """Write the records, and print their number and what was left out."""
-    kept, left_out = write_export(options)
-    print_lines(f"{kept:,} records in {options.out}")
-    print_lines(*(f"left out: {reason}, {count:,}" for reason, count in left_out.most_common()))
-
-
-def write_export(options: ExportOptions) -> tuple[int, Counter[str]]:
-    """Write the records. Returns their number, and the reasons for what was left out.
-
-    Raises UsageError for a file that is no .jsonl, and for an annotator that no dialogue has; preferences need none."""
     if options.out.suffix != ".jsonl":
         raise UsageError(f"cannot tell the form of {options.out.name}", str(options.out), "let the name end in .jsonl")
     fresh_log(options.out, options.force, [options.log])
     log = open_log(options, [options.log])
-    left_out: Counter[str] = Counter()
+    made = training_data(progress(log, "export", "dialogues"), options)
     kept = 0
-    needed = () if options.form == "preferences" else (options.annotator,)
     with atomic_write(options.out) as file:
-        for dialogue in progress(require_annotators(log, needed, "--annotator"), "export", "dialogues"):
-            for record in training_records(
-                dialogue, options.form, options.annotator, left_out, options.min_probability
-            ):
-                file.write(msgspec.json.encode(record) + b"\n")
-                kept += 1
-    return kept, left_out
+        for record in made.records:
+            file.write(msgspec.json.encode(record) + b"\n")
+            kept += 1
+    print_lines(f"{kept:,} records in {options.out}")
+    print_lines(*(f"left out: {reason}, {count:,}" for reason, count in made.left_out.most_common()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -373,7 +351,7 @@ FILTER = Command(
 LABELS = Command("data labels", LabelsOptions, labels_command, "labelgen data labels labeled/ labels.csv")
 EXPORT = Command(
     "data export",
-    ExportOptions,
+    TrainingDataCommand,
     export,
     "labelgen data export labeled/ chats.jsonl --form sft --min-probability 0.8\n"
     "labelgen data export logs/ pairs.jsonl --form preferences",
