@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from labelgen.api.dialogues import Dialogues, Source, as_files, load_log, temporary_folder
+from labelgen.api.dialogues import Dialogues, Source, as_files, load_log
 from labelgen.api.hints import python_hints
 from labelgen.api.results import (
     Aggregated,
@@ -29,11 +29,11 @@ from labelgen.cli.calibrate import CalibrateOptions, CertifyOptions, write_scali
 from labelgen.cli.evaluate import EvaluateOptions, write_evaluation
 from labelgen.cli.init import InitOptions, write_config
 from labelgen.cli.pipeline import LABELS, MODEL_NAME, read_pipeline, run_pipeline
-from labelgen.cli.simulate import SimulateOptions, write_simulation
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import MAX_BAD_RATE, Log, Quarantine, require_annotators, write_log
 from labelgen.feedback.training_data import FORMS, Form
 from labelgen.review.form import TASKS, question_lines
+from labelgen.simulator.log import labels as simulated_labels
 from labelgen.steps.changed import Changed
 from labelgen.steps.consensus import AgreeOptions, agree
 from labelgen.steps.export import TrainingDataOptions
@@ -44,6 +44,7 @@ from labelgen.steps.feedback import explain as explain_targets
 from labelgen.steps.review import AnswerOptions, ErrorsOptions, add_answers, find_errors
 from labelgen.steps.signals import SignalsOptions
 from labelgen.steps.signals import find_signals as find_signals_in
+from labelgen.steps.simulate import SimulationOptions, simulated_log
 from labelgen.steps.split import SplitOptions, divide
 from labelgen.training.options import FinetuneOptions, PretrainOptions
 
@@ -58,10 +59,8 @@ def simulate(dialogues: int = 1000, *, seed: int = 0, **options: Any) -> Dialogu
         dialogues: their number. A longer log begins with the shorter one.
         options: those of the command, such as users=50 or annotated=0.5."""
     with python_hints():
-        folder = temporary_folder()
-        values = {**options, "dialogues": dialogues, "seed": seed, "out": str(folder / "log.jsonl")}
-        write_simulation(make_options(SimulateOptions, values))
-        return Dialogues.from_temporary(folder, Log([folder / "log.jsonl"]))
+        chosen = make_options(SimulationOptions, {**options, "dialogues": dialogues, "seed": seed})
+        return Dialogues(list(simulated_log(chosen)), simulated_labels())
 
 
 def write_encoder(folder: PathLike, *, force: bool = False) -> Path:

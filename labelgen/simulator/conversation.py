@@ -24,13 +24,12 @@ _WOKEN = {by: Category(name="woken_by", value=by) for by in ("button", "word")}
 @dataclass(frozen=True, slots=True)
 class TurnTruth:
     """Ground truth of one turn. slots: (name, start, end, intended words). quality: 1..5, None if the user asked for nothing.
-    annoyance: of the user while speaking, 0..1. faults: stages of the assistant that failed (`log.STAGES`), in order. spoken: the
+    faults: stages of the assistant that failed (`log.STAGES`), in order. spoken: the
     words of the user where they may differ from those recognized."""
 
     intents: tuple[str, ...]
     slots: tuple[tuple[str, int, int, str], ...]
     quality: int | None
-    annoyance: float
     faults: tuple[str, ...] = ()
     spoken: str | None = None
 
@@ -89,7 +88,7 @@ def aside(talk: Talk, request: str, response: str, feedback: Feedback | None = N
         hypothesis=Hypothesis(),
         feedback=() if feedback is None else (feedback,),
     )
-    keep(talk, turn, TurnTruth((), (), None, talk.annoyance), round(0.3 + rng.expovariate(2.0), 2))
+    keep(talk, turn, TurnTruth((), (), None), round(0.3 + rng.expovariate(2.0), 2))
 
 
 def mark(talk: Talk, feedback: Feedback) -> None:
@@ -180,7 +179,7 @@ def _say_stop(talk: Talk, goal: UserGoal) -> None:
         nlu_confidence=confidence,
         hypothesis=Hypothesis(intents=(HypothesisIntent(name=GIVING_UP, confidence=confidence),)),
     )
-    keep(talk, turn, TurnTruth((GIVING_UP,), (), 4, talk.annoyance), round(0.3 + rng.expovariate(2.0), 2))
+    keep(talk, turn, TurnTruth((GIVING_UP,), (), 4), round(0.3 + rng.expovariate(2.0), 2))
 
 
 def rate(talk: Talk) -> None:
@@ -309,7 +308,6 @@ def _exchange(talk: Talk, goal: UserGoal, step: GoalStep, phrase: Phrase) -> Rep
         intents=step.intents,
         slots=tuple((name, *spans[k], words) for k, (name, words) in enumerate(step.mentions) if k in spans),
         quality=reply.quality,
-        annoyance=talk.annoyance,
         faults=heard.faults + reply.faults,
         spoken=phrase.text(),
     )

@@ -10,7 +10,6 @@ first stage that failed there; the last two are null if the user gave up without
 docs/explanation/simulation.md defines the labels, and says what is realistic and what is not."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from random import Random
@@ -18,12 +17,11 @@ from random import Random
 import msgspec
 from msgspec.structs import replace
 
-from labelgen.data.dialogue import Audio, Dialogue, Feedback, Turn
+from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.label_sets import LabelName, Sources
 from labelgen.data.labels import REQUEST, TRANSCRIPTION, Annotation, AtTurn, Label
 from labelgen.simulator.annotators import PEOPLE, PRICE_PER_TURN, Marks, TurnMarks, annotate, look, stricter
 from labelgen.simulator.conversation import Talk, converse, overall
-from labelgen.simulator.sound import Voice, segments
 from labelgen.simulator.users import User, user_of
 from labelgen.simulator.vocabulary import INTENTS, SLOTS
 from labelgen.simulator.world import WorldOptions
@@ -64,18 +62,10 @@ _FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 _INTERVAL_S = 97
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A dialogue, and the parameters of its audio; None without audio."""
-
-    dialogue: Dialogue
-    voice: Voice | None
-
-
 def simulate(dialogues: int, seed: int, options: WorldOptions | None = None) -> Iterator[Dialogue]:
     """The first `dialogues` dialogues of the log with that seed."""
     for index in range(dialogues):
-        yield scene(seed, index, options).dialogue
+        yield dialogue_at(seed, index, options)
 
 
 def labels() -> Sources:
@@ -88,7 +78,7 @@ def labels() -> Sources:
     }
 
 
-def scene(seed: int, index: int, options: WorldOptions | None = None) -> Scene:
+def dialogue_at(seed: int, index: int, options: WorldOptions | None = None) -> Dialogue:
     """Dialogue number `index`, from 0, of the log with that seed."""
     options = options or WorldOptions()
     rng = Random(f"dialogue/{seed}/{index}")
@@ -100,7 +90,7 @@ def scene(seed: int, index: int, options: WorldOptions | None = None) -> Scene:
     feedback: tuple[Feedback, ...] = ()
     if talk.rating is not None:
         feedback = (Feedback(kind="rating", rating=float(talk.rating), scale=(1.0, 5.0)),)
-    dialogue = Dialogue(
+    return Dialogue(
         id=identity,
         turns=with_faults(talk),
         user=who.id,
@@ -115,7 +105,6 @@ def scene(seed: int, index: int, options: WorldOptions | None = None) -> Scene:
         ),
         extra=causes(talk),
     )
-    return _with_sound(dialogue, talk, options, seed, index)
 
 
 @lru_cache(maxsize=4096)
@@ -152,16 +141,3 @@ def _people(marks: Marks, dialogue_key: str, talk: Talk, options: WorldOptions) 
         scale = Random(f"strictness/{dialogue_key}")
         views = {name: stricter(view, options.strictness, scale) for name, view in views.items()}
     return tuple(annotate(view, name, "person", price) for name, view in views.items())
-
-
-def _with_sound(dialogue: Dialogue, talk: Talk, options: WorldOptions, seed: int, index: int) -> Scene:
-    if Random(f"sound/{seed}/{index}").random() >= options.sound:
-        return Scene(dialogue, None)
-    annoyance = tuple(truth.annoyance for truth in talk.truths)
-    voice = Voice(talk.user.pitch_hz, annoyance, segments([turn.request for turn in dialogue.turns], annoyance))
-    path = f"sound/{dialogue.id}.wav"
-    turns = tuple(
-        replace(turn, audio=Audio(path=path, start_s=start, end_s=end, channel=0))
-        for turn, (start, end) in zip(dialogue.turns, voice.segments, strict=True)
-    )
-    return Scene(replace(dialogue, turns=turns), voice)

@@ -13,7 +13,7 @@ _HABITS = {"song": 6, "artist": 5, "genre": 3, "room": 5, "place": 3, "topic": 3
 class User:
     """A user. habits: slot -> favorite entities. domains: weights, in the order of DOMAINS. patience: probability of another
     try after a failure. openness: tendency to show feelings. manners: tendency to say please and thanks.
-    accent: factor on the recognition error rate. pitch_hz: of the voice."""
+    accent: factor on the recognition error rate."""
 
     id: str
     device: str
@@ -25,7 +25,6 @@ class User:
     openness: float
     manners: float
     accent: float
-    pitch_hz: float
 
     def choose(self, slot: str, rng: Random) -> str:
         """Draw an entity for the slot: two times in three a favorite, else any."""
@@ -49,7 +48,6 @@ def user_of(seed: int, number: int) -> User:
         openness=round(rng.betavariate(2, 3), 3),
         manners=round(rng.betavariate(2, 5), 3),
         accent=round(rng.uniform(0.5, 1.7), 3),
-        pitch_hz=round(rng.uniform(95.0, 240.0), 1),
     )
 
 

@@ -43,5 +43,3 @@ class WorldOptions:
     """share of the annotators' ratings that are one step lower than usual; below 0, one step higher"""
     transcribed: Share = 0.0
     """share of the dialogues whose truth has the words that were spoken, as labels of the task transcription"""
-    sound: Share = 0.0
-    """share of the dialogues with a test signal as audio in sound/ next to the log"""

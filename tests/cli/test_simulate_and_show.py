@@ -18,15 +18,6 @@ def test_simulate_writes_the_log_and_its_labels(tmp_path, capsys):
     assert list(Log([tmp_path / "log.parquet"])) == list(simulate(3, 4))
 
 
-def test_simulate_writes_sound_beside_the_log(tmp_path, capsys):
-    out = tmp_path / "log.jsonl"
-    assert main(["simulate", str(out), "--dialogues", "4", "--sound", "1"]) == 0
-    for dialogue in Log([out]):
-        for turn in dialogue.turns:
-            assert turn.audio is not None
-            assert (tmp_path / turn.audio.path).is_file()
-
-
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -49,7 +40,6 @@ def test_nothing_is_overwritten_unasked(tmp_path, capsys):
     assert main(["simulate", str(out), "--dialogues", "2"]) == 2
     assert out.read_text() == "mine"
     assert main(["simulate", str(out), "--dialogues", "2", "--force"]) == 0
-    assert main(["simulate", "-", "--sound", "1"]) == 2
 
 
 def test_show_draws_the_chosen_dialogues(tmp_path, capsys):

@@ -12,7 +12,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal, AtSpan, AtTurn, answers
 from labelgen.data.record import decode, encode
 from labelgen.simulator.annotators import PEOPLE
-from labelgen.simulator.log import SOURCE, TRUTH, labels, scene, simulate
+from labelgen.simulator.log import SOURCE, TRUTH, dialogue_at, labels, simulate
 from labelgen.simulator.world import WorldOptions
 
 FAULTLESS = WorldOptions(
@@ -37,7 +37,7 @@ def test_log_longer_one_starts_with_shorter(seed, count, more):
     short = [encode(d) for d in simulate(count, seed)]
     long = [encode(d) for d in islice(simulate(count + more, seed), count)]
     assert short == long
-    assert encode(scene(seed, count - 1).dialogue) == short[-1]
+    assert encode(dialogue_at(seed, count - 1)) == short[-1]
 
 
 def test_log_differs_by_seed():
@@ -49,7 +49,7 @@ def test_log_differs_by_seed():
 def test_log_records_are_valid(seed, trouble, reactions):
     options = WorldOptions(
         misheard=trouble, wake_missed=trouble, slot_errors=trouble, entity_errors=trouble, result_errors=trouble / 2,
-        intent_errors=trouble / 2, reactions=reactions, asked=reactions, carelessness=trouble, sound=0.5,
+        intent_errors=trouble / 2, reactions=reactions, asked=reactions, carelessness=trouble,
     )  # fmt: skip
     for dialogue in simulate(8, seed, options):
         assert decode(encode(dialogue), "simulated") == dialogue
