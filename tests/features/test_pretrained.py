@@ -66,9 +66,9 @@ def test_encoder_from_config_invalid_json_raises_integrity_error(tmp_path: Path,
 
 
 def test_load_encoder_without_hub_hints_at_encoder_command():
-    with pytest.raises(UsageError, match="labelgen encoder OUT"):
+    with pytest.raises(UsageError, match="labelgen doctor --encoder OUT"):
         load_encoder("FacebookAI/roberta-base")
-    with pytest.raises(UsageError, match="labelgen encoder OUT"):
+    with pytest.raises(UsageError, match="labelgen doctor --encoder OUT"):
         load_tokenizer("no/such-model")
 
 

@@ -86,6 +86,6 @@ def test_unknown_command_exits_2_and_names_the_nearest(capsys: pytest.CaptureFix
     assert "did you mean 'doctor'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["doctor", "--no-such-option"], ["encoder"]])
+@pytest.mark.parametrize("words", [["doctor", "--no-such-option"], ["finetune", "loose"]])
 def test_wrong_arguments_exit_2(words: list[str]):
     assert main(words) == 2
