@@ -155,14 +155,6 @@ class Names:
         }
 
 
-def collect(targets: Iterable[tuple[str | None, Target]]) -> Sources:
-    """The label sets of a log: every name in its targets, by the source of the record."""
-    names = Names()
-    for source, target in targets:
-        names.add_target(source, target)
-    return names.sources()
-
-
 def merge(first: Sources, second: Sources) -> Sources:
     """The union of two label sets; for a name in both, the first description wins."""
     out: dict[str, dict[str, tuple[LabelName, ...]]] = {}

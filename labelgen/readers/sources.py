@@ -5,7 +5,7 @@ A row is a mapping from columns to cells, or a JSON object. Rows come in the ord
 import codecs
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -335,12 +335,3 @@ def _of_splits(data: Any, name: str, where: str, mapping: ColumnMapping) -> Iter
 
 
 _READ = {"csv": _csv, "excel": _excel, "json": _json, "jsonl": _jsonl, "parquet": _parquet}
-
-
-def columns_of(rows: Sequence[SourceRow]) -> dict[str, list[Any]]:
-    """Each top-level column with its values, in the order of their first use."""
-    columns: dict[str, list[Any]] = {}
-    for row in rows:
-        for name, value in row.cells.items():
-            columns.setdefault(name, []).append(value)
-    return columns
