@@ -76,34 +76,12 @@ def test_none_is_a_vote_and_a_missing_answer_is_not():
     assert (alone.annotation.labels, alone.ties) == ((), ())
 
 
-def test_unknown_outcome_is_a_vote():
-    at = AtGoal((0,))
-    unknown = Annotation("u", "person", (Label("goals", at, "goal"),), (NoLabel("outcome", at),))
-    success = Annotation("s", "person", (*unknown.labels, Label("outcome", at, "success")))
-    found = consensus([unknown, replace(unknown, annotator="v"), success], EXCLUSIVE)
-    assert (found.annotation.none, found.ties) == ((NoLabel("outcome", at),), ())
-    found = consensus([unknown, success], EXCLUSIVE)
-    assert (found.annotation.none, found.ties) == ((), (Field("outcome", at),))
-
-
 def test_spans_vote_by_name_start_and_end():
     at, off = AtSpan(0, 0, 4), AtSpan(0, 0, 5)
     given_ = people(
         [Label("slots", at, "x", value="Red")], [Label("slots", at, "x", value="Red")], [Label("slots", off, "x")]
     )
     assert consensus(given_, EXCLUSIVE).annotation.labels == (Label("slots", at, "x", 2 / 3, "Red"),)
-
-
-def test_value_of_a_label_is_the_most_frequent():
-    at = AtSpan(0, 0, 4)
-    for values, value in (
-        (("Red", "red", "Red"), "Red"),
-        (("Red", "red"), None),
-        (("Red", None), "Red"),
-        ((None, None), None),
-    ):
-        found = consensus(people(*([Label("slots", at, "x", value=own)] for own in values)), EXCLUSIVE)
-        assert found.annotation.labels == (Label("slots", at, "x", 1.0, value),)
 
 
 def goal(*turns):
@@ -117,29 +95,11 @@ def test_goals_follow_the_links_of_the_majority():
     assert [turns_of(x.at) for x in found.annotation.labels] == [(0, 3), (1,), (2,)]
 
 
-def test_contradicting_links_give_disjoint_goals():
-    """Two annotators move the border in opposite directions: 4 and 5 are together for both, yet not the rest."""
-    divisions = ((5, 10), (4, 10), (6, 10))
-    found = consensus(people(*([goal(*range(cut)), goal(*range(cut, end))] for cut, end in divisions)), EXCLUSIVE)
-    assert [turns_of(x.at) for x in found.annotation.labels] == [tuple(range(5)), tuple(range(5, 10))]
-
-
 def test_tied_division_drops_outcomes():
     outcome = Label("outcome", AtGoal((0, 1)), "success")
     found = consensus(people([goal(0, 1), outcome], [goal(0), goal(1)], none=()), EXCLUSIVE)
     assert found.ties == (Field("goals", AtDialogue()),)
     assert not found.annotation.labels
-
-
-def test_outcomes_are_kept_for_goals_of_the_consensus():
-    rows = []
-    for turns, name in (((0, 1), "success"), ((0, 1), "success"), ((0,), "failure")):
-        rows.append([goal(*turns), Label("outcome", AtGoal(turns), name)])
-    found = consensus(people(*rows), EXCLUSIVE).annotation
-    assert [(x.task, x.at, x.name) for x in found.labels] == [
-        ("goals", AtGoal((0, 1)), "goal"),
-        ("outcome", AtGoal((0, 1)), "success"),
-    ]
 
 
 def test_outcomes_and_ties_of_other_goals_are_dropped():

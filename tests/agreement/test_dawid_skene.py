@@ -137,12 +137,6 @@ def test_unknown_annotator_or_name_is_decided_by_vote(alone):
     assert [label.name for label in found.annotation.labels] == [alone[1]]
 
 
-def test_equally_reliable_annotators_who_differ_are_a_tie():
-    log = [annotations([("a", x), ("b", y)]) for x in NAMES for y in NAMES]
-    skills = learn(lambda: log, EXCLUSIVE, "dawid-skene")
-    assert consensus(log[1], EXCLUSIVE, reliabilities=skills).ties == (Field("quality", AtTurn(0)),)
-
-
 def test_unanimous_keeps_only_full_agreement():
     alike, apart = (
         annotations([("a", "bad"), ("b", "bad"), ("c", "bad")]),

@@ -61,24 +61,6 @@ def test_without_a_shift_nearly_always_nothing_changes_and_little_is_lost():
     assert np.mean([macro_f1(before, new) - macro_f1(fit.scaling, new) for fit in fits]) < 0.01
 
 
-def test_many_dialogues_find_the_shift_and_the_temperature_and_few_shrink_to_the_old_ones():
-    few, many = (adapted(Scaling(), answers(3, count, SHIFT, 0.5)).scaling for count in (6, 600))
-    assert many.bias == pytest.approx(tuple(SHIFT), abs=0.15)
-    assert 1 / many.temperature == pytest.approx(0.5, abs=0.05)
-    assert np.linalg.norm(few.bias) < np.linalg.norm(many.bias)
-    # Without weights before there are none afterwards: the most probable name is predicted.
-    assert many.weights == ()
-
-
-def test_adapting_again_continues_from_the_adapted_scaling():
-    """To the same answers, a second adaptation has nothing certain left to gain, or changes little."""
-    data = answers(4, 300, SHIFT, 0.5)
-    once = adapted(Scaling("temperature", 2.0), data).scaling
-    twice = adapted(once, data).scaling
-    assert twice.bias == pytest.approx(once.bias, abs=0.1)
-    assert twice.temperature == pytest.approx(once.temperature, rel=0.05)
-
-
 def test_other_dialogues_of_the_log_choose_weights_that_lose_less_and_move_no_probability():
     before, shift = Scaling(weights=(1.0, 1.0, 1.0)), np.array([1.5, 0.0, -1.5])
     new = answers(300, 200, shift)
@@ -144,11 +126,3 @@ def test_ten_dialogues_lower_the_log_loss_of_events_and_keep_their_order():
         ranks = np.argsort(new[0])
         after = np.array([fit.scaling.of(p) for p in new[0][ranks]])
         assert (np.diff(after) >= 0).all()
-
-
-def test_events_without_a_shift_or_with_too_few_dialogues_keep_their_scaling():
-    before = Scaling("temperature", 1.0)
-    fits = [with_events(before, events(70 + seed, 10, 1.0)) for seed in range(40)]
-    assert sum(fit.adapted for fit in fits) <= 8
-    assert all(fit.scaling == before for fit in fits if not fit.adapted)
-    assert with_events(before, events(9, LEAST - 1, 0.2)).scaling == before

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from labelgen.confidence.scaling import LEAST_EVENTS, Scaling, fit_isotonic, fit_temperature, fit_weights, log_loss
+from labelgen.confidence.scaling import LEAST_EVENTS, Scaling, fit_isotonic, fit_temperature, fit_weights
 
 probabilities = st.floats(0.0, 1.0)
 curves = st.lists(st.tuples(probabilities, probabilities), min_size=1, max_size=5, unique_by=lambda p: p[0])
@@ -59,24 +59,6 @@ def test_fit_temperature_scaled_rows_recovers_the_temperature(temperature: float
     assert scaling.temperature == pytest.approx(temperature, rel=0.05)
 
 
-def test_one_temperature_is_found_for_distributions_over_fewer_and_more_names():
-    """A name of probability 0 changes next to nothing."""
-    said, holds = overconfident(2_000, 3.0)
-    right = [0 if held else 1 for held in holds]
-    plain = fit_temperature([(p, 1 - p) for p in said], right)
-    mixed = fit_temperature([(p, 1 - p, 0.0)[: 2 + k % 2] for k, p in enumerate(said)], right)
-    assert mixed.temperature == pytest.approx(plain.temperature, rel=0.05)
-
-
-def test_a_curve_says_how_often_it_is_right():
-    said, holds = overconfident(20_000, 3.0)
-    curve = fit_isotonic(said, holds)
-    assert log_loss(curve, said, holds) < log_loss(Scaling(), said, holds) - 0.1
-    for low in np.arange(0.0, 1.0, 0.1):
-        own = [(curve.of(p), held) for p, held in zip(said, holds, strict=True) if low <= p < low + 0.1]
-        assert np.mean([p for p, _ in own]) == pytest.approx(np.mean([held for _, held in own]), abs=0.02)
-
-
 def test_a_curve_is_linear_between_its_points_and_flat_beyond_them():
     """But for a thousandth of the given probability, so that what differed goes on to differ."""
     curve = Scaling("isotonic", 1.0, (0.2, 0.4, 0.6), (0.1, 0.2, 0.9))
@@ -117,28 +99,6 @@ def test_fit_weights_two_names_equal_the_best_threshold():
     found = f1_score(right, [scaling.decide(row) for row in rows], average="macro")
     assert found == pytest.approx(by_threshold, abs=0.02)
     assert found > f1_score(right, p > 0.5, average="macro") + 0.02
-
-
-def test_decide_without_weights_returns_the_most_probable():
-    assert Scaling().decide([0.2, 0.5, 0.3]) == 1
-    assert Scaling(weights=(1.0, 1.0, 2.0)).decide([0.2, 0.5, 0.3]) == 2
-    assert Scaling().decide([0.2, 0.4, 0.4]) == 1, "the first of those that are equal"
-
-
-def test_where_the_most_probable_name_is_always_right_no_name_gains_weight():
-    """Nor where one of the names neither holds nor is said."""
-    rows, right = [[0.9, 0.05, 0.05], [0.1, 0.1, 0.8]] * 40, [0, 2] * 40
-    assert fit_weights(rows, right) == pytest.approx((1.0, 1.0, 1.0))
-    assert Scaling(weights=fit_weights(rows, right)).decide([0.4, 0.3, 0.3]) == 0
-
-
-def test_weights_take_a_name_that_never_holds_for_one_that_is_said_too_often():
-    rng = np.random.default_rng(5)
-    rows = rng.dirichlet([4.0, 4.0, 5.0], 400)
-    right = [int(row[1] > row[0]) for row in rows]
-    scaling = Scaling(weights=fit_weights(rows.tolist(), right))
-    said = [scaling.decide(row) for row in rows.tolist()]
-    assert said.count(2) < 0.2 * [Scaling().decide(row) for row in rows.tolist()].count(2)
 
 
 @given(st.floats(0.1, 5.0), st.lists(st.tuples(st.floats(0.01, 1.0), st.floats(-3, 3)), min_size=2, max_size=5))

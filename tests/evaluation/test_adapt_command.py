@@ -102,15 +102,6 @@ def test_tasks_whose_labels_did_not_shift_keep_their_scaling(model, adapted):
     assert scalings[0] == scalings[1]
 
 
-def test_adapted_model_is_compared_with_the_new_log(adapted, logs, tmp_path):
-    log, out = str(logs / "strict.jsonl"), str(tmp_path / "drift.json")
-    assert main(["drift", log, "--model", str(adapted), "--reference", "anna", "--out", out]) == 0
-    tests = json.loads(Path(out).read_text())["tests"]
-    assert tests
-    assert not any(test["drifted"] for test in tests)
-    assert "labels" not in {test["kind"] for test in tests}
-
-
 def test_too_few_labels_an_output_that_exists_and_no_calibration_are_refused(
     model, adapted, tiny_model, logs, tmp_path, capsys
 ):

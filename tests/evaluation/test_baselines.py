@@ -1,6 +1,5 @@
 """Plain rivals: what they learn from, what they answer, and that they never see what they are judged on."""
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,11 +7,9 @@ import pytest
 from msgspec.structs import replace
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from labelgen.cli.main import main
 from labelgen.data.dialogue import Category, Dialogue, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel, answers
 from labelgen.data.log import write_log
-from labelgen.data.split import fold_of
 from labelgen.evaluation import baselines as module
 from labelgen.evaluation.baselines import ConstantPerSource, MajorityClass, RatesOfLastAction, Rule, fit_baselines
 from labelgen.evaluation.classifiers import BagOfWords, FieldTrees
@@ -100,23 +97,6 @@ def test_a_field_that_one_dialogue_has_is_no_error_in_the_folds_without_it():
     made[7] = replace(made[7], turns=(replace(made[7].turns[0], nlu_confidence=0.5),))
     out = fit_baselines(made, (QUALITY,), GOLD, [FieldTrees()]).annotate(made[:5], "gold")
     assert all(named(d, FieldTrees.name) for d in out)
-
-
-def test_trees_tell_goals_and_dialogues_by_all_of_their_turns():
-    """A goal failed where any of its turns has an error, the last one or an earlier one."""
-    rng = np.random.default_rng(3)
-    made = []
-    for k in range(300):
-        status = [str(rng.choice(["answered", "answered", "error"])) for _ in range(4)]
-        goal = AtGoal((0, 2))
-        name = "failure" if "error" in (status[0], status[2]) else "success"
-        labels = (Label("goals", goal, "goal"), Label("outcome", goal, name))
-        turns = tuple(Turn(request="x", response="y", status=s) for s in status)
-        made.append(Dialogue(id=f"d{k}", turns=turns, annotations=(Annotation("gold", "truth", labels),)))
-    for dialogue in fit_baselines(made[:200], (OUTCOME,), GOLD, [FieldTrees()]).annotate(made[200:], "gold"):
-        assert named(dialogue, f"{FieldTrees.name} on the reference's goals", "outcome") == named(
-            dialogue, "gold", "outcome"
-        )
 
 
 def test_an_unknown_source_falls_back_to_its_corpus_then_to_all_of_training():
@@ -218,28 +198,6 @@ def test_what_a_baseline_says_of_a_dialogue_does_not_depend_on_the_others():
             assert said == pytest.approx(theirs[at])
 
 
-def test_dialogues_of_one_user_are_in_one_fold():
-    made = [Dialogue(id=f"d{k}", turns=(), user=f"u{k % 30}") for k in range(300)]
-    folds = {dialogue.user: {fold_of(d, 5, 0) for d in made if d.user == dialogue.user} for dialogue in made}
-    assert all(len(own) == 1 for own in folds.values())
-    assert {fold for own in folds.values() for fold in own} == set(range(5))
-    assert {fold_of(Dialogue(id=f"d{k}", turns=()), 5, 0) for k in range(100)} == set(range(5))
-
-
-def test_regularization_is_strong_where_words_tell_nothing_and_weak_where_they_tell_all():
-    rng = np.random.default_rng(1)
-    chosen = {}
-    for tells in (False, True):
-        made = []
-        for k in range(200):
-            words = rng.choice(["one", "two", "three", "four"], 6)
-            bad = "one" in words if tells else rng.random() < 0.5
-            made.append(rated(k, [(" ".join(words), "ok")], ["bad" if bad else "good"]))
-        about = fit_baselines(made, (QUALITY,), GOLD).fitted.tasks["quality"].baselines[BAG]
-        chosen[tells] = about["c"]
-    assert chosen[False] < chosen[True]
-
-
 def test_of_a_large_training_part_whole_dialogues_are_drawn_by_the_seed(monkeypatch):
     monkeypatch.setattr(module, "MOST_TURNS", 50)
     made = list(simulate(40, 5))
@@ -280,12 +238,6 @@ def test_labels_of_goals_stand_at_the_goals_that_a_system_decoded_and_at_those_o
     assert named(alone, f"{BAG} on the reference's goals", "outcome") == {AtGoal((0, 1)): "failure"}
 
 
-def test_spans_and_the_division_into_goals_have_a_rule_and_the_majority_class():
-    made = list(simulate(20, 5))
-    (out,) = fit_baselines(made[:19], (SLOTS, GOALS), Setting()).annotate(made[19:], "truth")
-    assert [a.annotator for a in out.annotations if a.annotator.startswith("baseline")] == [Rule.name, MAJORITY]
-
-
 def test_a_rule_marks_phrases_that_training_marks_in_most_places():
     def marked(k: int, request: str, *spans: tuple[str, str]) -> Dialogue:
         at = [(AtSpan(0, request.index(text), request.index(text) + len(text)), name) for text, name in spans]
@@ -322,41 +274,6 @@ def test_a_rule_divides_a_dialogue_by_the_domains_of_its_turns():
     annotation = out.annotation(Rule.name)
     assert annotation is not None
     assert [x.at for x in annotation.labels] == [AtGoal((0, 1)), AtGoal((2,)), AtGoal((3,))]
-
-
-def test_an_evaluation_says_how_its_baselines_were_fitted_or_that_there_are_none(tmp_path, capsys):
-    made = list(simulate(60, 5))
-    net = [
-        replace(
-            d, annotations=tuple(replace(a, annotator="net", kind="model") for a in d.annotations if a.kind == "truth")
-        )
-        for d in made
-    ]
-    for name, log in (("train", made[:40]), ("test", made[40:]), ("net", net[40:])):
-        write_log(tmp_path / f"{name}.jsonl", log)
-    words = [
-        "evaluate",
-        str(tmp_path / "test.jsonl"),
-        "--predictions",
-        str(tmp_path / "net.jsonl"),
-        "--resamples",
-        "20",
-    ]
-    words += ["--task", "quality", "--out"]
-    assert main([*words, str(tmp_path / "without")]) == 0
-    assert main([*words, str(tmp_path / "with"), "--train", str(tmp_path / "train.jsonl")]) == 0
-    found = {name: json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("with", "without")}
-    assert found["without"]["baselines"] is None
-    assert found["with"]["baselines"]["turns"] == sum(len(d.turns) for d in made[:40])
-    assert set(found["with"]["baselines"]["tasks"]) == {"quality, turn", "quality, dialogue"}
-    for task in found["with"]["tasks"]:
-        rows = {row["system"]: row["metrics"] for row in task["rows"]}
-        assert set(rows) == {"net", "human baseline", "noise ceiling", BAG, CONSTANT, MAJORITY}
-        assert all(rows[name]["bad_auprc"]["value"] is not None for name in (BAG, CONSTANT, MAJORITY))
-        assert BAG in {r["system"] for r in task["reliability"]}
-    pages = {name: (tmp_path / name / "report.html").read_text() for name in found}
-    assert "no baselines: give --train" in pages["without"]
-    assert "no baselines" not in pages["with"]
 
 
 def test_answers_that_are_no_names_of_the_task_are_not_learned():

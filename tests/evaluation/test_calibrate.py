@@ -6,16 +6,14 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from labelgen.cli.calibrate import certified_lines
 from labelgen.confidence.certificate import Certificate
-from labelgen.confidence.scaling import Scaling
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label, NoLabel
 from labelgen.data.split import part_of
 from labelgen.evaluation.calibrate import PARTS, PURPOSE, Decide, certify_tasks, scale_tasks
 from labelgen.evaluation.protocol import with_reference
 from labelgen.metrics.results import Setting
-from labelgen.model.calibration import Calibration, TaskCalibration
+from labelgen.model.calibration import TaskCalibration
 from labelgen.tasks.evaluation import EvaluationTask, tasks_of_units
 
 (QUALITY,) = tasks_of_units("quality", ("turn",), ("accuracy",), ("bad", "fair", "good"))
@@ -155,17 +153,6 @@ def test_what_is_said_of_goals_is_certified_on_goals_that_are_given():
     assert goals.measured["answers"] == 2 * held
 
 
-def test_where_no_goal_is_withheld_all_outcomes_are_judged():
-    """All goals are as unsure as the second, which is wrong in half of the dialogues."""
-    dialogues = [division(k, False, 0.55) for k in range(400)]
-    goals, quality_, outcome = found(dialogues, GOALS, QUALITY, OUTCOME)
-    assert goals.threshold is None
-    assert quality_.threshold is not None
-    second = sum(part(k) == "certify" for k in range(1, 400, 2))
-    assert outcome.measured["answers"] == outcome.measured["dialogues"]["certify"] + second
-    assert certificate(outcome).errors == second
-
-
 def overconfident(count: int, temperature: float, none: bool) -> list[Dialogue]:
     """One intent a turn, or none, with log-odds that many times too large."""
     rng = np.random.default_rng(0)
@@ -233,29 +220,3 @@ def test_weights_of_names_are_fitted_on_the_first_two_parts_and_judge_what_is_ce
         if max(said[weighted.labels.decide(said)], 0.0) >= weighted.threshold:
             right += decided == name
     assert certificate(weighted).items - certificate(weighted).errors == right
-
-
-@pytest.mark.parametrize("key", ["comparison", "beside"])
-def test_lines_of_a_certificate_compare_with_people_in_the_old_form_too(key: str):
-    """Older versions wrote the comparison under another key."""
-    share = {"value": 0.9, "low": 0.8, "high": 1.0}
-    compared = {"model": share, "single_annotator": share, "difference": {"value": 0.0, "low": -0.1, "high": 0.125}}
-    one = TaskCalibration(
-        task="quality",
-        unit="turn",
-        labels=Scaling(),
-        none=Scaling(),
-        measured={"coverage": share, "precision": share, key: compared},
-        certificate=Certificate(threshold=0.5, items=9, dialogues=3, errors=1, p_value=0.01),
-    )
-    calibration = Calibration(
-        version="1",
-        model_digest="",
-        data_digest="",
-        against="ann",
-        command="",
-        tasks=(one,),
-        max_error=0.2,
-        confidence=0.9,
-    )
-    assert "difference 0.000 (-0.100 to 0.125)" in list(certified_lines(calibration, "ann"))[-1]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from labeled import LABELS, labeled_dialogue
-from msgspec import structs
 from msgspec.structs import replace
 
 from labelgen.base.errors import UsageError
@@ -18,7 +17,7 @@ from labelgen.data.log import Log, write_log
 from labelgen.data.split import part_of
 from labelgen.evaluation.calibrate import PARTS, PURPOSE
 from labelgen.model.annotator import Annotator
-from labelgen.model.calibration import Calibration, read_calibration, write_calibration
+from labelgen.model.calibration import read_calibration, write_calibration
 from labelgen.model.folder import check_model, model_digest
 
 
@@ -56,30 +55,6 @@ def test_the_folder_stays_whole_and_is_another_model(tiny_model, calibrated):
     assert not list(calibrated.parent.glob(".*"))
 
 
-def test_weights_are_not_copied_where_a_calibration_is_put_beside_them(tiny_model, tmp_path):
-    """The folder is made anew beside the old one, and on a full disk it would be the weights that do not fit twice."""
-    folder = tmp_path / "m"
-    shutil.copytree(tiny_model, folder)
-    plain, weights = model_digest(folder), (folder / "weights.safetensors").stat().st_ino
-    calibration = Calibration(
-        version="0",
-        model_digest=model_digest(folder),
-        data_digest="",
-        against="anna",
-        max_error=0.1,
-        confidence=0.9,
-        command="",
-        tasks=(),
-    )
-    for _ in range(2):
-        write_calibration(folder, calibration)
-        check_model(folder)
-        assert read_calibration(folder) == calibration
-        assert (folder / "weights.safetensors").stat().st_ino == weights
-        assert model_digest(folder) != plain
-    assert [path.name for path in tmp_path.iterdir()] == ["m"]
-
-
 def test_what_is_below_the_threshold_is_left_out_and_the_manifest_adds_up(calibrated, log, tmp_path):
     words = ["label", str(log), str(tmp_path / "out"), "--model", str(calibrated), "--workers", "1"]
     assert main(words) == 0
@@ -104,15 +79,6 @@ def test_what_is_below_the_threshold_is_left_out_and_the_manifest_adds_up(calibr
     by_turn = [t for t in manifest["counts"]["tasks"] if t["unit"] == "turn" and t["task"] != "order"]
     assert {t["labeled"] + t["abstained"] for t in by_turn} == {turns}
     assert sum(t["abstained"] for t in manifest["counts"]["tasks"]) == abstained
-
-
-def test_a_model_that_was_not_calibrated_speaks_as_before(tiny_model, calibrated, log):
-    dialogues = list(Log([log]))[:5]
-    before = Annotator(tiny_model).annotate(dialogues)
-    same = Annotator(calibrated, calibrated=False).annotate(dialogues)
-    # The folders have different digests.
-    assert [structs.replace(a, provenance=None) for a in before] == [structs.replace(a, provenance=None) for a in same]
-    assert not any(a.abstained or (a.provenance and a.provenance.thresholds) for a in before)
 
 
 def test_no_user_is_in_two_parts(log):
@@ -203,12 +169,6 @@ def _said(folder, log):
     }
 
 
-def test_annotator_unknown_precision_raises(tiny_model):
-    for given in ("fp16", "16", "bf16-mixed", ""):
-        with pytest.raises(UsageError, match=f"unknown precision {given!r}"):
-            Annotator(tiny_model, precision=given)
-
-
 def test_a_certificate_is_refused_for_labels_in_another_precision(calibrated, tiny_model, log, tmp_path, capsys):
     found = read_calibration(calibrated)
     assert found is not None
@@ -236,20 +196,6 @@ def test_a_certificate_is_made_in_the_precision_that_is_asked_for_and_kept_for_i
         assert main(["evaluate", *words, *out, *more]) == code
 
 
-def test_a_certificate_that_names_no_precision_was_made_in_32(calibrated, tmp_path):
-    folder = tmp_path / "m"
-    shutil.copytree(calibrated, folder)
-    plain = json.loads((folder / "calibration.json").read_text())
-    del plain["precision"]
-    (folder / "calibration.json").write_text(json.dumps(plain))
-    digests = json.loads((folder / "digests.json").read_text())
-    digests["calibration.json"] = digest_file(folder / "calibration.json")
-    (folder / "digests.json").write_text(json.dumps(digests))
-    assert Annotator(folder).precision == "32"
-    with pytest.raises(UsageError, match="certified for precision 32"):
-        Annotator(folder, precision="bf16")
-
-
 def test_threshold_of_the_user_takes_the_place_of_a_certified_one(calibrated, tiny_model, log, tmp_path):
     """In any precision, since it promises nothing, and without a calibration too."""
     for name, folder in (("calibrated", calibrated), ("plain", tiny_model)):
@@ -267,12 +213,6 @@ def test_threshold_of_the_user_takes_the_place_of_a_certified_one(calibrated, ti
     assert main([*words, "--threshold", "intents=0.5"]) == 4, "labels by other thresholds are in the folder"
     every = dict.fromkeys(("goals", "outcome", "quality", "intents", "slots", "order"), 0.5)
     assert Annotator(calibrated, precision="bf16", thresholds=every).precision == "bf16"
-
-
-@pytest.mark.parametrize("given", ["intents", "intents=2", "intent=0.5", "intents=nan"])
-def test_threshold_that_is_no_probability_of_a_task_is_refused(tiny_model, log, tmp_path, given):
-    words = ["label", str(log), str(tmp_path / "out"), "--model", str(tiny_model), "--workers", "1"]
-    assert main([*words, "--threshold", given]) == 2
 
 
 def test_calibration_of_version_0_2_is_read(calibrated, tmp_path):

@@ -1,16 +1,11 @@
 """An LLM beside a model and people: one more annotator, with a price."""
 
-import json
-
 import pytest
 from made_evaluations import plain
 from msgspec.structs import replace
 
-from labelgen.agreement.consensus import consensus
-from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label
-from labelgen.data.log import write_log
 from labelgen.evaluation.evaluate import costs
 from labelgen.evaluation.prepare import systems_of
 from labelgen.evaluation.protocol import Protocol
@@ -93,67 +88,3 @@ def test_beside_people_a_field_counts_once_however_many_are_judged():
     assert found["gpt"]["price_per_accepted"] == pytest.approx(0.1)
     assert found["human baseline"]["accepted"] == pytest.approx(4.0)
     assert found["human baseline"]["price_per_accepted"] == pytest.approx(0.5)
-
-
-@pytest.fixture
-def logs(tmp_path):
-    people = [says(name, "person", ("good", "bad"), ("a", "b"), price=2.0) for name in ("ann", "ben", "cid")]
-    write_log(
-        tmp_path / "log.jsonl",
-        [dialogue(k, *people, says("net", "model", ("good", "bad"), ("a", None))) for k in range(8)],
-    )
-    llm = [dialogue(k, says("gpt", "llm", ("good", "good"), ("a", "b"), price=0.3)) for k in range(6)]
-    write_log(tmp_path / "llm.jsonl", llm)
-    return tmp_path
-
-
-def test_labels_of_an_llm_from_a_file_are_judged_the_models(logs, capsys):
-    words = [
-        "evaluate",
-        logs / "log.jsonl",
-        "--predictions",
-        logs / "llm.jsonl",
-        "--out",
-        logs / "e",
-        "--resamples",
-        20,
-    ]
-    assert main([str(word) for word in words]) == 0
-    found = json.loads((logs / "e" / "evaluation.json").read_text())
-    assert [one["base"] for one in found["systems"]] == ["net", "gpt"]
-    by_name = {row["system"]: row for row in found["costs"]}
-    assert set(by_name) == {"net", "gpt", "human baseline"}
-    # It was asked about six of eight dialogues, and is wrong about one of four answers in each.
-    assert by_name["gpt"]["answered"] == pytest.approx(6 / 8)
-    assert by_name["gpt"]["agreement"] == pytest.approx(6 / 8 * 3 / 4)
-    assert by_name["gpt"]["price_per_accepted"] == pytest.approx(0.3 / 3)
-    page = (logs / "e" / "report.html").read_text()
-    assert "What it costs" in page
-    assert '<a href="#costs">' in page
-
-
-def test_an_llm_votes_where_it_is_named_among_the_people(logs, capsys):
-    ann = says("ann", "person", ("good", "bad"), ("a", "b"))
-    llm = says("gpt", "llm", ("good", "good"), ("a", "b"))
-    write_log(logs / "two.jsonl", [dialogue(0, ann, llm)])
-    assert (
-        main(
-            [
-                "consensus",
-                str(logs / "two.jsonl"),
-                str(logs / "agreed.jsonl"),
-                "--annotators",
-                "ann",
-                "--annotators",
-                "gpt",
-            ]
-        )
-        == 0
-    )
-    record = json.loads((logs / "agreed.jsonl").read_text())
-    [agreed] = [a for a in record["annotations"] if a["annotator"] == "consensus"]
-    expected = consensus([ann, llm], {"quality": ("bad", "fair", "good")}).annotation
-    assert len(agreed["turns"]) == 2
-    assert (
-        sum(t["quality"] is not None for t in agreed["turns"]) == sum(x.task == "quality" for x in expected.labels) == 1
-    )

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from labelgen.agreement.consensus import CONSENSUS, consensus
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, Label, NoLabel
-from labelgen.data.record import Rejected, decode, encode
 from labelgen.evaluation.annotators import AnnotatorStatistics
 from labelgen.evaluation.calibrate import answers_of
 from labelgen.evaluation.measure import items_of, measure_all
@@ -132,25 +131,3 @@ def test_annotators_who_cover_different_turns_are_compared_on_common_ones():
     decided = consensus([ana, bo], {}).annotation
     assert decided.covered_turns == (1, 2)
     assert [turns(x) for x in decided.labels] == [(1,), (2,)]
-
-
-@pytest.mark.parametrize(
-    ("covered", "field"),
-    [
-        ([1, 0], "annotations[0].covered_turns"),
-        ([0, 2], "annotations[0].covered_turns"),
-        ([0], "annotations[0].goals[0].turns"),
-    ],
-)
-def test_record_with_wrong_covered_turns_is_rejected(covered, field):
-    goals = replace(divided("ana", [0, 0]), covered_turns=tuple(covered))
-    dialogue = Dialogue(id="d", turns=(Turn(request="x", response=""),) * 2, annotations=(goals,))
-    found = decode(encode(dialogue), "f")
-    assert isinstance(found, Rejected)
-    assert found.field == field
-
-
-def test_record_without_covered_turns_is_written_as_before():
-    dialogue = dialogue_of({"ana": [0, 1], "model": [0, 0]})
-    assert b"covered_turns" not in encode(dialogue)
-    assert b'"covered_turns":[0,1]' in encode(dialogue_of({"ana": [0, 1], "model": [0, 0]}, [7]))

@@ -8,14 +8,11 @@ import pytest
 from labeled import INTENTS, LABELS, WORDS, labeled_dialogue
 from msgspec.structs import replace
 
-from labelgen.base.errors import IntegrityError
-from labelgen.base.files import digest_file
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, write_log
 from labelgen.evaluation.drift import MOST, Draw
 from labelgen.metrics.results import Drift, read_drift
-from labelgen.model.folder import DIGESTS
 from labelgen.model.reference import REFERENCE, encode_reference, read_reference
 
 
@@ -73,24 +70,6 @@ def test_another_log_differs_where_it_was_changed_and_voids_the_certificates(mod
     assert "void: the certificate of" in capsys.readouterr().out
 
 
-def test_without_labels_inputs_and_predictions_are_compared(model, logs, tmp_path):
-    result = drift(model, logs / "unlabeled.jsonl", tmp_path / "drift.json", "consensus")
-    assert result.labeled == 0
-    assert {test.kind for test in result.tests} == {"inputs", "predictions"}
-
-
-def test_dialogues_that_the_reference_does_not_answer_count_as_unlabeled(model, tmp_path):
-    """One annotator makes no consensus, and labels of ben are none of anna."""
-    alone = dialogues(5000, 20)
-    ben = [replace(d, annotations=(replace(d.annotations[0], annotator="ben"),)) for d in dialogues(6000, 20)]
-    write_log(tmp_path / "log.jsonl", [*alone, *ben], LABELS)
-    counts = {}
-    for reference in ("anna", "consensus"):
-        result = drift(model, tmp_path / "log.jsonl", tmp_path / f"{reference}.json", reference)
-        counts[reference] = (result.dialogues, result.labeled)
-    assert counts == {"anna": (20, 10), "consensus": (20, 0)}
-
-
 def test_label_marks_void_certificates_with_the_reason_and_changes_no_label(model, logs, tmp_path, capsys):
     result = drift(model, logs / "other.jsonl", tmp_path / "drift.json")
     plain, marked = tmp_path / "plain", tmp_path / "marked"
@@ -142,14 +121,6 @@ def test_model_without_a_calibration_is_compared_with_another_log(tiny_model, lo
     assert differing == {"same": set(), "other": {"device", "status"}}
 
 
-def test_log_is_never_unlike_itself_and_its_certificates_are_not_judged(model, logs, tmp_path):
-    log, out = str(logs / "other.jsonl"), tmp_path / "drift.json"
-    assert main(["drift", log, "--model", str(model), "--reference", "anna", "--against", log, "--out", str(out)]) == 0
-    result = read_drift(out)
-    assert min(test.p_value for test in result.tests) == 1.0
-    assert not result.void
-
-
 def test_report_shows_the_differences_and_void_certificates(model, logs, tmp_path):
     result = drift(model, logs / "other.jsonl", tmp_path / "drift.json")
     words = [str(logs / "other.jsonl"), "--reference", "anna", "--model", str(model), "--resamples", "20"]
@@ -171,18 +142,6 @@ def test_reference_is_read_as_it_was_written_and_names_no_text_user_or_dialogue(
     strings = set(content.split('"')[1::2])
     assert not {word for word in WORDS if word in strings} - names
     assert not any(text.startswith(("user-", "d1", "d2")) for text in strings)
-
-
-def test_reference_that_describes_no_sample_is_refused(model, tmp_path):
-    folder = tmp_path / "m"
-    shutil.copytree(model, folder)
-    content = json.loads((folder / REFERENCE).read_text())
-    content["aspects"][0]["rows"].pop()
-    (folder / REFERENCE).write_text(json.dumps(content))
-    digests = json.loads((folder / DIGESTS).read_text())
-    (folder / DIGESTS).write_text(json.dumps({**digests, REFERENCE: digest_file(folder / REFERENCE)}))
-    with pytest.raises(IntegrityError, match="describes no sample"):
-        read_reference(folder)
 
 
 def test_draw_takes_at_most_one_dialogue_of_a_user_whatever_the_order():

@@ -13,7 +13,7 @@ from labelgen.base.files import digest_file
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label
-from labelgen.data.log import Log, write_log
+from labelgen.data.log import write_log
 from labelgen.feedback.masking import mask_feedback
 from labelgen.metrics import METRICS
 from labelgen.metrics.results import SystemName
@@ -129,13 +129,6 @@ def test_two_who_would_sign_alike_are_refused(model_folder, logs, tmp_path, caps
     assert f"{names[-1]!r} names" in capsys.readouterr().err
 
 
-def test_some_tasks_alone_can_be_judged(logs, tmp_path, capsys):
-    words = (logs / "log.jsonl", "--predictions", logs / "net.jsonl", "--task", "slots", "--task", "intents")
-    assert run(*words, "--out", tmp_path / "e", "--resamples", 20) == 0
-    found = json.loads((tmp_path / "e" / "evaluation.json").read_text())
-    assert [task["name"] for task in found["tasks"]] == ["intents", "slots", "intents and slots"]
-
-
 def test_every_metric_is_described():
     page = (Path(__file__).parents[2] / "docs" / "reference" / "metrics.md").read_text()
     assert {name for name in METRICS if f"`{name}`" not in page} == set()
@@ -195,25 +188,6 @@ def test_where_nothing_can_be_hidden_there_is_no_second_system_and_it_is_said(mo
     assert not any(task["ratios"] for task in found["tasks"])
     assert "no dialogue carries feedback" in capsys.readouterr().err
     assert "No dialogue carries feedback" in (tmp_path / "e" / "report.html").read_text()
-
-
-def test_consensus_adds_one_annotation_and_prints_agreement(logs, tmp_path, capsys):
-    assert main(["consensus", str(logs / "log.jsonl"), str(tmp_path / "agreed.jsonl")]) == 0
-    agreement, annotators = capsys.readouterr().out.split("\n\n")
-    assert "40 dialogues" in agreement
-    assert annotators.startswith("annotator ")
-    assert [line.split()[0] for line in agreement.splitlines()[2:]] == [
-        "goals",
-        "outcome",
-        "quality,",
-        "quality,",
-        "intents",
-        "slots",
-    ]
-    for before, after in zip(Log([logs / "log.jsonl"]), Log([tmp_path / "agreed.jsonl"]), strict=True):
-        assert after.annotations[:-1] == before.annotations
-        assert (after.annotations[-1].annotator, after.annotations[-1].kind) == ("consensus", "rule")
-        assert after.annotations[-1].labels
 
 
 def test_agreement_is_about_answers_and_not_about_where_they_stand(tmp_path, capsys):

@@ -7,16 +7,13 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import (
     Abstained,
     Annotation,
-    AtDialogue,
     AtGoal,
     AtSpan,
     AtTurn,
     Field,
     Label,
     NoLabel,
-    answers,
 )
-from labelgen.evaluation.baselines import MajorityClass, fit_baselines
 from labelgen.evaluation.calibrate import certify_tasks, scale_tasks
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.measure import decisions, precision_coverage
@@ -47,40 +44,6 @@ def turns(*requests):
 
 def gold(*labels, none=(), name="gold", kind="truth"):
     return Annotation(name, kind, tuple(labels), tuple(none))
-
-
-def test_the_baseline_says_what_the_training_part_says_most():
-    training = [
-        Dialogue(
-            id=f"t{k}",
-            turns=turns("a"),
-            annotations=(
-                gold(
-                    Label("goals", AtGoal((0,)), "goal"),
-                    Label("outcome", AtGoal((0,)), "failure" if k == 0 else "success"),
-                    Label("quality", AtTurn(0), NAMES[k % 2]),
-                    Label("intents", AtTurn(0), "Play" if k else "Stop"),
-                ),
-            ),
-        )
-        for k in range(3)
-    ]
-    reference = gold(Label("goals", AtGoal((0, 2)), "goal"), Label("outcome", AtGoal((0, 2)), "failure"))
-    judged = Dialogue(id="d", turns=turns("x", "y", "z"), annotations=(reference,))
-    asked = (QUALITY, INTENTS, SLOTS, GOALS, OUTCOME, FRAMES)
-    baselines = fit_baselines(training, asked, GOLD, [MajorityClass()])
-    (found,) = baselines.annotate([judged], "gold")
-    said, told = (found.annotation(MajorityClass.name + ending) for ending in ("", " on the reference's goals"))
-    assert said is not None
-    assert told is not None
-    assert [x.at for x in answers(said, "goals")[AtDialogue()]] == [AtGoal((0, 1, 2))]
-    assert not answers(said, "outcome")
-    (outcome,) = answers(told, "outcome")[AtGoal((0, 2))]
-    assert outcome.distribution == (("success", 2 / 3), ("failure", 1 / 3))
-    assert (outcome.name, outcome.probability) == ("success", 2 / 3)
-    assert {t: answers(said, "quality")[AtTurn(t)][0].name for t in range(3)} == dict.fromkeys(range(3), "bad")
-    assert {x.name for labels in answers(said, "intents").values() for x in labels} == {"Play"}
-    assert "slots" not in {x.task for x in said.labels}
 
 
 def said(name, p, at=None):
@@ -216,31 +179,6 @@ def test_an_evaluation_holds_examples_with_most_errors_first_and_joint_tasks():
     assert by_name["slots"]["slot_span_f1"]["value"] == 1.0
 
 
-def test_a_task_that_the_first_system_leaves_has_none_of_its_parts_tested():
-    """What people are worse at is no weakness of the model."""
-    dialogues = []
-    for k in range(40):
-        people = tuple(
-            Annotation(who, "person", (Label("quality", AtTurn(0), "good"), Label("outcome", AtGoal((0,)), name)))
-            for who, name in zip("abc", ("success", "success", "failure" if k < 10 else "success"), strict=True)
-        )
-        model = Annotation("model", "model", (Label("quality", AtTurn(0), "good", 0.9),))
-        made = Dialogue(id=f"d{k}", turns=turns("x"), source="hard" if k < 10 else "easy", annotations=(*people, model))
-        dialogues.append(made)
-    asked = (
-        *tasks_of_units("quality", ("turn",), ("accuracy",), ("bad", "fair", "good")),
-        *tasks_of_units("outcome", ("goal",), ("accuracy",), ("failure", "success")),
-    )
-    setting = Setting(resamples=20)
-    found = evaluate(dialogues, asked, ("model",), setting, Description("t"))
-    quality, outcome = found["tasks"]
-    assert {row["system"] for row in outcome["rows"]} >= {"human baseline"}
-    assert "model" not in {row["system"] for row in outcome["rows"]}
-    assert [part for part in outcome["slices"] if part["p_value"] is not None] == []
-    assert {part["system"] for part in outcome["slices"]} == {"human baseline"}
-    assert found["slices_tested"] == sum(part["p_value"] is not None for part in quality["slices"])
-
-
 def test_model_and_person_are_right_in_shares_of_the_answers_that_they_give():
     """A model that leaves half of the fields is judged by the other half, and so is a person."""
     at = [AtTurn(t) for t in range(4)]
@@ -255,20 +193,6 @@ def test_model_and_person_are_right_in_shares_of_the_answers_that_they_give():
     assert curve is not None
     assert [point["precision"] for point in curve["points"]] == [0.5]
     assert curve["human_precision"] == 1.0
-
-
-def test_a_person_like_the_model_is_judged_on_answers_that_name_something():
-    """A model's answers "none here" carry no probability and stand outside the curve; a person's do too."""
-    at = [AtTurn(0), AtTurn(1), AtTurn(2)]
-    reference = {at[0]: (Label("intents", at[0], "a"),), at[1]: (), at[2]: ()}
-    model = {at[0]: (Label("intents", at[0], "a", 0.9),), at[1]: (), at[2]: ()}
-    person = {at[0]: (Label("intents", at[0], "b"),), at[1]: (), at[2]: ()}
-    curve = plain(
-        precision_coverage("model", [item(("",) * 3, reference, model)], [item(("",) * 3, reference, person)])
-    )
-    assert curve is not None
-    assert (curve["points"][-1]["precision"], curve["without_probability"]) == (1.0, 2)
-    assert curve["human_precision"] == 0.0
 
 
 def test_beside_a_certificate_model_and_person_are_judged_on_fields_that_both_answer():

@@ -76,12 +76,6 @@ def test_a_model_that_reads_the_feedback_is_worse_without_it():
     assert ratio["difference"]["value"] == pytest.approx(-4 / 24)
 
 
-def test_a_model_that_does_not_read_it_is_the_same_without_it():
-    found = judge(log(4, 6), by_response)
-    assert accuracies(found) == {"model": 1.0, "model, feedback masked": 1.0}
-    assert found["tasks"][0]["ratios"][0]["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
-
-
 def test_an_annotator_whose_name_reads_like_a_masked_model_is_none():
     """A log may have an LLM of any name; it is another system, and its price counts."""
     given = [

@@ -12,10 +12,8 @@ from random_models import random_model
 
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import Annotation
-from labelgen.data.log import Log, write_log
+from labelgen.data.log import write_log
 from labelgen.data.split import fingerprint, pack
-from labelgen.model.annotator import Annotator
 from labelgen.model.calibration import read_calibration
 from labelgen.model.folder import COMPLETE, save_model
 from labelgen.review.sampling import SampledDialogue, mark_sample
@@ -64,15 +62,6 @@ def test_a_dialogue_is_known_again_by_id_and_texts_alone():
     assert len({fingerprint(d) for d in (*TRAINED, *NEW)}) == 120
 
 
-def test_labels_say_whether_the_model_was_trained_on_their_dialogue(model: Path, tiny_model: Path):
-    def said(folder: Path, dialogues: Sequence[Dialogue]) -> set[bool | None]:
-        return {a.provenance.trained_on for a in Annotator(folder).annotate(dialogues) if a.provenance is not None}
-
-    assert said(model, [replace(d, annotations=()) for d in TRAINED]) == {True}
-    assert said(model, NEW) == {False}
-    assert said(tiny_model, TRAINED) == {None}, "a folder of an earlier version does not know"
-
-
 def test_an_evaluation_on_training_dialogues_says_so_at_its_head(model: Path, log, tmp_path: Path, capsys):
     path = log([*TRAINED[:7], *NEW[:23]])
     found, head = evaluated(path, tmp_path / "e", "--model", model)
@@ -85,24 +74,6 @@ def test_an_evaluation_on_training_dialogues_says_so_at_its_head(model: Path, lo
     assert "model was trained on 7 of the 30 judged dialogues" in head
     _, head = evaluated(log(NEW), tmp_path / "n", "--model", model)
     assert "caveat" not in head
-
-
-def test_where_nobody_knows_what_was_trained_on_the_report_says_that(tiny_model: Path, log, tmp_path: Path):
-    found, head = evaluated(log(NEW[:9]), tmp_path / "e", "--model", tiny_model)
-    assert found["data"]["annotated"][0]["trained_on"] is None
-    assert "caveat" not in head
-    assert "trained on these dialogues is not known" in (tmp_path / "e" / "report.html").read_text()
-
-
-def test_predictions_of_a_part_are_named_at_the_head(model: Path, log, tmp_path: Path, capsys):
-    write_log(
-        tmp_path / "some.jsonl",
-        [replace(d, annotations=(Annotation("net", "model", d.annotations[0].labels),)) for d in NEW[:8]],
-    )
-    found, head = evaluated(log(NEW), tmp_path / "e", "--predictions", tmp_path / "some.jsonl")
-    assert found["data"]["annotated"] == [{"system": "net", "kind": "model", "dialogues": 8, "trained_on": None}]
-    assert "net annotated 8 of the 60 judged dialogues; all others count as not answered" in head
-    assert "net annotated 8 of the 60 judged dialogues" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("how", "named"), [("abstained", True), ("informative", True), ("audit", False)])
@@ -148,17 +119,6 @@ def test_nothing_is_certified_on_dialogues_that_are_no_evidence(
     assert (both.data_digest, both.tasks) == (alone.data_digest, alone.tasks)
 
 
-def test_a_certificate_of_a_model_that_does_not_know_its_training_says_so(
-    tiny_model: Path, log, tmp_path: Path, capsys
-):
-    import shutil
-
-    folder = tmp_path / "m"
-    shutil.copytree(tiny_model, folder)
-    assert calibrated(log(NEW), folder) == 0
-    assert "does not know all dialogues that it was trained on" in capsys.readouterr().err
-
-
 def test_a_rate_leaves_out_what_the_model_was_trained_on_and_peoples_word_on_difficult_dialogues(
     model: Path, log, tmp_path: Path, capsys
 ):
@@ -194,17 +154,3 @@ def test_training_data_that_nobody_annotated_give_no_baseline_and_that_is_said(
     assert not any("baseline" in one["base"] for one in found["systems"])
     told = capsys.readouterr().err
     assert "--train: nobody annotated its dialogues" in told
-
-
-def test_two_slices_are_both_given(log, model: Path, tmp_path: Path, capsys):
-    path = log([replace(d, device="car" if k % 2 else "speaker") for k, d in enumerate(NEW)])
-    assert main(["label", str(path), str(tmp_path / "l"), "--model", str(model), "--workers", "1"]) == 0
-    words = ["estimate", str(tmp_path / "l" / "log.jsonl"), "--reference", "anna", "--out", str(tmp_path / "r.json")]
-    assert main([*words, "--slice", "device", "--slice", "length"]) == 0
-    rows = json.loads((tmp_path / "r.json").read_text())
-    assert [row["by"] for row in rows][:3] == [None, "device", "device"]
-    assert {row["by"] for row in rows} == {None, "device", "length"}
-    told = capsys.readouterr().out
-    assert "device: car" in told
-    assert "length: 1 to" in told
-    assert list(Log([path]))

@@ -92,35 +92,6 @@ def test_a_perfect_model_beside_people_of_known_error():
     assert (section["items"], section["dialogues"]) == (400 * 5 * 4, 400)
 
 
-def test_intervals_are_of_95_percent_unless_asked_otherwise():
-    dialogues = crowd(100, 4, 0.2)
-    settings = (Setting(resamples=400), Setting(resamples=400, level=0.95), Setting(resamples=400, level=0.8))
-    default, asked, narrow = (judge(dialogues, setting=setting) for setting in settings)
-    assert default["tasks"] == asked["tasks"]
-    assert (default["setting"]["level"], narrow["setting"]["level"]) == (0.95, 0.8)
-    theirs, fewer = (metric_of(section_of(found), HUMAN, "accuracy") for found in (default, narrow))
-    assert theirs["value"] == fewer["value"]
-    assert 1.3 < (theirs["high"] - theirs["low"]) / (fewer["high"] - fewer["low"]) < 1.8
-
-
-def test_others_of_three_are_drawn_from_many():
-    """With nine people the reference is the majority of three, so the model meets the same error in it."""
-    e = 0.2
-    r = 3 * e**2 * (1 - e) + e**3
-    section = section_of(judge(crowd(100, 9, e, seed=5), setting=Setting(others=3, resamples=200)))
-    assert metric_of(section, "model", "accuracy")["value"] == pytest.approx(1 - r, abs=0.025)
-    assert section["ties"]["items"] == 0
-
-
-def test_two_of_three_agree_by_chance_when_both_err():
-    e = 0.2
-    r = e**2 / (e**2 + (1 - e) ** 2)
-    section = section_of(judge(crowd(400, 3, e, seed=1)))
-    assert metric_of(section, "model", "accuracy")["value"] == pytest.approx(1 - r, abs=0.02)
-    tied = section["ties"]["items"] / (section["ties"]["items"] + section["items"])
-    assert tied == pytest.approx(2 * e * (1 - e), abs=0.03)
-
-
 def test_a_person_is_judged_as_a_model_who_says_the_same():
     """A model that repeats one person's answers gets that person's score in the trials of that person."""
     dialogues = []
@@ -220,14 +191,6 @@ def test_an_outcome_counts_where_the_goal_is_the_reference_s_goal(left):
     assert curve == [{"threshold": 0.8, "coverage": 1.0, "precision": pytest.approx(1 / 3), "items": 6}]
 
 
-def test_the_same_seed_gives_the_same_evaluation_and_another_one_other_intervals():
-    given = crowd(30, 5, 0.3)
-    first = judge(given, setting=Setting(seed=1, resamples=100))
-    assert first == judge(given, setting=Setting(seed=1, resamples=100))
-    other = judge(given, setting=Setting(seed=2, resamples=100))
-    assert first["tasks"][0]["rows"] != other["tasks"][0]["rows"]
-
-
 def ceiling_and_human(made):
     """As labelgen consensus counts them."""
     statistics = AnnotatorStatistics([QUALITY], Setting())
@@ -272,25 +235,3 @@ def test_with_three_annotators_there_is_no_ceiling_and_the_reason_stands_in_its_
     assert metric_of(section, HUMAN, "accuracy")["value"] == pytest.approx(person)
     assert (most is None) == (not more)
     assert most is None or most < 1.0
-
-
-def test_where_one_annotator_is_right_by_definition_there_is_no_ceiling():
-    annotations = [rates("gold", ["good"], "truth"), rates("ann", ["bad"]), rates("model", ["good"], "model")]
-    section = section_of(judge([dialogue(0, annotations)], setting=Setting("gold", resamples=10)))
-    assert [row["system"] for row in section["rows"]] == ["model", HUMAN]
-
-
-def test_fields_are_counted_once_and_items_once_for_each_judged_person():
-    people = [rates(who, ["good", "good"]) for who in ("ann", "ben", "cid")]
-    made = [dialogue(k, [*people, rates("model", ["good", "good"], "model")], turns=2) for k in range(5)]
-    section = section_of(judge(made))
-    assert (section["fields"], section["items"], section["dialogues"]) == (10, 30, 5)
-
-
-def test_a_bin_of_probability_counts_an_answer_once_however_often_it_is_compared():
-    people = [rates(who, ["good", "good"]) for who in ("ann", "ben", "cid")]
-    made = [
-        dialogue(k, [*people, rates("model", ["good", "good"], "model", probability=0.9)], turns=2) for k in range(5)
-    ]
-    [found] = section_of(judge(made))["reliability"]
-    assert [(b["items"], b["answers"]) for b in found["bins"]] == [(30, 10)]

@@ -59,16 +59,3 @@ def test_failure_of_a_goal_with_a_wrong_border_counts_when_matched():
     # Exactly, both goals are missing and share the last rank.
     assert values["matched_failure_auprc"] == 1.0
     assert not values["failure_auprc"] > 0.5
-
-
-def test_matched_failure_auprc_is_that_of_exact_goals_where_all_are_exact():
-    goals = [AtGoal((0,)), AtGoal((1, 3)), AtGoal((2,))]
-    reference: dict[At, tuple[Label, ...]] = {
-        g: (Label("outcome", g, name),) for g, name in zip(goals, ("failure", "success", "failure"), strict=True)
-    }
-    predicted: dict[At, tuple[Label, ...]] = {g: outcome(g, p) for g, p in zip(goals, (0.4, 0.6, 0.7), strict=True)}
-    item = Item(("",) * 4, reference, predicted)
-    exact, matched = (
-        measure(resolve(METRICS, name, "metric"), [item]) for name in ("failure_auprc", "matched_failure_auprc")
-    )
-    assert exact == matched

@@ -1,7 +1,6 @@
 """Laws of the report page: nothing escapes, nothing is fetched, every number is the evaluation's own."""
 
 import json
-import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -84,11 +83,6 @@ def test_any_evaluation_becomes_a_whole_page_of_its_own_numbers(given_evaluation
         assert text == write[kind](float(value))
 
 
-def test_the_style_sheet_fetches_nothing() -> None:
-    html = render(evaluation(task("a", (0.1, 0.2))))
-    assert not re.search(r"url\(|@import|https?:", html)
-
-
 @given(dialogues())
 def test_texts_of_a_dialogue_stand_as_they_are(dialogue: Dialogue) -> None:
     page = Page(render(evaluation(examples=(dialogue,))))
@@ -132,18 +126,6 @@ def test_numbers_are_rounded_and_nothing_else(value: float, digits: int) -> None
     assert not re.fullmatch(r"-[0.]+", text)
 
 
-def test_numbers_as_written() -> None:
-    assert [number(x) for x in (0.8125, -0.0001, 1234.5, None, math.nan)] == [
-        "0.812",
-        "0.000",
-        "1,234.500",
-        ABSENT,
-        ABSENT,
-    ]
-    assert [percent(x) for x in (1.0, 0.9734, None)] == ["100.0%", "97.3%", ABSENT]
-    assert [count(x) for x in (4100, None)] == ["4,100", ABSENT]
-
-
 NAMED = ("baseline: bag of words", "baseline: constant per source")
 
 
@@ -180,12 +162,6 @@ def test_the_headline_follows_the_verdicts(verdicts: list[str], said: str) -> No
         task(f"q{k}", (0.01, 0.1), True, verdict_of("model", word, *rivals[word])) for k, word in enumerate(verdicts)
     ]
     assert answer(evaluation(*asked)) == said
-
-
-@pytest.mark.parametrize(("larger", "said"), [(True, "better"), (False, "worse")])
-def test_where_nobody_else_is_there_a_rule_of_the_log_is_set_beside(larger: bool, said: str) -> None:
-    found = evaluation(task("q0", None, larger))
-    assert answer(found) == f"Of 1 task, model is {said} than baseline in 1 (q0)."
 
 
 def test_the_answer_shows_baselines_and_the_verdict_without_feedback() -> None:
@@ -230,19 +206,6 @@ def test_the_answer_shows_baselines_and_the_verdict_without_feedback() -> None:
     )
 
 
-def test_without_people_baselines_are_shown_by_their_tests() -> None:
-    """Intervals that overlap can hide a certain difference of pairs."""
-    asked = task("q0", None, True, verdict_of("model", "better", *NAMED, human=False))
-    asked["verdicts"][0]["comparisons"][0]["significant"] = True
-    asked["rows"] += [
-        {"system": name, "kind": "rule", "answered": 1.0, "metrics": {"score": estimate(0.79)}} for name in NAMED
-    ]
-    html = " ".join(render(evaluation(asked)).split())
-    section = html[html.index('id="answer"') : html.index('id="trust"')]
-    assert re.findall(r'class="badge (\w+)"', section) == ["better", "worse", "worse", "indistinguishable"]
-    assert "model is better than the baselines in 1 (q0)." in html
-
-
 def without_people(*models: dict[str, tuple[float, float] | None], larger: bool = True) -> dict[str, Any]:
     """An evaluation of several models and a rule; per question, each model's interval, None for one that is unknown."""
     asked = [task(f"q{k}", None, larger) for k in range(len(models))]
@@ -259,31 +222,6 @@ def without_people(*models: dict[str, tuple[float, float] | None], larger: bool 
 def bounds(interval: tuple[float, float] | None) -> dict[str, Any]:
     low, high = interval or (None, None)
     return {"value": 0.5 if interval is None else sum(interval) / 2, "low": low, "high": high}
-
-
-def test_without_people_systems_are_compared() -> None:
-    html = render(
-        without_people(
-            {"new": (0.6, 0.7), "old": (0.4, 0.5)},
-            {"new": (0.1, 0.2), "old": (0.4, 0.5), "given": (0.8, 0.9)},
-            {"new": (0.4, 0.5), "old": (0.5, 0.6)},
-            {"new": (0.4, 0.5), "old": None},
-        )
-    )
-    said = "Of 4 tasks, new is better than old in 1 (q0), indistinguishable in 2 (q2; q3), and worse in 1 (q1)."
-    assert said in html
-    assert "nothing to compare with" not in html
-    section = html[html.index('id="answer"') : html.index('id="trust"')]
-    assert "human baseline beside" not in " ".join(section.split())
-    shown = " ".join(a or b for a, b in re.findall(r"</svg> (\w+)</th>|badge (\w+)", section))
-    assert shown.removeprefix("new ").split(" new ") == [
-        "old worse baseline worse",
-        "old better given better baseline better",
-        "old indistinguishable baseline worse",
-        "old indistinguishable baseline worse",
-    ]
-    drawn = [title for title in re.findall(r"<title>([^<]+)</title>", section) if title.startswith("score of")]
-    assert len(drawn) == 13, "a dot for every candidate of every question"
 
 
 def test_a_model_that_is_told_the_goals_is_no_baseline() -> None:
@@ -306,12 +244,6 @@ def test_two_systems_differ_just_where_their_intervals_do_not_overlap(ends: list
     swap = {"better": "worse", "worse": "better"}
     other = swap.get(expected.split()[0], "indistinguishable")
     assert answer(turned).removeprefix("Of 1 task, old is ").split()[0] == other
-
-
-def test_one_system_alone_is_said_to_be_alone() -> None:
-    found = without_people({"new": (0.1, 0.2)})
-    found["tasks"][0]["rows"].pop()
-    assert answer(found) == "There is nothing to compare new with."
 
 
 def test_a_slice_is_weak_if_chance_among_so_many_does_not_explain_it() -> None:
@@ -426,21 +358,6 @@ def test_states_of_answers() -> None:
     assert [[who for who, _ in a.others] for t in found.turns for a in t.answers] == [[], ["ben"], [], []]
 
 
-def test_outcomes_on_goals_that_were_given_are_compared() -> None:
-    goal = AtGoal((0,))
-    dialogue = Dialogue(
-        id="d",
-        turns=(Turn(request="a", response="b"),),
-        annotations=(
-            Annotation("truth", "truth", (Label("goals", goal, "goal"), Label("outcome", goal, "success"))),
-            Annotation("model", "model", (Label("outcome", goal, "success", 0.7),)),
-        ),
-    )
-    (shown,) = view(ExampleDialogue(record=to_plain(dialogue), system="model", reference="truth")).goals
-    assert shown.state == "unjudged"
-    assert [a.state for a in shown.answers] == ["same"]
-
-
 def test_what_is_no_evaluation_is_refused() -> None:
     good = evaluation(task("q", (0.1, 0.2)), examples=labeled(1, 0))
     for bad, word in (
@@ -527,19 +444,6 @@ def test_a_task_that_the_model_lacks_is_not_answered_and_shows_nobody_in_its_pla
     assert [row["Answered"] for row in rows_of(trusted)] == ["100.0%", ABSENT]
 
 
-def test_a_model_that_answers_nothing_of_what_is_judged_is_said_to() -> None:
-    found = evaluation(unanswered("q0", "baseline"), unanswered("q1", "baseline"))
-    assert answer(found) == "Not answered by this model: 2 (q0; q1)."
-
-
-def test_beside_others_alone_a_task_that_the_first_lacks_is_not_answered_by_it() -> None:
-    found = without_people({"new": (0.6, 0.7), "old": (0.4, 0.5)}, {"old": (0.4, 0.5)})
-    assert answer(found) == ("Of 1 task, new is better than old in 1 (q0). Not answered by this model: 1 (q1).")
-    html = render(found)
-    section = html[html.index('id="answer"') : html.index('id="trust"')]
-    assert "not answered by this model" in section[section.index(">q1</a>") :]
-
-
 def test_a_dialogue_shows_no_misses_of_a_task_that_the_model_lacks() -> None:
     people = Annotation("truth", "truth", (Label("intents", AtTurn(0), "play"), Label("quality", AtTurn(0), "bad")))
     model = Annotation("model", "model", (Label("quality", AtTurn(0), "good"),))
@@ -548,67 +452,3 @@ def test_a_dialogue_shows_no_misses_of_a_task_that_the_model_lacks() -> None:
     html = render(found)
     shown = html[html.index('id="dialogues"') :]
     assert re.findall(r'class="answer (\w+)"', shown) == ["differs"]
-
-
-def test_curves_beside_each_other_share_an_axis() -> None:
-    asked = task("q", (0.01, 0.1))
-    asked["precision_coverage"] = [
-        {
-            "system": name,
-            "human_precision": 0.9,
-            "points": [{"threshold": 0.9, "coverage": 0.5, "precision": p, "items": 50}],
-        }
-        for name, p in (("model", 0.95), ("other", 0.4), ("baseline", 0.2))
-    ]
-    html = render(evaluation(asked))
-    drawn = re.findall(r"<svg[^>]*><title>Precision over coverage.*?</svg>", html, re.DOTALL)
-    assert len(drawn) == 3
-    axes = [re.findall(r'text-anchor="end">([^<]+)<', svg) for svg in drawn]
-    assert axes[0] == axes[1] == axes[2] == ["0.2", "0.4", "0.6", "0.8", "1"]
-
-
-def test_answers_and_their_comparisons_are_counted_separately() -> None:
-    """With three annotators each answer is compared up to three times."""
-    asked = {**task("q", (0.01, 0.1)), "fields": 950, "items": 2849, "dialogues": 463}
-    text = " ".join(" ".join(Page(render(evaluation(asked))).text).split())
-    assert text.count("950 answers in 463 dialogues, 2,849 comparisons") == 2
-    assert "judged in" not in text
-    alone = {**task("q", None), "fields": 950, "items": 950, "dialogues": 463}
-    text = " ".join(" ".join(Page(render(evaluation(alone))).text).split())
-    assert "950 answers in 463 dialogues" in text
-    assert "950 comparisons" not in text
-
-
-def test_errors_of_a_dialogue_are_listed_one_by_one() -> None:
-    found = evaluation(task("q", (0.01, 0.1)), examples=labeled(2, 3))
-    found["examples"][0] |= {"errors": 7, "errors_by_task": {"goals": 1, "outcome": 2, "quality, turn": 4}}
-    found["examples"][1] |= {"errors": 1, "errors_by_task": {"goals": 1}}
-    text = " ".join("".join(Page(render(found)).text).split())
-    assert "7 errors (goals: 1; outcome: 2; quality, turn: 4)" in text
-    assert "1 error (goals: 1)" in text
-
-
-def test_digests_and_the_models_card_are_folded() -> None:
-    found = evaluation(task("q", (0.01, 0.1))) | {"model": {"digest": "f" * 64, "command": "finetune"}}
-    found["data"] = {"digest": "e" * 64}
-    html = render(found)
-    made = html[html.index('id="made"') :]
-    folded = "".join(re.findall(r"<details.*?</details>", made, re.DOTALL))
-    for digest in ("f" * 64, "e" * 64):
-        assert digest in folded
-        assert made.count(digest) == folded.count(digest)
-
-
-def test_why_there_is_no_noise_ceiling_stands_with_the_task() -> None:
-    asked = {**task("q", (0.01, 0.1)), "no_ceiling": "no noise ceiling: three people answered"}
-    assert "no noise ceiling: three people answered" in render(evaluation(asked))
-
-
-def test_every_table_scrolls_where_the_page_is_narrow() -> None:
-    asked = task("q", (0.01, 0.1))
-    asked["reliability"] = [{"system": "model", "ece": 0.1, "bins": []}]
-    asked["confusion"] = [{"system": "model", "labels": ["a"], "columns": ["a"], "counts": [[1]]}]
-    html = render(evaluation(asked, examples=labeled(2, 1)))
-    assert len(re.findall(r'<div class="scroll" tabindex="0"[^>]*>\s*<table', html)) == html.count("<table") > 4
-    narrow = html[html.index("@media (max-width: 700px)") : html.index("@media print")]
-    assert not re.search(r"(table|tbody|tr|td)[^{}]*\{[^}]*display: (block|flex)", narrow), "rows stay rows"

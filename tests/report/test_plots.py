@@ -6,14 +6,12 @@ import xml.etree.ElementTree as Tree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelgen.metrics.results import Bin, Point, PrecisionCoverage
+from labelgen.metrics.results import Bin, Point
 from labelgen.report.plots import (
     Axis,
     Mark,
     axis_for,
     axis_head,
-    key,
-    precision_axis,
     precision_coverage,
     reliability,
     whiskers,
@@ -45,14 +43,6 @@ def test_each_known_value_is_one_dot(given_marks: list[Mark], reference: float |
     svg = whiskers(given_marks, axis, "words & <more>", reference)
     assert named(svg, "dot") == sum(m.value is not None and math.isfinite(m.value) for m in given_marks)
     assert Tree.fromstring(svg)[0].text == "words & <more>"
-
-
-@given(st.lists(bins, max_size=4))
-def test_each_bin_with_numbers_is_one_dot(given_bins: list[Bin]) -> None:
-    known = [b for b in given_bins if b.probability is not None and b.accuracy is not None]
-    svg = reliability(given_bins, "words")
-    assert named(svg, "dot") == len(known)
-    assert named(svg, "line") == 0, "bins of fewer than ten answers"
 
 
 @given(st.lists(st.sampled_from([None, 0, 9, 10, 400]), max_size=15))
@@ -94,32 +84,3 @@ def test_places_keep_order_and_stay_inside(a: float, b: float) -> None:
     axis = Axis(0.25, 0.75)
     first, second = sorted((a, b))
     assert 0 <= axis.place(first, 100) <= axis.place(second, 100) <= 100
-
-
-def test_what_lies_outside_ends_in_an_arrow() -> None:
-    axis = axis_for([0.5, 1.0, 9.0], (0.0, 2.0))
-    assert axis.high == 2.0
-    assert named(whiskers([Mark(1.0, 0.5, 9.0, "model")], axis, "words"), "arrow") == 1
-    assert named(whiskers([Mark(1.0, 0.5, 1.5, "model")], axis, "words"), "arrow") == 0
-
-
-def test_signs_have_shapes_of_their_own() -> None:
-    assert len({key("model", shape) for shape in ("circle", "diamond", "square")}) == 3
-    drawn(key("model", "square"))
-
-
-def test_a_bin_is_joined_by_its_answers_and_not_by_how_often_they_are_compared() -> None:
-    made = [
-        Bin(low=k / 15, high=(k + 1) / 15, items=30, answers=answers, probability=(k + 0.5) / 15, accuracy=0.5)
-        for k, answers in enumerate((9, 10, 10))
-    ]
-    assert named(reliability(made, "words"), "few") == 1
-
-
-def test_a_curve_begins_where_chance_ends() -> None:
-    shown = [Point(threshold=0.9 - k / 10, coverage=k / 5, precision=0.9, items=10 * k) for k in (1, 2, 3)]
-    first = Point(threshold=0.95, coverage=0.01, precision=0.0, items=3)
-    assert precision_coverage([first, *shown], None, "w", Axis(0, 1)) == precision_coverage(
-        shown, None, "w", Axis(0, 1)
-    )
-    assert precision_axis([PrecisionCoverage(system="m", points=[first, *shown])]).low > 0.8

@@ -10,12 +10,9 @@ from rich.console import Console
 
 from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, NoLabel
-from labelgen.evaluation.evaluate import Description, evaluate
-from labelgen.metrics.results import Evaluation, Setting, SystemName
+from labelgen.metrics.results import Evaluation
 from labelgen.report.terminal import DialogueView, results_table
 from labelgen.simulator.log import simulate
-from labelgen.tasks.evaluation import tasks_of_units
-from labelgen.tasks.goals import Goals
 
 
 def draw(what, width=100, color=False):
@@ -82,14 +79,6 @@ def test_colour_brings_no_sequence_but_those_of_style():
     assert "\x1b[2J" not in drawn
     assert "\x1b]" not in drawn
     assert "\x1b[31mred" not in drawn
-
-
-def test_markup_of_a_log_is_text():
-    dialogue = Dialogue(id="[bold]d[/bold]", turns=(Turn(request="[link=x]a[/link] :smile:", response="[/]"),))
-    annotation = Annotation("[red]", "person", (Label("slots", AtSpan(0, 0, 4), "[b]"),))
-    drawn = draw(DialogueView(dialogue, annotation))
-    for text in ("[bold]d[/bold]", "a[/link] :smile:", "[/]", "labels by [red]", "‹[b]›"):
-        assert text in drawn
 
 
 def test_what_is_labeled_and_what_is_withheld_can_be_seen():
@@ -179,45 +168,3 @@ def test_the_results_table_shows_every_task_with_its_ratio():
         "1.09]",
     ]
     assert second.split() == ["mood,", "turn", "span", "f1", "-", "1.00", "-"]
-
-
-def test_results_table_of_all_metrics_has_a_line_for_each():
-    dialogues = list(simulate(8, 2))
-    (goals,) = tasks_of_units("goals", Goals.units, Goals.metrics)
-    person = next(a.annotator for a in dialogues[0].annotations if a.kind == "person")
-    setting = Setting("truth", annotators=None, resamples=10)
-    evaluation = evaluate(dialogues, [goals], [SystemName(person)], setting, Description("t"))
-    lines = draw(results_table(evaluation, all_metrics=True), 120).splitlines()
-    (row,) = evaluation.tasks[0].rows
-    for name in Goals.metrics:
-        value = row.metrics[name].value
-        assert value is not None
-        (line,) = (line for line in lines if f" {name.replace('_', ' ')}  " in line)
-        assert (f"{value:.3f}"[1:] if value < 1 else "1.00") in line.split()
-    assert len(draw(results_table(evaluation), 120).splitlines()) == len(lines) - len(Goals.metrics) + 1
-
-
-def test_the_results_table_says_where_the_first_system_does_not_answer():
-    evaluation = {
-        "title": "t",
-        "systems": [{"base": "model"}, {"base": "baseline"}],
-        "tasks": [
-            {
-                "name": name,
-                "unit": "turn",
-                "main_metric": "accuracy",
-                "rows": [{"system": who, "kind": "rule", "metrics": {}} for who in rows],
-                "ratios": [],
-            }
-            for name, rows in (("slots", ("model", "baseline")), ("intents", ("baseline",)))
-        ],
-    }
-    lines = draw(results_table(msgspec.convert(evaluation, Evaluation)), 120).splitlines()
-    assert [("model" in line, "not answered" in line) for line in lines if "slots" in line] == [
-        (True, False),
-        (False, False),
-    ]
-    assert [("model" in line, "not answered" in line) for line in lines if "intents" in line] == [
-        (True, True),
-        (False, False),
-    ]
