@@ -26,7 +26,6 @@ from labelgen.base.files import existing_file
 from labelgen.base.options import make_options
 from labelgen.base.registry import require
 from labelgen.cli.calibrate import CalibrateOptions, CertifyOptions, write_scaling, write_thresholds
-from labelgen.cli.evaluate import EvaluateOptions, write_evaluation
 from labelgen.cli.init import InitOptions, write_config
 from labelgen.cli.pipeline import LABELS, MODEL_NAME, read_pipeline, run_pipeline
 from labelgen.data.dialogue import Dialogue
@@ -36,6 +35,7 @@ from labelgen.review.form import TASKS, question_lines
 from labelgen.simulator.log import labels as simulated_labels
 from labelgen.steps.changed import Changed
 from labelgen.steps.consensus import AgreeOptions, agree
+from labelgen.steps.evaluate import EvaluateOptions, write_evaluation
 from labelgen.steps.export import TrainingDataOptions
 from labelgen.steps.export import training_data as training_data_of
 from labelgen.steps.feedback import AggregateOptions, ExplainOptions, add_user_answers
@@ -332,11 +332,12 @@ def evaluate(
         options: those of the command, such as reference="anna" or task=["quality"]."""
     with python_hints(), ExitStack() as stack:
         paths = stack.enter_context(as_files(log))
-        values = {**options, "log": list(paths), "model": _models(model)}
+        values = {**options, "model": _models(model)}
         if train is not None:
             values["train"] = list(stack.enter_context(as_files(train)))
         folder = Path(stack.enter_context(TemporaryDirectory())) / "evaluation" if out is None else Path(out)
-        evaluation = write_evaluation(make_options(EvaluateOptions, {**values, "out": str(folder)}))
+        force = bool(values.pop("force", False))
+        evaluation = write_evaluation(Log(list(paths)), make_options(EvaluateOptions, values), folder, force)
         return EvaluationResult(evaluation, None if out is None else folder)
 
 
