@@ -349,7 +349,7 @@ def certified_lines(calibration: "Calibration", reference: str) -> Iterator[str]
             f"precision {_shown(measured['precision'])}; {certificate.errors:,} errors of {certificate.items:,} in "
             f"{certificate.dialogues:,} dialogues, p = {certificate.p_value:.3f}"
         )
-        compared = measured.get("comparison") or measured.get("beside")
+        compared = measured.get("comparison")
         if compared:
             yield (
                 f"    on these fields, against the others: model {_shown(compared['model'])}, human baseline (one annotator) "
