@@ -2,6 +2,7 @@
 
 from labelgen.data.labels import AtTurn
 from labelgen.tasks.exclusive import ExclusiveTask
+from labelgen.tasks.goals import Goals
 from labelgen.tasks.order import OrderHead
 
 
@@ -16,3 +17,10 @@ class Politeness(ExclusiveTask):
 
     def places(self, layout):
         return [(b, AtTurn(t)) for b, count in enumerate(layout.turns) for t in range(count)]
+
+
+class Segments(Goals):
+    """Another division of dialogues."""
+
+    name = "segments"
+    names = ("segment",)

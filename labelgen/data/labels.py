@@ -9,10 +9,14 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from labelgen.base.registry import Registry, resolve
+
 Unit = Literal["turn", "span", "goal", "dialogue"]
 
 GOALS = "goals"
 """The task whose labels divide a dialogue into goals; one answer to it is the set of all goals of a dialogue."""
+_INSTALLED = Registry("labelgen.tasks", {})
+"""Tasks of installed packages; built-in ones need no import to be known."""
 
 TRANSCRIPTION = "transcription"
 """The task whose label of a turn has the words of the request as they were spoken, as its value. No model head gives it."""
@@ -206,8 +210,8 @@ def annotation_of(
 
 
 def divides(task: str) -> bool:
-    """Whether the task's labels divide a dialogue into goals, as `divides` of the task itself says too."""
-    return task == GOALS
+    """Whether the task's labels divide a dialogue into goals: those of `goals`, and of an installed task whose class says so."""
+    return task == GOALS or (task in _INSTALLED and bool(resolve(_INSTALLED, task, "task").divides))
 
 
 def scope_of(task: str, at: At) -> At:

@@ -31,15 +31,18 @@ class Widths:
 
 
 class Task(ABC, Generic[Out]):
-    """Out is what the head gives; only the task itself knows its form.
+    """One question that a model answers, with its head, loss and decoding. Out is what the head gives; only the task knows its form.
 
-    units: what its labels are about. metrics: names of the registry in metrics/. names: its labels where they are the
-    same in every corpus, else they come from the corpora. divides: its labels divide the dialogue into goals, so it is
-    decoded before the tasks about goals. reads_tokens: its head reads token states; it is then about turns and spans
-    alone, since those of a long dialogue are read a window at a time. reads_alone: its head reads turns without their
-    dialogue too. gives_several: several of its labels may hold at one place, and which do is
-    learned from its targets. reads_label_texts: its labels are scored by their texts. hides_response: its states are made with the
-    responses of its target turns hidden, and of earlier turns only."""
+    Attributes:
+        units: what its labels are about.
+        metrics: names of the registry of metrics.
+        names: its labels where they are the same in every log; None where they come from the log.
+        divides: its labels divide the dialogue into goals, so it is decoded before the tasks about goals.
+        reads_tokens: its head reads token states.
+        reads_alone: its head reads turns without their dialogue too.
+        gives_several: several of its labels may hold at one place; which do is learned from its targets.
+        reads_label_texts: its labels are scored by their texts.
+        hides_response: its states hide the responses of its target turns and all later turns."""
 
     name: ClassVar[str]
     units: ClassVar[tuple[Unit, ...]]

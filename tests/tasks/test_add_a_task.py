@@ -7,7 +7,7 @@ import torch
 from plugins import install
 
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import Annotation, AtTurn, Label, targets_of
+from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Label, divides, targets_of
 from labelgen.data.record import decode, encode
 from labelgen.model.annotator import Annotator
 from labelgen.model.batches import Example
@@ -66,3 +66,27 @@ def test_task_installed_as_a_plug_in_trains_saves_and_labels(monkeypatch, tiny_e
     assert [(x.task, x.at, x.name) for x in again.annotations[0].labels] == [
         (x.task, x.at, x.name) for x in said[0].labels
     ]
+
+
+def test_installed_task_that_divides_is_decoded_and_joined_as_goals_are(monkeypatch, tiny_encoder, tmp_path):
+    """One whole division is one answer, to the model, to targets and to a consensus."""
+    install(monkeypatch, tmp_path / "site", "labelgen.tasks", "segments", "toy_task:Segments")
+    assert divides("segments")
+    assert not divides("outcome")
+    torch.manual_seed(0)
+    log = [segmented(k) for k in range(6)]
+    assert [t.at for t in targets_of(log[0].annotations[0])][-1] == AtDialogue()
+    options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
+    model = build_model(options, {"segments": TaskOptions(), "outcome": TaskOptions()}, {}, log)
+    batch = model.collator()([Example(d, targets_of(d.annotations[0])) for d in log])
+    assert model.losses(batch)["segments"].weight > 0
+    save_model(model.eval(), tmp_path / "m", {})
+    for annotation in Annotator(tmp_path / "m").annotate(log):
+        segments = [x.at for x in annotation.labels if x.task == "segments"]
+        assert sorted(x.at.turns for x in annotation.labels if x.task == "outcome") == sorted(x.turns for x in segments)
+
+
+def segmented(seed: int) -> Dialogue:
+    turns = tuple(Turn(request=f"about {(seed + t) % 3}", response="ok") for t in range(4))
+    labels = (Label("segments", AtGoal((0, 1)), "segment"), Label("segments", AtGoal((2, 3)), "segment"))
+    return Dialogue(id=f"s{seed}", turns=turns, annotations=(Annotation("anna", "person", labels),))
