@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from msgspec import structs
+from torch.nn.utils.rnn import pad_sequence
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, write_log
@@ -90,11 +91,11 @@ def _works(
             rest = sorted(passages, key=len)
             while rest:
                 size = max(k for k in range(1, len(rest) + 1) if k * len(rest[k - 1]) <= BATCH_TOKENS or k == 1)
-                batch, rest = [list(ids) for ids in rest[:size]], rest[size:]
-                padded = loaded.tokenizer.tokenizer.pad({"input_ids": batch}, return_tensors="pt")
-                states = plain(**padded).last_hidden_state
-                mask = padded["attention_mask"][..., None].to(states.dtype)
-                (states * mask).sum(dim=1) / mask.sum(dim=1)
+                batch, rest = [torch.tensor(ids) for ids in rest[:size]], rest[size:]
+                padded = pad_sequence(batch, batch_first=True, padding_value=plain.config.pad_token_id)
+                mask = pad_sequence([torch.ones_like(ids) for ids in batch], batch_first=True)
+                states = plain(input_ids=padded, attention_mask=mask).last_hidden_state
+                (states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
 
     yield (REFERENCE, "32"), reference
     for precision in precisions:

@@ -195,22 +195,6 @@ class SoundTensors:
 
 
 @dataclass(frozen=True)
-class GroupTargets:
-    """Targets of which group of earlier rows a row goes on, when the groups so far are right. Groups are numbered in each dialogue from 0.
-
-    Attributes:
-        group: of the row; -1 for none.
-        before: groups of the earlier rows, the nearest first; -1 for none, and where there is no such row.
-        weight: of the row; 0 where there is no target.
-        most: maximum number of groups of a dialogue."""
-
-    group: Int[Tensor, " rows"]
-    before: Int[Tensor, "rows reach"]
-    weight: Float[Tensor, " rows"]
-    most: int
-
-
-@dataclass(frozen=True)
 class PairTargets:
     """Soft targets of whether two rows belong together.
 
@@ -237,8 +221,7 @@ class TargetTensors:
         complement_weight: weight of that; 0 where there is none.
         likelihood: likelihood of the evidence given each label, up to a factor for each row; for mutually exclusive labels.
         likelihood_weight: weight of that; 0 where there is no evidence.
-        pairs: targets of pairs of rows; None where there are none.
-        groups: targets of groups of rows that go on; None where there are none."""
+        pairs: targets of pairs of rows; None where there are none."""
 
     expected: Float[Tensor, "rows labels"]
     weight: Float[Tensor, "..."]
@@ -247,7 +230,6 @@ class TargetTensors:
     likelihood: Float[Tensor, "rows labels"] | None = None
     likelihood_weight: Float[Tensor, " rows"] | None = None
     pairs: PairTargets | None = None
-    groups: GroupTargets | None = None
 
     def total_weight(self) -> Float[Tensor, ""]:
         """Sum of the weights of rows and pairs, by which the task's loss is divided."""
@@ -255,7 +237,7 @@ class TargetTensors:
         for other in (self.complement_weight, self.likelihood_weight):
             if other is not None:
                 weight = torch.maximum(weight, other)
-        return weight.sum() + sum(other.weight.sum() for other in (self.pairs, self.groups) if other is not None)
+        return weight.sum() if self.pairs is None else weight.sum() + self.pairs.weight.sum()
 
 
 @dataclass(frozen=True)

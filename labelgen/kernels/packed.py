@@ -52,19 +52,25 @@ def packed_positions(encoder: Any, groups: Sequence[Int[Tensor, "_ _"]]) -> Int[
     return to_device(torch.cat(rows)[None], groups[0].device)
 
 
+def reads_whole_passages(encoder: Any) -> bool:
+    """Whether attention of the encoder can be exchanged, and no layer looks at a window only, as ModernBERT's do."""
+    config = encoder.config
+    windows = "sliding_attention" in (getattr(config, "layer_types", None) or ()) or getattr(
+        config, "local_attention", 0
+    )
+    return not windows and getattr(encoder, "_supports_attention_backend", False)
+
+
 def can_pack(encoder: Any) -> bool:
-    """Whether attention of the encoder can be exchanged, looks at whole passages, and has a kernel on its device in autocast's dtype."""
+    """Whether the encoder can read packed passages, with a kernel on its device in autocast's dtype."""
     device, config = next(encoder.parameters()).device, encoder.config
     if device.type != "cuda" or not torch.is_autocast_enabled("cuda") or not _has_flash_attention(device):
         return False
-    windows = "sliding_attention" in (getattr(config, "layer_types", None) or ()) or getattr(
-        config, "local_attention", None
-    )
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     # The kernel has no dropout of attention; models are built without it.
     dropout = getattr(config, "attention_probs_dropout_prob", 0.0) or getattr(config, "attention_dropout", 0.0)
     fits = torch.get_autocast_dtype("cuda") in (torch.bfloat16, torch.float16) and width in _FLASH_WIDTHS
-    return fits and not windows and not dropout and getattr(encoder, "_supports_attention_backend", False)
+    return fits and not dropout and reads_whole_passages(encoder)
 
 
 @cache

@@ -4,15 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelgen.features.features import words_of
 from labelgen.features.layout import Layout, Relations
-from labelgen.kernels.transfer import to_device
 
 _ROWS = 512
 """Turns whose links are scored at once, so that time and memory are linear in the turns."""
@@ -97,66 +94,6 @@ class PairScorer(nn.Module):
             features = torch.cat([features, similar[rows, :, None].float()], dim=2)
             links.append(self.links(features).squeeze(2))
         return torch.cat(links), self.alone(single_features(layout.position, layout.relations))
-
-
-class TextPairScorer(nn.Module):
-    """Scores of pairs of turns by their texts: cosines of encoded requests and responses, each with each, and words that both have. The
-    last layer starts at zero.
-
-    A user who takes a goal up again goes on from the last response of that goal, and names of its places and things recur."""
-
-    def __init__(self, scores: int, inner: int = 32) -> None:
-        super().__init__()
-        self.links = _two_layers(8, inner, scores)
-
-    def forward(
-        self, layout: Layout, requests: Float[Tensor, "N d"], responses: Float[Tensor, "N d"], reach: int
-    ) -> Float[Tensor, "N reach scores"]:
-        """Scores of earlier turns, the nearest first, undefined where there is no such turn."""
-        unit = [layout.pad(F.normalize(side.float(), dim=1)) for side in (requests, responses)]
-        none = torch.zeros_like(unit[0][:, :, :1])
-        cosines = [layout.unpad(_with_earlier(later, earlier, none, reach, 1.0)) for later in unit for earlier in unit]
-        words = torch.cat([shared_words(dialogue, reach) for dialogue in layout.texts])
-        words = to_device(words, unit[0].device)
-        features = torch.cat([torch.stack(cosines, dim=2), words], dim=2)
-        return torch.cat([self.links(rows) for rows in torch.split(features, _ROWS)])
-
-
-def shared_words(texts: Sequence[tuple[str, str]], reach: int) -> Float[Tensor, "T reach 4"]:
-    """How many rare words each turn shares with each earlier one, the nearest first; 0 where there is no such turn. Words of the request with
-    those of the earlier request, then response; the same for words of the response.
-
-    The logarithm of 1 + the sum of the words' weights. A word weighs the logarithm of t + 1 over the number of turns that have it, up to
-    turn number t, so later turns change nothing. Weights are multiples of a 1024th, so that sums are exact in any order."""
-    number: dict[str, int] = {}
-    sides = [[[number.setdefault(w, len(number)) for w in _rare(text)] for text in turn] for turn in texts]
-    seen = np.zeros(len(number))
-    weights = []
-    for t, turn in enumerate(sides):
-        seen[list({*turn[0], *turn[1]})] += 1.0
-        weights.append([np.round(np.log((t + 2) / seen[words]) * 1024.0) / 1024.0 for words in turn])
-    out = np.zeros((len(texts), reach, 4), dtype=np.float32)
-    for start in range(0, len(texts), _ROWS):
-        end, first = min(start + _ROWS, len(texts)), max(0, start - reach)
-        columns = {w: k for k, w in enumerate(dict.fromkeys(w for turn in sides[first:end] for x in turn for w in x))}
-        has = np.zeros((2, end - first, len(columns)))
-        rare = np.zeros((2, end - start, len(columns)))
-        for t in range(first, end):
-            for side, words in enumerate(sides[t]):
-                index = [columns[w] for w in words]
-                has[side, t - first, index] = 1.0
-                if t >= start:
-                    rare[side, t - start, index] = weights[t][side]
-        shared = np.log1p(rare[:, None] @ has[None].transpose(0, 1, 3, 2)).reshape(4, end - start, end - first)
-        for t in range(start, end):
-            count = min(t, reach)
-            out[t, :count] = shared[:, t - start, t - count - first : t - first][:, ::-1].T
-    return torch.from_numpy(out)
-
-
-def _rare(text: str) -> list[str]:
-    """Distinct words of a text that are no punctuation, in order."""
-    return [word for word in dict.fromkeys(words_of(text)) if word[0].isalnum()]
 
 
 def _two_layers(width: int, inner: int, scores: int) -> nn.Sequential:

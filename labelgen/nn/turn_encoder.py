@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from labelgen.features.layout import Passages
 from labelgen.kernels.onnx import OnnxEncoder
-from labelgen.kernels.packed import PACKED, can_pack, packed_positions, packing_of
+from labelgen.kernels.packed import PACKED, can_pack, packed_positions, packing_of, reads_whole_passages
 from labelgen.kernels.transfer import to_device
 from labelgen.nn.embedding_cache import EmbeddingCache, mean_pool
 
@@ -145,6 +145,9 @@ class TurnEncoder(nn.Module):
 
     def _padded(self, ids: list[Tensor], embedded: list[Tensor]) -> list[Tensor]:
         mask = _mask(ids) if len({part.shape[1] for part in ids}) > 1 else None
+        if mask is not None and self._unpacked == "sdpa" and reads_whole_passages(self.encoder):
+            # From the flat mask transformers would make this one, but read the device for it.
+            mask = mask.bool()[:, None, None]
         return _unpad(self.encoder(inputs_embeds=_pad(embedded), attention_mask=mask).last_hidden_state, ids)
 
     def _packed(self, ids: list[Tensor], embedded: list[Tensor]) -> list[Tensor]:

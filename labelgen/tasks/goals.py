@@ -12,16 +12,12 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from labelgen.base.errors import UsageError
-from labelgen.data.label_sets import LabelSet
 from labelgen.data.labels import Answers, AtDialogue, AtGoal, Label, NoLabel, Target, Unit
-from labelgen.features.layout import GroupTargets, Layout, PairTargets, States, TargetTensors
-from labelgen.nn.losses import NEVER, Loss, exclusive, forbid
-from labelgen.nn.structure import Biaffine, PairScorer, TextPairScorer, similarity
+from labelgen.features.layout import Layout, PairTargets, States, TargetTensors
+from labelgen.nn.losses import Loss, exclusive, forbid
+from labelgen.nn.structure import Biaffine, PairScorer, similarity
 from labelgen.tasks.exclusive import softmax_rows
-from labelgen.tasks.options import TaskOptions
 from labelgen.tasks.task import Task, Widths
 
 _REACH = 256
@@ -29,8 +25,6 @@ _REACH = 256
 _REACH_OF_PAIRS = 128
 """The same where pairs of turns have features; almost all replies in channels are to one of the last 50 messages."""
 _DISTANCES = 16
-_BEAM = 8
-"""Divisions that the search over whole goals keeps at each turn."""
 _SURE = 1e-6
 """Probabilities of pairs nearer to 0 or 1 are clipped, so that the loss is finite."""
 
@@ -68,25 +62,6 @@ class PairGoalsHead(nn.Module):
         return _possible(torch.cat([links, single], dim=1).float(), layout, reach)
 
 
-class WholeGoalsHead(nn.Module):
-    """For each real turn: scores of earlier turns as the last one of a goal, of "opens a goal" and of "has no goal"; then of earlier turns as one
-    of the goal's turns. A goal's score is that of its last turn plus the mean over its turns."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.last = GoalsHead(width)
-        self.member = Biaffine(width, 128)
-        self.texts = TextPairScorer(2)
-        nn.init.zeros_(self.member.pair)
-
-    def forward(self, states: States, layout: Layout) -> Float[Tensor, "N options"]:
-        reach = _reach(layout, False)
-        last = self.last(states, layout)
-        member = layout.unpad(self.member(layout.pad(states.turns), reach).float())
-        by_last, by_member = self.texts(layout, states.requests, states.responses, reach).unbind(dim=2)
-        return torch.cat([last + F.pad(by_last, (0, 2)), member + by_member], dim=1)
-
-
 def _possible(scores: Float[Tensor, "N options"], layout: Layout, reach: int) -> Float[Tensor, "N options"]:
     """The scores, NEVER for links to turns before the dialogue."""
     option = torch.arange(scores.shape[1], device=scores.device)
@@ -108,28 +83,12 @@ class Goals(Task[Float[Tensor, "N options"]]):
         *("exact_goal_f1_several", "one_to_one", "variation_of_information"),
     )
 
-    def __init__(self, labels: LabelSet, options: TaskOptions) -> None:
-        super().__init__(labels, options)
-        if options.pairs and options.antecedents == "goal":
-            raise UsageError(
-                "features of pairs of turns score links between turns, not whole goals",
-                "tasks.goals.antecedents",
-                "leave out tasks.goals.pairs, or give any",
-            )
-
     @property
     def reads_relations(self) -> bool:
         return self.options.pairs
 
     def head(self, widths: Widths) -> nn.Module:
-        if self.options.pairs:
-            return PairGoalsHead()
-        return WholeGoalsHead(widths.dialogue) if self._whole else GoalsHead(widths.dialogue)
-
-    @property
-    def _whole(self) -> bool:
-        """Whether turns link to whole goals."""
-        return self.options.antecedents == "goal"
+        return PairGoalsHead() if self.options.pairs else GoalsHead(widths.dialogue)
 
     def encode(self, targets: Sequence[Sequence[Target]], layout: Layout) -> TargetTensors:
         """Goals of several annotators become the share of them that draws a link; turns in no goal of a complete
@@ -140,26 +99,23 @@ class Goals(Task[Float[Tensor, "N options"]]):
         divisions = [[t for t in dialogue if not _is_pairwise(t)] for dialogue in targets]
         pairs = [[t for t in dialogue if _is_pairwise(t)] for dialogue in targets]
         reach = _reach(layout, self.options.pairs)
-        encode_rows = {"nearest": _nearest, "any": _of_any_antecedent, "goal": _of_goals}[self.options.antecedents]
+        encode_rows = _nearest if self.options.antecedents == "nearest" else _of_any_antecedent
         rows = encode_rows(divisions, layout, reach)
         return _with_pairs(rows, pairs, layout)
 
     def loss(self, out: Float[Tensor, "N options"], target: TargetTensors) -> Loss:
-        if target.groups is None:
-            rows, links = exclusive(out.repeat_interleave(len(target.expected) // max(1, len(out)), dim=0), target), out
-        else:
-            rows, links = _group_loss(out, target.groups), _links(out)
+        rows = exclusive(out.repeat_interleave(len(target.expected) // max(1, len(out)), dim=0), target)
         if target.pairs is None:
             return rows
-        pairs = _pair_loss(links, target.pairs)
+        pairs = _pair_loss(out, target.pairs)
         return Loss(rows.total + pairs.total, target.total_weight())
 
     def decode(self, out: Float[Tensor, "N options"], layout: Layout) -> tuple[Answers, ...]:
-        rows = out.double().tolist() if self._whole else softmax_rows(out)
+        rows = softmax_rows(out)
         answers: list[Answers] = []
         for b, count in enumerate(layout.turns):
-            own = rows[layout.first_turn[b] : layout.first_turn[b] + count]
-            links, goals = search(own) if self._whole else (own, divide(own))
+            links = rows[layout.first_turn[b] : layout.first_turn[b] + count]
+            goals = divide(links)
             labels = tuple(
                 Label(self.name, AtGoal(turns), self.names[0], probability)
                 for turns, probability in zip(goals, goal_probabilities(links, goals), strict=True)
@@ -195,59 +151,6 @@ def _nearest(targets: Sequence[Sequence[Target]], layout: Layout, reach: int) ->
             weight[first + turn] = min(1.0, max(closed[turn], served[turn]))
     mass_of_row = expected.sum(dim=1, keepdim=True)
     return TargetTensors(torch.where(mass_of_row > 0, expected / mass_of_row.clamp(min=1e-9), 0.0), weight)
-
-
-def _of_goals(targets: Sequence[Sequence[Target]], layout: Layout, reach: int) -> TargetTensors:
-    """For each turn a row for each division: its goal, and those of the turns before it."""
-    by_origin = _by_origin(targets)
-    rows, divisions = sum(layout.turns), max(1, *map(len, by_origin))
-    goal = torch.full((rows, divisions), -1)
-    before = torch.full((rows, divisions, reach), -1)
-    weight = torch.zeros(rows, divisions)
-    for b, origins in enumerate(by_origin):
-        own = slice(layout.first_turn[b], layout.first_turn[b] + layout.turns[b])
-        for d, division in enumerate(origins.values()):
-            closed, served = [0.0] * layout.turns[b], [0.0] * layout.turns[b]
-            for number, target in enumerate(division):
-                if not isinstance(target.at, AtGoal) or not target.distribution:
-                    _add(closed, target)
-                    continue
-                for turn in target.at.turns:
-                    goal[own.start + turn, d] = number
-                    served[turn] += target.weight * sum(p for _, p in target.distribution)
-            goals = goal[own, d]
-            before[own, d] = F.pad(goals, (reach, 0), value=-1).unfold(0, reach, 1)[:-1].flip(1)
-            weight[own, d] = torch.tensor([min(1.0, s or c) for s, c in zip(served, closed, strict=True)])
-    groups = GroupTargets(goal.flatten(), before.flatten(0, 1), weight.flatten(), int(goal.max()) + 1)
-    return TargetTensors(torch.zeros(rows, 1), torch.zeros(rows), groups=groups)
-
-
-def _group_loss(out: Float[Tensor, "N options"], target: GroupTargets) -> Loss:
-    """Weighted cross-entropy of the goal that each turn goes on, given the goals of the turns before it."""
-    out = out.float().repeat_interleave(len(target.group) // max(1, len(out)), dim=0)
-    reach = target.before.shape[1]
-    last, alone, member = out[:, :reach], out[:, reach : reach + 2], out[:, reach + 2 :]
-    goals = max(target.most, 1)
-    # Turns that serve no goal go to a column that is dropped.
-    column = torch.where(target.before < 0, goals, target.before)
-    empty = out.new_zeros(len(out), goals + 1)
-    count = empty.scatter_add(1, column, torch.ones_like(member))
-    back = torch.arange(reach, device=out.device).expand_as(column)
-    nearest = torch.full_like(empty, reach, dtype=torch.long).scatter_reduce(1, column, back, "amin")
-    score = last.gather(1, nearest.clamp(max=reach - 1)) + empty.scatter_add(1, column, member) / count.clamp(min=1)
-    score = torch.where(count > 0, score, NEVER)[:, :goals]
-    log_p = torch.cat([score, alone], dim=1).log_softmax(dim=1)
-    known = (count > 0).gather(1, target.group.clamp(min=0)[:, None])[:, 0]
-    right = torch.where(target.group < 0, goals + 1, torch.where(known, target.group, goals))
-    nats = -log_p.gather(1, right[:, None])[:, 0]
-    total = torch.where(target.weight > 0, nats * target.weight, 0.0).sum()
-    return Loss(total, target.weight.sum())
-
-
-def _links(out: Float[Tensor, "N options"]) -> Float[Tensor, "N links"]:
-    """Scores of whole goals as those of links: as if each earlier turn were a goal."""
-    reach = (out.shape[1] - 2) // 2
-    return torch.cat([out[:, :reach] + out[:, reach + 2 :], out[:, reach : reach + 2]], dim=1)
 
 
 def _is_pairwise(target: Target) -> bool:
@@ -357,53 +260,6 @@ def _of_any_antecedent(targets: Sequence[Sequence[Target]], layout: Layout, open
 
 Links = Sequence[Sequence[float]]
 """Of each turn, the probabilities of the turns before it, the nearest first, as far as links reach; of opens; of none."""
-
-
-def search(scores: Sequence[Sequence[float]], width: int = _BEAM) -> tuple[Links, tuple[tuple[int, ...], ...]]:
-    """The most probable division under the scores of whole goals, by a beam search, and its links: the probability that a turn goes on a goal
-    stands at the last turn of that goal so far.
-
-    scores: of each turn, as WholeGoalsHead gives them. width: divisions that are kept at each turn; ties go to the earliest."""
-    beam: list[tuple[float, tuple[int | None, ...]]] = [(0.0, ())]
-    for row in scores:
-        found = []
-        for total, goal_of in beam:
-            nearest, log_p = _extensions(row, goal_of)
-            opened = max((goal for goal in goal_of if goal is not None), default=-1) + 1
-            for goal, p in zip((*nearest, opened, None), log_p, strict=True):
-                found.append((total + p, (*goal_of, goal)))
-        beam = sorted(found, key=lambda division: -division[0])[:width]
-    goal_of = beam[0][1]
-    links: list[list[float]] = []
-    goals: dict[int, list[int]] = {}
-    for turn, row in enumerate(scores):
-        nearest, log_p = _extensions(row, goal_of[:turn])
-        link = [0.0] * min(turn, len(row) // 2 - 1)
-        for back, p in zip(nearest.values(), log_p, strict=False):
-            link[back - 1] = math.exp(p)
-        links.append([*link, *map(math.exp, log_p[-2:])])
-        if (goal := goal_of[turn]) is not None:
-            goals.setdefault(goal, []).append(turn)
-    return links, tuple(map(tuple, goals.values()))
-
-
-def _extensions(row: Sequence[float], goal_of: Sequence[int | None]) -> tuple[dict[int, int], list[float]]:
-    """The goals within reach, in the order of their numbers, each with how many turns ago its last turn was; and log probabilities of them, of opens
-    and of none."""
-    turn, reach = len(goal_of), len(row) // 2 - 1
-    nearest: dict[int, int] = {}
-    members: dict[int, list[float]] = {}
-    for back in range(1, min(turn, reach) + 1):
-        goal = goal_of[turn - back]
-        if goal is not None:
-            nearest.setdefault(goal, back)
-            members.setdefault(goal, []).append(row[reach + 1 + back])
-    nearest = dict(sorted(nearest.items()))
-    scores = [row[back - 1] + math.fsum(members[goal]) / len(members[goal]) for goal, back in nearest.items()]
-    scores += row[reach : reach + 2]
-    most = max(scores)
-    log_sum = most + math.log(math.fsum(math.exp(score - most) for score in scores))
-    return nearest, [score - log_sum for score in scores]
 
 
 def divide(links: Links) -> tuple[tuple[int, ...], ...]:

@@ -17,9 +17,8 @@ class TaskOptions:
     labels have texts"""
     pairs: bool = False
     """features of pairs of turns, from the category `speaker`, names in requests, and times; for goals in dialogues of several people"""
-    antecedents: Literal["nearest", "any", "goal"] = "nearest"
-    """what a turn is trained to link to: the nearest earlier turn of its goal; any of them, whose probabilities add up; or the goal so far as a
-    whole, by its last turn, all its turns and their words, with a search over divisions"""
+    antecedents: Literal["nearest", "any"] = "nearest"
+    """what a turn is trained to link to: the nearest earlier turn of its goal, or any of them, whose probabilities add up"""
     ngrams: WholeNumber = 0
     """maximum number of n-grams (words and pairs of words) of each text field for a linear member: logistic regression on a bag of words
     that is averaged with the network; 0 is none; for tasks with exactly one label at a place"""

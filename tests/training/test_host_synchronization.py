@@ -31,8 +31,8 @@ MODELS: dict[str, dict[str, TaskOptions]] = {
     "every task": {
         name: TaskOptions() for name in ("goals", "outcome", "quality", "intents", "slots", "order", "selection")
     },
-    "whole goals": {
-        "goals": TaskOptions(antecedents="goal"),
+    "parts": {
+        "goals": TaskOptions(),
         "outcome": TaskOptions(),
         "quality": TaskOptions(parts=True, without_texts=True),
     },
