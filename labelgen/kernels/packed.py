@@ -55,10 +55,9 @@ def packed_positions(encoder: Any, groups: Sequence[Int[Tensor, "_ _"]]) -> Int[
 def reads_whole_passages(encoder: Any) -> bool:
     """Whether attention of the encoder can be exchanged, and no layer looks at a window only, as ModernBERT's do."""
     config = encoder.config
-    windows = "sliding_attention" in (getattr(config, "layer_types", None) or ()) or getattr(
-        config, "local_attention", 0
-    )
-    return not windows and getattr(encoder, "_supports_attention_backend", False)
+    kinds = getattr(config, "layer_types", None) or ()
+    windows = "sliding_attention" in kinds or getattr(config, "local_attention", None) is not None
+    return not windows and bool(getattr(encoder, "_supports_attention_backend", False))
 
 
 def can_pack(encoder: Any) -> bool:

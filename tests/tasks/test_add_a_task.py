@@ -82,8 +82,8 @@ def test_installed_task_that_divides_is_decoded_and_joined_as_goals_are(monkeypa
     assert model.losses(batch)["segments"].weight > 0
     save_model(model.eval(), tmp_path / "m", {})
     for annotation in Annotator(tmp_path / "m").annotate(log):
-        segments = [x.at for x in annotation.labels if x.task == "segments"]
-        assert sorted(x.at.turns for x in annotation.labels if x.task == "outcome") == sorted(x.turns for x in segments)
+        segments, outcomes = ({x.at for x in annotation.labels if x.task == task} for task in ("segments", "outcome"))
+        assert outcomes == segments
 
 
 def segmented(seed: int) -> Dialogue:
