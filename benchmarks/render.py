@@ -20,7 +20,6 @@ RATIO = "_ratio"
 KINDS = {
     "bootstrap": "(low to high): 95% bootstrap interval",
     "exact": "(low to high): 95% exact interval",
-    "t": "(low to high): 95% interval by Student's t",
     "range": "[low to high]: smallest and largest of the trainings or rounds",
 }
 Rows = Sequence[Result]

@@ -6,16 +6,9 @@ system with another one), how (`setting`, `reference`, `metric`, `seed`), the nu
 """
 
 import csv
-import importlib
 import io
-import json
-import math
 import platform
 import re
-import resource
-import subprocess
-import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,17 +16,16 @@ from statistics import median
 from typing import Any
 
 import msgspec
-import numpy as np
 import yaml
-from scipy.stats import binomtest, t
+from scipy.stats import binomtest
 
 from labelgen.base.errors import InputError
 from labelgen.base.files import write_text
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent
-INTERVALS = ("", "bootstrap", "range", "exact", "t")
-"""Kinds of intervals: none; 95% bootstrap; least to greatest of trainings or rounds; 95% exact (binomial); 95% by Student's t."""
+INTERVALS = ("", "bootstrap", "range", "exact")
+"""Kinds of intervals: none; 95% bootstrap; least to greatest of trainings or rounds; 95% exact (binomial)."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,16 +181,6 @@ def binomial(count: int, total: int) -> Cell:
     return {"value": round(count / total, 4), "low": round(low, 4), "high": round(high, 4), "interval": "exact"}
 
 
-def student(values: Sequence[float] | Any) -> Cell:
-    """The mean of several runs with its 95% interval by Student's t; of one run without interval."""
-    numbers = np.asarray(values, dtype=np.float64)
-    mean = float(numbers.mean())
-    if len(numbers) < 2:
-        return {"value": round(mean, 4)}
-    half = float(t.ppf(0.975, len(numbers) - 1) * numbers.std(ddof=1) / math.sqrt(len(numbers)))
-    return {"value": round(mean, 4), "low": round(mean - half, 4), "high": round(mean + half, 4), "interval": "t"}
-
-
 def ranged(values: Sequence[float], digits: int = 3) -> Cell:
     """The median of several rounds with the smallest and largest."""
     rounded = [round(x, digits) for x in (median(values), min(values), max(values))]
@@ -210,26 +192,3 @@ def bootstrap(shown: dict[str, float | None]) -> Cell:
     return {k: v for k, v in shown.items() if v is not None} | (
         {"interval": "bootstrap"} if shown["low"] is not None else {}
     )
-
-
-def in_new_process(function: str, *arguments: Any) -> Any:
-    """What `module:function` returns in a fresh process, with its CPU seconds and peak memory: {"returned", "cpu_seconds", "peak_mb"}.
-
-    Arguments and result are JSON."""
-    words = [sys.executable, "-m", "benchmarks.results", function, json.dumps(arguments)]
-    printed = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout
-    return json.loads(printed.splitlines()[-1])
-
-
-def _main(function: str, arguments: str) -> None:
-    module, _, name = function.partition(":")
-    called = getattr(importlib.import_module(module), name)
-    began = time.process_time()
-    returned = called(*json.loads(arguments))
-    spent_s = time.process_time() - began
-    peak_mb = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    print(json.dumps({"returned": returned, "cpu_seconds": round(spent_s, 1), "peak_mb": peak_mb}))
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])
