@@ -11,12 +11,8 @@ from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any
 
-import torch
-
-from labelgen.cli.main import main
 from labelgen.features.sound import prepare_torchaudio
 from labelgen.training.checkpoints import Checkpoints
-from labelgen.training.module import TrainingModule
 
 CHANGES = ("replace", "rename", "fsync", "unlink", "mkdir")
 """What reaches the disk goes through these."""
@@ -69,21 +65,6 @@ def _do(work: Callable[..., None], words: Sequence[Any]) -> None:
     finally:
         sys.stderr.flush()
         os._exit(code)
-
-
-def train(argv: Sequence[str], losses: Sequence[float], epoch: int, change: int | None) -> None:
-    """labelgen finetune, whose validation losses are given by epoch. It is killed ahead of this change to the disk, counted from 0, while
-    it saves what stands at the end of this epoch; never, where that is None."""
-
-    def measure(self: TrainingModule, batch: Any, batch_idx: int) -> Any:
-        first = float(batch_idx == 0)
-        loss = (torch.tensor(losses[self.trainer.current_epoch] * first), torch.tensor(first))
-        return {"sums": dict.fromkeys(self.model.tasks, loss), "predictions": None}
-
-    setattr(TrainingModule, "validation_step", measure)  # noqa: B010
-    if change is not None:
-        kill_in_epoch(epoch, change)
-    sys.exit(main(["finetune", *argv]))
 
 
 def kill_in_epoch(epoch: int, change: int) -> None:

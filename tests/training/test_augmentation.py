@@ -5,7 +5,6 @@ from random import Random
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import AtDialogue, AtGoal, AtSpan, AtTurn, Target
@@ -128,10 +127,6 @@ def test_interrupted_goals_are_resumed(first: list[int | None], second: list[int
     assert all(turn.time_s is None for turn in made.turns)
 
 
-def test_interruption_needs_goals_divided_alike():
-    assert interrupt(dialogue("a", [0, 0]), dialogue("b", [0], closed=False), Random(0)) is None
-
-
 @given(serves=serving, seed=st.integers(0, 99))
 def test_wrong_goals_are_new_and_weigh_their_overlap(serves: list[int | None], seed: int):
     one = dialogue("a", serves)
@@ -162,9 +157,3 @@ def test_merged_goal_learns_mean_outcome_by_overlap():
     rows = exclusive_rows([targets], {"success": 0, "failure": 1})
     assert torch.allclose(rows.expected, torch.tensor([[0.75, 0.25]]))
     assert float(rows.weight[0]) == 1.0
-
-
-def test_wrong_goals_without_outcomes_are_none():
-    one = dialogue("a", [0, 0, 1])
-    only_goals = replace(one, targets=tuple(t for t in one.targets if t.task == "goals"))
-    assert wrong_goals(only_goals, 1.0, Random(0)) == ()

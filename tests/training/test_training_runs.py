@@ -176,15 +176,14 @@ def test_finetuning_takes_over_pretrained_weights(
     assert all(torch.equal(before[name], after[name]) for name in shared)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_summary_reports_unreadable_audio(options: Callable[..., FinetuneOptions], log: Path, workers: int):
+def test_summary_reports_unreadable_audio(options: Callable[..., FinetuneOptions], log: Path):
     def summary(out: str, path: str, *argv: str) -> str:
         lost = [
             replace(d, turns=tuple(replace(turn, audio=Audio(path=path)) for turn in d.turns))
             for d in (labeled_dialogue(seed) for seed in range(14))
         ]
         write_log(log, lost, LABELS, force=True)
-        return finetune(options(out, "--length.max_steps=1", f"--data.workers={workers}", *argv))
+        return finetune(options(out, "--length.max_steps=1", "--data.workers=1", *argv))
 
     soundfile.write(log.parent / "a.wav", np.zeros(8000, dtype=np.float32), 16_000)
     told = summary("a", "missing.wav", "--model.sound=true")

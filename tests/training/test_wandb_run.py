@@ -108,15 +108,6 @@ def test_wandb_run_is_taken_up_by_calibration_and_evaluation(followed: Followed)
         assert {item.key for item in run.config.update} <= {"_wandb"}
 
 
-def test_wandb_history_has_the_rows_of_metrics(followed: Followed):
-    history = sessions(followed.folder)[0].history
-    rows = read_metrics(followed.folder / "metrics.jsonl")
-    for name in ("loss", "gradient_norm", "valid_loss/slots", "valid/goals/pk"):
-        written = [(row["step"], pytest.approx(row[name])) for row in rows if name in row]
-        assert written
-        assert [(row["step"], row[name]) for row in history if name in row] == written
-
-
 def test_wandb_run_that_breaks_off_counts_as_failed(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -244,14 +235,6 @@ def judged(followed: Followed, tmp_path: Path) -> tuple[Path, list[str]]:
         copy,
         [str(followed.valid), f"--reference={ANNA}", f"--out={tmp_path / 'out'}", "--resamples=20", "--task=quality"],
     )
-
-
-def test_wandb_off_leaves_evaluation_alone(judged: tuple[Path, list[str]]):
-    folder, words = judged
-    before = all_bytes(folder)
-    assert main(["evaluate", *words, f"--model={folder / 'model'}", "--wandb=off"]) == 0
-    wandb.teardown()
-    assert all_bytes(folder) == before
 
 
 def test_wandb_copied_model_writes_nothing_beside_it(judged: tuple[Path, list[str]], tmp_path: Path):
