@@ -85,14 +85,26 @@ def _read_group(
             yield Rejected(file=name, reason=reason, line=lost + 1)
 
 
+def python_rows(batch: "pa.RecordBatch") -> list[dict[str, Any]]:
+    """The rows of a batch. Digits of times below a microsecond are cut, which Python's datetime has no room for."""
+    import pyarrow as pa
+
+    for k, column in enumerate(batch.schema):
+        if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
+            to = pa.timestamp("us", column.type.tz)
+            batch = batch.set_column(k, column.name, batch.column(k).cast(to, safe=False))
+    rows: list[dict[str, Any]] = batch.to_pylist()
+    return rows
+
+
 def _plain(batch: "pa.RecordBatch") -> Iterator[Any]:
     try:
-        yield from batch.to_pylist()
+        yield from python_rows(batch)
     except UnicodeDecodeError:
         # Invalid UTF-8 raises only when it is read; the other rows are still good.
         for k in range(batch.num_rows):
             try:
-                yield from batch.slice(k, 1).to_pylist()
+                yield from python_rows(batch.slice(k, 1))
             except UnicodeDecodeError as error:
                 yield Rejected(file="", reason=f"bad_utf8: {error}")
 

@@ -11,7 +11,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -161,7 +160,7 @@ def _as_read(row: SourceRow, key: str, broken: bool) -> _Read:
     fault: tuple[str, str, str | None] | None = None
     cells: Mapping[str, Any] = row.cells
     try:
-        packed = msgspec.json.encode(cells, enc_hook=_date_text)
+        packed = msgspec.json.encode(cells)
     except UnicodeEncodeError:
         column = next((name for name, value in cells.items() if isinstance(value, str) and undecoded(value)), None)
         if column is None:
@@ -170,14 +169,9 @@ def _as_read(row: SourceRow, key: str, broken: bool) -> _Read:
             fault = (column, "bad_text: this is not in the encoding that is read", _ENCODING)
         packed = msgspec.json.encode(_printable(cells))
         key = _printable(key)
+    except TypeError as error:
+        fault, packed = ("", f"bad_type: {error}", None), b"{}"
     return _Read(key, _Row(row.file, row.line, msgspec.Raw(packed), broken, fault))
-
-
-def _date_text(value: Any) -> str:
-    """ISO 8601 of a time with nanoseconds, which Arrow gives as a Timestamp of pandas."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"a cell is a {type(value).__name__}")
 
 
 def undecoded(text: str) -> bool:

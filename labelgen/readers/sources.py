@@ -17,7 +17,7 @@ from labelgen.base.errors import InputError, UsageError, first_line
 from labelgen.base.files import DamagedError, decompressed
 from labelgen.data.reader import files_of, number_lines, open_input, read_bytes
 from labelgen.data.record import Rejected, parse
-from labelgen.data.tables import check_columns, rows_of
+from labelgen.data.tables import check_columns, python_rows, rows_of
 from labelgen.readers.cells import MISSING
 from labelgen.readers.mapping import ColumnMapping, JsonPath
 
@@ -264,7 +264,7 @@ def _parquet(file: Path, name: str, mapping: ColumnMapping) -> Iterator[SourceRo
     try:
         with file.open("rb") as raw, pq.ParquetFile(raw) as table:
             for batch in table.iter_batches(batch_size=_BATCH):
-                for row in batch.to_pylist():
+                for row in python_rows(batch):
                     number += 1
                     yield SourceRow(name, number, row)
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:

@@ -545,3 +545,11 @@ def test_object_of_lists_is_a_list_of_turns(tmp_path: Path):
     ((dialogue,), (bad,), _) = parts(path, mapping)
     assert [(t.request, t.response) for t in dialogue.turns] == [("hi", "ho"), ("bye", "")]
     assert (bad.dialogue, bad.reason.partition(":")[0]) == ("d", "bad_turns")
+
+
+def test_times_with_nanoseconds_in_parquet_are_read(tmp_path: Path):
+    at = pa.array([1_772_352_000_000_000_001, 1_772_352_002_000_000_000], pa.timestamp("ns"))
+    rows = {"call": ["c", "c"], "at": at, "who": ["user", "bot"], "said": ["hi", "ho"], "other": at}
+    pq.write_table(pa.table(rows), tmp_path / "t.parquet")
+    ((dialogue,), bad, _) = parts(tmp_path / "t.parquet", MAPPING_WITHOUT)
+    assert (dialogue.start, dialogue.turns[0].response_time_s, bad) == ("2026-03-01T08:00:00", 2.0, [])
