@@ -29,7 +29,7 @@ from labelgen.feedback.masking import mask
 from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
-from labelgen.metrics.goals import borders
+from labelgen.metrics.segmentation import borders
 from labelgen.pretraining.corruption import interleaved, join_parts, without_answers
 
 from .results import Result, bootstrap, versions

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from labelgen.cli.calibrate import MODEL, annotated
 from labelgen.cli.command import AudioFolders
-from labelgen.confidence.drift import Sample, compare
 from labelgen.confidence.resampling import Array, holm, interval, over_trainings, resamples
 from labelgen.confidence.scaling import Scaling, fit_weights
+from labelgen.confidence.two_sample import Sample, compare
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Unit
 from labelgen.data.log import Log, write_log
 from labelgen.evaluation.calibrate import adapt_tasks, answers_of, parts_of
-from labelgen.evaluation.drift import sample, void_certificates
+from labelgen.evaluation.drift_samples import sample, void_certificates
 from labelgen.evaluation.protocol import with_reference
 from labelgen.metrics.metric import divide
 from labelgen.metrics.results import DriftTest, Setting

@@ -13,7 +13,7 @@ from labelgen.data.record import to_plain
 from labelgen.evaluation import evaluate as evaluation_module
 from labelgen.metrics.results import FORM, Evaluation, SystemName
 from labelgen.report import page
-from labelgen.report import verdicts as in_words
+from labelgen.report import wording as in_words
 from labelgen.simulator.log import simulate
 
 words = st.one_of(

@@ -19,7 +19,7 @@ from labelgen.feedback.targets import VERDICTS, posterior_of
 from labelgen.metrics.results import Evaluation
 from labelgen.report.page import render
 from labelgen.report.terminal import drawn_html, drawn_text, results_table
-from labelgen.report.verdicts import caveats
+from labelgen.report.wording import caveats
 from labelgen.review.errors import COLUMNS as ERROR_COLUMNS
 from labelgen.review.errors import ErrorSearch, LikelyError, by_label
 from labelgen.tasks import TASKS

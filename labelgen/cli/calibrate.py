@@ -248,7 +248,7 @@ def _write(
     setting: "Setting",
 ) -> None:
     """Write the calibration, and the reference sample that labelgen drift compares with."""
-    from labelgen.evaluation.drift import reference_sample
+    from labelgen.evaluation.drift_samples import reference_sample
     from labelgen.model.abstain import by_field
     from labelgen.model.calibration import write_calibration
     from labelgen.model.reference import REFERENCE, encode_reference

@@ -17,7 +17,7 @@ from labelgen.cli.calibrate import MODEL, ModelReferenceOptions, annotated, chec
 from labelgen.cli.command import Command
 
 if TYPE_CHECKING:
-    from labelgen.confidence.drift import Sample
+    from labelgen.confidence.two_sample import Sample
     from labelgen.data.dialogue import Dialogue
     from labelgen.metrics.results import Drift, DriftTest, Setting
     from labelgen.model.abstain import ByField
@@ -63,7 +63,7 @@ class _NewLog:
     labeled: "list[Dialogue]"
 
     def sample(self, calibrated: "ByField", labeled: "Sequence[Dialogue]") -> "Sample":
-        from labelgen.evaluation.drift import sample
+        from labelgen.evaluation.drift_samples import sample
 
         model, reference = self.annotator.model, self.setting.reference
         return sample(model, self.every, labeled, self.tasks, MODEL, reference, calibrated)
@@ -72,7 +72,7 @@ class _NewLog:
 def _read(options: DriftOptions | AdaptOptions) -> _NewLog:
     """Read the log, and annotate what counts with the model, whose folder was checked. Raises InputError without dialogues."""
     from labelgen.data.labels import tasks_of
-    from labelgen.evaluation.drift import Draw
+    from labelgen.evaluation.drift_samples import Draw
     from labelgen.evaluation.protocol import with_all_named, with_reference
     from labelgen.review.sampling import doubt_strategy
 
@@ -100,8 +100,8 @@ def _read(options: DriftOptions | AdaptOptions) -> _NewLog:
 
 def drift_command(options: DriftOptions) -> None:
     """Compare, print the differences and the void certificates, and write the result."""
-    from labelgen.confidence.drift import compare
-    from labelgen.evaluation.drift import void_certificates
+    from labelgen.confidence.two_sample import compare
+    from labelgen.evaluation.drift_samples import void_certificates
     from labelgen.metrics.results import Drift
     from labelgen.model.abstain import by_field
     from labelgen.model.calibration import read_calibration
@@ -230,7 +230,7 @@ def drift_lines(drift: "Drift") -> Iterator[str]:
 
 
 def _row(test: "DriftTest") -> tuple[str, str, str, str, str]:
-    from labelgen.evaluation.drift import described
+    from labelgen.evaluation.drift_samples import described
 
     aspect = described(test) + (f", {test.column}" if test.column else "")
     return test.source, aspect, f"{test.reference:.3g}", f"{test.log:.3g}", f"{test.p_adjusted:.2g}"

@@ -56,7 +56,7 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ThresholdTest:
     """A threshold that is to be tested. most: answers a dialogue counts for; stake: 0..1, of what a bet may lose; expected:
     dialogues with as many answers that the tested part is expected to have."""
 
@@ -107,7 +107,7 @@ def upper_bound(errors: int, dialogues: int, confidence: float) -> float:
     return 1.0 if errors >= dialogues else float(beta.ppf(confidence, errors + 1, dialogues - errors))
 
 
-def plan(chosen: Scored, dialogues: int, max_error: float, confidence: float) -> tuple[Step, ...]:
+def plan(chosen: Scored, dialogues: int, max_error: float, confidence: float) -> tuple[ThresholdTest, ...]:
     """The thresholds to test on a part of so many dialogues, strictest first; empty where even all answers come from too
     few. `chosen` is another part: its scores choose the thresholds, its errors the stakes alone."""
     if not len(chosen.score) or not chosen.dialogues:
@@ -120,7 +120,7 @@ def plan(chosen: Scored, dialogues: int, max_error: float, confidence: float) ->
     return tuple(step for step in steps if step.expected >= start)
 
 
-def _step(chosen: Scored, threshold: float, scale: float, max_error: float, confidence: float) -> Step:
+def _step(chosen: Scored, threshold: float, scale: float, max_error: float, confidence: float) -> ThresholdTest:
     items, errors = chosen.accepted(threshold)
     most = int(np.quantile(items[items > 0], 0.75, method="higher"))
     lost = _limit(max_error) * _STAKES
@@ -128,10 +128,12 @@ def _step(chosen: Scored, threshold: float, scale: float, max_error: float, conf
     # Where there is enough to win, one dialogue that is wholly wrong is not to be the end, though none was seen yet.
     spared = hoped + np.log1p(-lost * (1 - max_error))
     stake = float(_STAKES[(spared if spared.max() >= -np.log(1 - confidence) else hoped).argmax()])
-    return Step(threshold, most, stake, scale * float((np.minimum(items, most) / most).sum()))
+    return ThresholdTest(threshold, most, stake, scale * float((np.minimum(items, most) / most).sum()))
 
 
-def certify(scored: Scored, steps: Sequence[Step], max_error: float, confidence: float, draw: str) -> Certificate:
+def certify(
+    scored: Scored, steps: Sequence[ThresholdTest], max_error: float, confidence: float, draw: str
+) -> Certificate:
     """Test the steps on the part `scored`, which did not influence them. draw: seed of the draws, such as the task's name."""
     last: Certificate | None = None
     places = _places(scored, draw)
@@ -176,7 +178,7 @@ def too_few(scored: Scored, max_error: float, confidence: float) -> str:
     )
 
 
-def p_value(scored: Scored, step: Step, max_error: float, draw: str) -> float:
+def p_value(scored: Scored, step: ThresholdTest, max_error: float, draw: str) -> float:
     """How likely dialogues at least as good are, were the share of errors above `max_error`. It is at most the level with
     a chance of at most the level, for each threshold by itself."""
     return _p_value(*scored.accepted(step.threshold), step, max_error, _places(scored, draw))
@@ -187,7 +189,7 @@ def _places(scored: Scored, draw: str) -> Array:
     return np.array([position(0, f"{draw} {name}") for name in scored.names])
 
 
-def _p_value(items: Array, errors: Array, step: Step, max_error: float, places: Array) -> float:
+def _p_value(items: Array, errors: Array, step: ThresholdTest, max_error: float, places: Array) -> float:
     if step.most == 1:
         from scipy.stats import binom
 

@@ -38,7 +38,7 @@ from labelgen.features.ngrams import turns_at
 from labelgen.feedback.cues import is_closing, only_takes_leave, takes_leave
 from labelgen.feedback.items import goals_of
 from labelgen.feedback.topics import topic_shifts
-from labelgen.metrics.results import BASELINE, Fitted, FittedBaselines, Setting, SystemName
+from labelgen.metrics.results import BASELINE, BaselineFit, FittedBaselines, Setting, SystemName
 from labelgen.tasks.evaluation import EvaluationTask, answered
 
 BASELINES = Registry(
@@ -111,7 +111,7 @@ class Baseline(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Baselines:
-    """Fitted baselines. fitted: how, as an evaluation reports it."""
+    """BaselineFit baselines. fitted: how, as an evaluation reports it."""
 
     baselines: tuple[Baseline, ...]
     tasks: tuple[EvaluationTask, ...]
@@ -182,7 +182,9 @@ def fit_baselines(
         examples = [x for dialogue in drawn for x in examples_of(dialogue, task, setting)]
         if examples:
             notes = {baseline.name: dict(baseline.learn(task, examples)) for baseline in used}
-            fitted.tasks[task.name] = Fitted(answers=len(examples), baselines={k: v for k, v in notes.items() if v})
+            fitted.tasks[task.name] = BaselineFit(
+                answers=len(examples), baselines={k: v for k, v in notes.items() if v}
+            )
     return Baselines(used, single, fitted)
 
 

@@ -15,7 +15,7 @@ from labelgen.base.terminal import progress
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn
 from labelgen.data.record import to_plain
-from labelgen.evaluation.annotators import no_ceiling
+from labelgen.evaluation.annotator_statistics import no_ceiling
 from labelgen.evaluation.measure import (
     answered_share,
     items_of,

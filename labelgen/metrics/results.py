@@ -191,7 +191,7 @@ class Bin(Struct, kw_only=True):
     accuracy: float | None
 
 
-class Reliability(Struct, kw_only=True):
+class ReliabilityDiagram(Struct, kw_only=True):
     """Calibration of a system's probabilities. ece: expected calibration error."""
 
     system: str
@@ -236,7 +236,7 @@ class TaskResult(Struct, kw_only=True):
     left_out: list[LeftOut] = []
     no_ceiling: str | None = None
     confusion: list[Confusion] = []
-    reliability: list[Reliability] = []
+    reliability: list[ReliabilityDiagram] = []
     precision_coverage: list[PrecisionCoverage] = []
     slices: list[SliceMetric] = []
 
@@ -292,7 +292,7 @@ class Data(Struct, kw_only=True):
     left_out: list[LeftOut] = []
 
 
-class Fitted(Struct, kw_only=True):
+class BaselineFit(Struct, kw_only=True):
     """answers: examples of the task in the training part. baselines: baseline -> how it was fitted."""
 
     answers: int = 0
@@ -307,7 +307,7 @@ class FittedBaselines(Struct, kw_only=True):
     turns: int = 0
     of_dialogues: int = 0
     of_turns: int = 0
-    tasks: dict[str, Fitted] = {}
+    tasks: dict[str, BaselineFit] = {}
     goals_from: str | None = None
 
 

@@ -1,6 +1,6 @@
 """Reference sample of a model folder: reference.json, with which `labelgen drift` compares a log.
 
-It holds aspects of dialogues that are new to the model, each as a row of numbers (confidence/drift.py), written by `labelgen calibrate`
+It holds aspects of dialogues that are new to the model, each as a row of numbers (confidence/two_sample.py), written by `labelgen calibrate`
 and `labelgen certify`. There are no texts, ids or users in it, and no values of fields that config.json does not list. A text is a random
 projection of its vector, averaged over the dialogue. digests.json lists the file."""
 
@@ -18,8 +18,8 @@ import torch
 from labelgen import __version__
 from labelgen.base.errors import IntegrityError
 from labelgen.base.files import read_json
-from labelgen.confidence.drift import Aspect, AspectKind, Row, Sample
 from labelgen.confidence.resampling import Array
+from labelgen.confidence.two_sample import Aspect, AspectKind, Row, Sample
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Annotation, Field, Label, Unit, scope
 from labelgen.features.features import MISSING, UNSEEN, words_of

@@ -22,8 +22,8 @@ from labelgen.metrics.results import (
     significant,
 )
 from labelgen.report import plots
-from labelgen.report.dialogue import feedback_words, view
-from labelgen.report.verdicts import (
+from labelgen.report.side_by_side import feedback_words, view
+from labelgen.report.wording import (
     BADGES,
     NO_BASELINES,
     ShownVerdict,

@@ -31,7 +31,7 @@ from labelgen.data.labels import (
     divides,
 )
 from labelgen.metrics.results import HUMAN, Evaluation, Interval, SystemRow
-from labelgen.report.verdicts import NO_BASELINES
+from labelgen.report.wording import NO_BASELINES
 
 _TRACKS = ("cyan", "magenta", "yellow", "green", "blue", "bright_red")
 _SPANS = ("green", "cyan", "magenta", "yellow", "blue", "bright_red", "bright_cyan", "bright_magenta")

@@ -15,7 +15,7 @@ from labelgen.steps.shared import ConsensusOptions
 
 if TYPE_CHECKING:
     from labelgen.agreement.dawid_skene import Reliabilities
-    from labelgen.evaluation.annotators import AnnotatorStatistics
+    from labelgen.evaluation.annotator_statistics import AnnotatorStatistics
 
 Method = Literal["majority", "unanimous", "dawid-skene", "measured"]
 
@@ -62,7 +62,7 @@ def agree(dialogues: Iterable[Dialogue], options: AgreeOptions) -> Agreed:
     Raises InputError where no dialogue has an annotation by these annotators, or error rates cannot be measured."""
     from labelgen.agreement.consensus import CONSENSUS, consensus
     from labelgen.agreement.dawid_skene import learn
-    from labelgen.evaluation.annotators import AnnotatorStatistics
+    from labelgen.evaluation.annotator_statistics import AnnotatorStatistics
     from labelgen.evaluation.protocol import people_of, with_all_named, with_reference
     from labelgen.metrics.results import Setting
     from labelgen.tasks.evaluation import evaluation_tasks, exclusive_names

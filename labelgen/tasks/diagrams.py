@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from labelgen.metrics.categories import ABSENT, confusion
 from labelgen.metrics.metric import Item, measure
-from labelgen.metrics.results import Bin, Confusion, Reliability, number
+from labelgen.metrics.results import Bin, Confusion, ReliabilityDiagram, number
 from labelgen.metrics.scores import CALIBRATION_BINS, bin_of, ece, events
 from labelgen.tasks.evaluation import EvaluationTask
 
@@ -22,7 +22,7 @@ def confusions(system: str, items: Sequence[Item], task: EvaluationTask) -> Conf
     return Confusion(system=system, labels=labels, columns=[*labels, "absent"], counts=counts)
 
 
-def reliability(system: str, items: Sequence[Item], shares: Sequence[float] | None = None) -> Reliability | None:
+def reliability(system: str, items: Sequence[Item], shares: Sequence[float] | None = None) -> ReliabilityDiagram | None:
     """The reliability diagram: for each bin of probability, the share of labels that is right. None where no label has a probability.
 
     shares: of each item, 1 by the number of items of its dialogue, so that an answer that is compared several times counts once among
@@ -46,4 +46,4 @@ def reliability(system: str, items: Sequence[Item], shares: Sequence[float] | No
         )
         for b, inside in sorted(bins.items())
     ]
-    return Reliability(system=system, ece=number(measure(ece, items)), bins=rows)
+    return ReliabilityDiagram(system=system, ece=number(measure(ece, items)), bins=rows)

@@ -21,7 +21,7 @@ from labelgen.base.files import read_json, write_text
 from labelgen.base.terminal import print_lines
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal, AtSpan, AtTurn, Label
-from labelgen.metrics.results import Confusion, Evaluation, Reliability, SystemName, TaskResult
+from labelgen.metrics.results import Confusion, Evaluation, ReliabilityDiagram, SystemName, TaskResult
 from labelgen.model.calibration import Calibration
 from labelgen.model.folder import check_model, model_digest, read_card
 from labelgen.tasks.diagrams import confusions, reliability
@@ -177,7 +177,7 @@ class WandbRun:
         inputs: Sequence[LineageArtifact],
         outputs: Sequence[LineageArtifact],
         summary: Mapping[str, Any],
-        diagrams: "Mapping[str, Confusion | Reliability] | None" = None,
+        diagrams: "Mapping[str, Confusion | ReliabilityDiagram] | None" = None,
     ) -> None:
         """A session of its own, which leaves only these."""
         self.start()
@@ -299,7 +299,7 @@ def evaluation_summary(evaluation: Evaluation, name: str, system: str) -> dict[s
     return {key: value for key, value in values.items() if value is not None}
 
 
-def evaluation_diagrams(evaluation: Evaluation, name: str, system: str) -> dict[str, Confusion | Reliability]:
+def evaluation_diagrams(evaluation: Evaluation, name: str, system: str) -> dict[str, Confusion | ReliabilityDiagram]:
     """NAME/TASK/confusion and NAME/TASK/reliability of a system."""
     return {
         f"{name}/{_key(task.name)}{view}/{type(one).__name__.lower()}": one
@@ -310,7 +310,7 @@ def evaluation_diagrams(evaluation: Evaluation, name: str, system: str) -> dict[
     }
 
 
-def _diagrams(task: TaskResult) -> Sequence[Confusion | Reliability]:
+def _diagrams(task: TaskResult) -> Sequence[Confusion | ReliabilityDiagram]:
     return [*task.confusion, *task.reliability]
 
 
@@ -370,10 +370,10 @@ class ValidationCharts(pl.Callback):
         return shown
 
 
-def _chart(title: str, one: Confusion | Reliability) -> Any:
+def _chart(title: str, one: Confusion | ReliabilityDiagram) -> Any:
     import wandb
 
-    if isinstance(one, Reliability):
+    if isinstance(one, ReliabilityDiagram):
         rows = [[row.probability, row.accuracy] for row in one.bins]
         return wandb.plot.line(wandb.Table(["probability", "accuracy"], rows), "probability", "accuracy", title=title)
     pairs = [

@@ -8,7 +8,7 @@ from scipy.stats import binom
 
 from labelgen.confidence.certificate import (
     Scored,
-    Step,
+    ThresholdTest,
     certify,
     dialogues_needed,
     p_value,
@@ -33,7 +33,7 @@ def test_dialogues_needed_any_level_is_the_minimum(errors: int, max_error: float
 @pytest.mark.parametrize("dialogues", [98, 99])
 def test_full_dialogues_without_error_count_alike_however_many_answers_they_have(answers: int, dialogues: int):
     clean = scored([[(0.9, 0)] * answers] * dialogues)
-    passed = p_value(clean, Step(0.9, answers, 1.0, 99.0), 0.03, "x") <= 0.05
+    passed = p_value(clean, ThresholdTest(0.9, answers, 1.0, 99.0), 0.03, "x") <= 0.05
     assert passed == (dialogues == 99)
 
 
@@ -42,7 +42,7 @@ def test_threshold_is_certified_at_the_full_level_and_not_above_it(errors: int, 
     """One dialogue fewer than the exact binomial needs has a p-value just above 5%."""
     for dialogues in (needed - 1, needed):
         held = scored([[(0.9, k < errors)] for k in range(dialogues)])
-        found = certify(held, [Step(0.9, 1, 1.0, float(dialogues))], 0.03, 0.95, "x")
+        found = certify(held, [ThresholdTest(0.9, 1, 1.0, float(dialogues))], 0.03, 0.95, "x")
         assert found.p_value == pytest.approx(binom.cdf(errors, dialogues, 0.03))
         assert (found.threshold == 0.9) == (dialogues == needed)
 
@@ -51,7 +51,7 @@ def test_certificates_above_the_bound_are_given_as_seldom_as_promised():
     """Errors just above the bound: of many held-out parts at most the level gets a threshold, over several thresholds."""
     rng = np.random.default_rng(0)
     worlds, level = 400, 0.2
-    steps = [Step(threshold, 1, 1.0, 60.0) for threshold in (0.9, 0.8, 0.7)]
+    steps = [ThresholdTest(threshold, 1, 1.0, 60.0) for threshold in (0.9, 0.8, 0.7)]
     passed = 0
     for _ in range(worlds):
         held = scored([[(rng.choice([0.7, 0.8, 0.9]), int(rng.random() < 0.101))] for _ in range(300)])
@@ -79,7 +79,7 @@ def test_answers_that_are_often_wrong_are_refused_with_their_errors():
 
 def test_p_value_one_answer_a_dialogue_is_the_exact_binomial():
     held = scored([[(0.9, k < 3)] for k in range(257)])
-    assert p_value(held, Step(0.5, 1, 1.0, 257.0), 0.03, "x") == pytest.approx(binom.cdf(3, 257, 0.03))
+    assert p_value(held, ThresholdTest(0.5, 1, 1.0, 257.0), 0.03, "x") == pytest.approx(binom.cdf(3, 257, 0.03))
 
 
 rows = st.lists(
@@ -89,14 +89,14 @@ rows = st.lists(
 
 @given(rows, st.integers(1, 4), st.sampled_from([0.2, 1.0]))
 def test_p_value_more_errors_is_not_smaller(made: list[list[tuple[float, int]]], most: int, stake: float):
-    step = Step(0.5, most, stake, 1.0)
+    step = ThresholdTest(0.5, most, stake, 1.0)
     worse = [[(s, 1) for s, _ in own] for own in made]
     assert 0 < p_value(scored(made), step, 0.1, "x") <= p_value(scored(worse), step, 0.1, "x") <= 1
 
 
 @given(rows)
 def test_p_value_answers_below_the_threshold_change_nothing(made: list[list[tuple[float, int]]]):
-    step = Step(0.5, 2, 0.5, 1.0)
+    step = ThresholdTest(0.5, 2, 0.5, 1.0)
     changed = [[(s, w if s >= 0.5 else 1 - w) for s, w in own] for own in made]
     assert p_value(scored(made), step, 0.1, "x") == p_value(scored(changed), step, 0.1, "x")
 
@@ -104,7 +104,7 @@ def test_p_value_answers_below_the_threshold_change_nothing(made: list[list[tupl
 def test_the_last_that_passed_before_the_first_failure_stands():
     """0.8 passes, 0.5 fails, and 0.2, which would pass again, is never asked."""
     held = scored([[(0.8, 0), (0.5, k < 60)] + [(0.2, 0)] * 40 for k in range(200)])
-    steps = [Step(t, most, 0.5, 200.0) for t, most in ((0.8, 1), (0.5, 2), (0.2, 42))]
+    steps = [ThresholdTest(t, most, 0.5, 200.0) for t, most in ((0.8, 1), (0.5, 2), (0.2, 42))]
     assert p_value(held, steps[2], 0.05, "x") <= 0.05
     found = certify(held, steps, 0.05, 0.95, "x")
     assert (found.threshold, found.tested, found.errors) == (0.8, 2, 0)
@@ -120,6 +120,7 @@ def test_a_rate_above_the_bound_passes_as_seldom_as_it_was_promised(most: int):
     rng = np.random.default_rng(0)
     worlds = 400
     passed = sum(
-        p_value(_null_world(rng, 150, most, 0.1), Step(0.9, most, 0.6, 150.0), 0.1, "x") <= 0.1 for _ in range(worlds)
+        p_value(_null_world(rng, 150, most, 0.1), ThresholdTest(0.9, most, 0.6, 150.0), 0.1, "x") <= 0.1
+        for _ in range(worlds)
     )
     assert passed <= binom.ppf(0.999, worlds, 0.1)

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from labelgen.confidence.drift import LEAST, OTHERS, Aspect, Sample, compare, energy_test
+from labelgen.confidence.two_sample import LEAST, OTHERS, Aspect, Sample, compare, energy_test
 
 
 def sample(rng: np.random.Generator, dialogues: int, shift: float = 0.0, source: str = "a") -> Sample:

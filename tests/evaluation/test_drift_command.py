@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, write_log
-from labelgen.evaluation.drift import MOST, Draw
+from labelgen.evaluation.drift_samples import MOST, Draw
 from labelgen.metrics.results import Drift, read_drift
 from labelgen.model.reference import REFERENCE, encode_reference, read_reference
 

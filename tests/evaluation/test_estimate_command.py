@@ -12,7 +12,7 @@ from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtTurn, Field, Label, NoLabel
 from labelgen.data.log import write_log
-from labelgen.evaluation.annotators import AnnotatorStatistics
+from labelgen.evaluation.annotator_statistics import AnnotatorStatistics
 from labelgen.evaluation.estimate import estimate
 from labelgen.evaluation.protocol import with_reference
 from labelgen.metrics.results import EVERYONE, Setting

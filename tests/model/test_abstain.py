@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from strategies import dialogues
 
 from labelgen.confidence.certificate import Certificate
-from labelgen.confidence.drift import Aspect
 from labelgen.confidence.scaling import Scaling
+from labelgen.confidence.two_sample import Aspect
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import (
     Annotation,

@@ -33,10 +33,10 @@ from labelgen.data.record import to_plain
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.protocol import with_reference
 from labelgen.metrics.results import ExampleDialogue, Point, PrecisionCoverage, Setting, SystemName, decode
-from labelgen.report.dialogue import Goal, letter, pair, tracks, view
 from labelgen.report.page import enough
 from labelgen.report.page import render as in_page
 from labelgen.report.plots import ABSENT, count, number, percent
+from labelgen.report.side_by_side import Goal, letter, pair, tracks, view
 from labelgen.tasks.evaluation import tasks_of_units
 
 

@@ -1,4 +1,4 @@
-"""Is a log like the dialogues that a model was calibrated on? Independent dialogues of both are compared by confidence/drift.py.
+"""Is a log like the dialogues that a model was calibrated on? Independent dialogues of both are compared by confidence/two_sample.py.
 
 At most one dialogue of a user counts, because dialogues of one user depend on each other. Labels are compared by the model's errors, its
 log loss, its overconfidence and the shares of names, on dialogues that the reference annotator answered."""
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from labelgen.confidence.drift import Aspect, Row, Sample
+from labelgen.confidence.two_sample import Aspect, Row, Sample
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Annotation, Threshold
 from labelgen.data.split import position, user_key
