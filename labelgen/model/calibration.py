@@ -20,12 +20,12 @@ from labelgen.metrics.results import Evaluation
 from labelgen.model.card import MODEL_CARD, model_card
 from labelgen.model.folder import (
     DIGESTS,
+    SETTINGS,
     label_names,
     read_card,
     read_digests,
     read_saved,
     replace_folder,
-    settings_of,
     write_json,
 )
 
@@ -114,7 +114,7 @@ def read_calibration(folder: Path) -> Calibration | None:
             str(path),
             "calibrate again",
         )
-    saved = read_saved(settings_of(folder))
+    saved = read_saved(folder / SETTINGS)
     names = {name: len(task.labels.names) for name, task in saved.tasks.items()}
     fault = next(_faults(calibration, names), None)
     if fault is not None:
@@ -201,5 +201,5 @@ def write_model_card(folder: Path, evaluation: Evaluation | None = None, system:
         system: the model's name in the evaluation.
 
     Raises StorageError if it cannot be written."""
-    labels = label_names(read_saved(settings_of(folder)))
+    labels = label_names(read_saved(folder / SETTINGS))
     write_text(folder / MODEL_CARD, model_card(read_card(folder), labels, read_calibration(folder), evaluation, system))

@@ -1,6 +1,6 @@
 """A trained model as a folder: weights, settings, tokenizer, card and digests. Loading it runs no code of the folder.
 
-config.json           options, tasks with their labels, features, versions (model.json before version 0.4)
+config.json           options, tasks with their labels, features, versions
 weights.safetensors   every weight, and the encoded texts of labels
 encoder.json          architecture of the turn encoder
 tokenizer/            files of the tokenizer
@@ -20,7 +20,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -51,14 +51,11 @@ from labelgen.tasks.options import TaskOptions
 from labelgen.tasks.task import Task
 
 DIGESTS, WEIGHTS, SETTINGS = "digests.json", "weights.safetensors", "config.json"
-_EARLIER_SETTINGS = "model.json"
-"""Name of SETTINGS before version 0.4."""
 ENCODER, CARD, TRAINED_ON = "encoder.json", "card.json", "trained_on.bin"
 COMPLETE = "trained_on_complete"
 """Key of the card: whether trained_on.bin lists all training dialogues; false if the initial model had no such list."""
-FORM = 5
-"""Version of config.json. The heads changed: in 2 of quality, in 3 of intents, in 4 of selection; labelgen 0.1.0 wrote 1 to 4. Since 5
-weights of one number are vectors, because scalars cannot be sharded."""
+FORM = 6
+"""Version of config.json; models of another one are refused."""
 
 _REQUIRED = (WEIGHTS, ENCODER, CARD, "tokenizer/tokenizer.json")
 UNREAD = (MODEL_CARD, ".gitattributes")
@@ -123,18 +120,6 @@ class _Head:
 
     form: int
     version: str
-
-
-@dataclass(frozen=True, slots=True)
-class _EarlierOptions:
-    """Options whose default was another when a model was saved that lacks them. Before windows, long texts were truncated."""
-
-    windows: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class _Earlier:
-    options: _EarlierOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,12 +191,6 @@ def label_names(saved: Saved) -> dict[str, list[str]]:
     return {name: [label.name for label in task.labels.names] for name, task in saved.tasks.items()}
 
 
-def settings_of(folder: Path) -> Path:
-    """The file with a model's options: config.json, or model.json in folders of earlier versions."""
-    earlier = folder / _EARLIER_SETTINGS
-    return earlier if earlier.is_file() and not (folder / SETTINGS).is_file() else folder / SETTINGS
-
-
 @contextmanager
 def replace_folder(folder: Path) -> Iterator[Path]:
     """A new folder beside `folder` that replaces it at the end of the block; if the block raises, `folder` does not change."""
@@ -237,8 +216,8 @@ def load_model(folder: Path) -> LabelModel:
     Raises as check_model does. Raises IntegrityError also for a folder of a later version, for files that describe no valid
     model, and for weights that are not finite or do not fit the description."""
     check_model(folder)
-    saved = read_saved(settings_of(folder))
-    tasks = _tasks(saved, settings_of(folder))
+    saved = read_saved(folder / SETTINGS)
+    tasks = _tasks(saved, folder / SETTINGS)
     tokenizer = saved_tokenizer(folder / "tokenizer")
 
     def make() -> LabelModel:
@@ -247,11 +226,10 @@ def load_model(folder: Path) -> LabelModel:
 
     shapes = _read_shapes(folder / WEIGHTS)
     described = _on_meta_device(make, shapes, folder)
-    scalars = _former_scalars(described, shapes) if saved.form < FORM else frozenset()
-    _check_shapes(described, {**shapes, **{name: (shapes[name][0], (1,)) for name in scalars}}, saved, folder)
+    _check_shapes(described, shapes, folder)
     weights = _read_weights(folder / WEIGHTS)
     model = make()
-    model.load_state_dict({name: one[None] if name in scalars else one for name, one in weights.items()})
+    model.load_state_dict(weights)
     model.eval()
     _test_encoder(model, folder)
     return model
@@ -266,6 +244,8 @@ def check_model(folder: Path) -> None:
     """Check the digests of a model folder.
 
     Raises UsageError if it is no model folder, and IntegrityError if a file was changed, removed or added."""
+    if (folder / "model.json").is_file() and not (folder / SETTINGS).exists():
+        raise IntegrityError("labelgen 0.3 or an earlier version saved this model", str(folder), "train it again")
     listing = folder / DIGESTS
     if not listing.is_file() and not (folder / WEIGHTS).exists():
         inner = folder / "model"
@@ -274,7 +254,7 @@ def check_model(folder: Path) -> None:
         raise UsageError(f"{folder} is no model folder", str(listing), hint)
     files = set(_files(folder))
     digests = read_digests(folder)
-    for name in (settings_of(folder).name, *_REQUIRED, *digests):
+    for name in (SETTINGS, *_REQUIRED, *digests):
         if name not in digests or name not in files:
             raise IntegrityError(f"the model lacks {name}", str(folder), _COPY_HINT)
     if others := sorted(files - {*digests, *_WITHOUT_DIGEST}):
@@ -342,12 +322,10 @@ def joined_trained_on(learned: Iterable[int], init: Path | None) -> tuple[bytes,
 def read_saved(path: Path) -> Saved:
     """Read config.json. Raises IntegrityError if it cannot be read, is of a later version, or describes no valid model."""
     head = read_json(path, _Head)
-    if head.form > FORM:
-        what = f"the model has form {head.form}, this version reads {FORM} and before"
-        raise IntegrityError(what, str(path.parent), f"use labelgen {head.version}")
+    if head.form != FORM:
+        what = f"the model has form {head.form}, this version reads {FORM}"
+        raise IntegrityError(what, str(path.parent), f"train it again, or use labelgen {head.version}")
     saved = read_json(path, Saved, "use the version that wrote it, or copy the model again")
-    windows = read_json(path, _Earlier).options.windows
-    saved = replace(saved, options=replace(saved.options, windows=windows))
     fault = next(_faults(saved), None)
     if fault is not None:
         raise IntegrityError(f"{path.name} describes no model: {fault}", str(path), MODEL_HINT)
@@ -356,8 +334,6 @@ def read_saved(path: Path) -> Saved:
 
 def _faults(saved: Saved) -> Iterator[str]:
     options = saved.options
-    if saved.form < 1:
-        yield f"form {saved.form}"
     for name, low in _MINIMUM.items():
         if not low <= getattr(options, name) <= _MAX_SIZE:
             yield f"options.{name} is {getattr(options, name)}"
@@ -468,27 +444,13 @@ def _on_meta_device(make: Callable[[], LabelModel], shapes: Shapes, folder: Path
         hook.remove()
 
 
-def _former_scalars(model: LabelModel, shapes: Shapes) -> frozenset[str]:
-    """Names of weights that are scalars in the file and vectors of one number in the model."""
-    one = {name for name, tensor in model.state_dict().items() if tuple(tensor.shape) == (1,)}
-    return frozenset(name for name in one if name in shapes and shapes[name][1] == ())
-
-
-def _check_shapes(model: LabelModel, shapes: Shapes, saved: Saved, folder: Path) -> None:
+def _check_shapes(model: LabelModel, shapes: Shapes, folder: Path) -> None:
     """Raises IntegrityError unless the weights have the names, shapes and types of the model's."""
     ours = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in model.state_dict().items()}
     theirs = {name: (_DTYPES.get(dtype), shape) for name, (dtype, shape) in shapes.items()}
     differing = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
     if not differing:
         return
-    heads = sorted({name.split(".")[1] for name in differing if name.startswith("heads.")})
-    if heads and saved.form < FORM:
-        raise IntegrityError(
-            f"labelgen {saved.version} saved this model; its heads of {', '.join(heads)} were of another form",
-            str(folder),
-            f"train it again (labelgen {read_card(folder).get('command', 'finetune')}; its options are in card.json), or label by "
-            f"labelgen {saved.version}",
-        )
     name = differing[0]
     actual, expected = (" ".join(map(str, of[name])) if name in of else "nothing" for of in (theirs, ours))
     what = f"the weights are not those of this model: {name} is {actual}, and should be {expected}"
