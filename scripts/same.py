@@ -41,7 +41,7 @@ STEPS = {
     "em": "feedback aggregate signals/train.jsonl em/train.jsonl --method em",
     "training": "finetune --config demo --out training --model.encoder ENCODER --data.train [targets/train.jsonl] "
     "--data.valid [targets/valid.jsonl] --model.encoder_frozen true --length.max_epochs 2 --targets.feedback true "
-    "--targets.annotators [kind=person]",
+    "--targets.annotators [kind=person] --hardware.precision 32",
     "labels": "label parts/test.jsonl labels --model training/model",
     "evaluation": "evaluate parts/test.jsonl --model training/model --train parts/train.jsonl --out evaluation",
 }
