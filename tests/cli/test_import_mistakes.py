@@ -167,7 +167,7 @@ MISTAKES = {
         "path of the list",
     ),
     "text that is an object": Mistake(
-        "t.jsonl", chats({"id": "c", "messages": [{"role": "user", "content": {"text": "hi"}}]}), CHATS, 3, "bad_text 1",
+        "t.jsonl", chats({"id": "c", "messages": [{"role": "user", "content": {"body": "hi"}}]}), CHATS, 3, "bad_text 1",
         "field content", "path to its text",
     ),
     "slots that are no JSON": Mistake(
