@@ -277,13 +277,18 @@ class Log:
         return sources
 
     def __iter__(self) -> Iterator[Dialogue]:
+        for item in self.located():
+            yield item.dialogue
+
+    def located(self) -> Iterator[LocatedDialogue]:
+        """The valid records with the lines or rows that they were read from."""
         self.kept, self.reasons, self.remarks = 0, Counter(), []
         damaged: list[str] = []
         first: Rejected | None = None
         bad = Quarantine(self.quarantine) if isinstance(self.quarantine, Path) else self.quarantine
         try:
             for item in self._unique():
-                if isinstance(item, Dialogue):
+                if isinstance(item, LocatedDialogue):
                     self.kept += 1
                     yield item
                     continue
@@ -303,7 +308,7 @@ class Log:
             raise damaged_files_error(damaged, f"{self.kept:,} records were read")
         self._judge(first)
 
-    def _unique(self) -> Iterator[Dialogue | Rejected]:
+    def _unique(self) -> Iterator[LocatedDialogue | Rejected]:
         # Digests of ids in two generations, of which the older is forgotten, bound the memory of a log without end.
         seen, older = DigestSet(), DigestSet()
         for item in self._read():
@@ -319,7 +324,7 @@ class Log:
                 seen, older = DigestSet(), seen
             seen.add(digest)
             why = None if self.refuses is None else self.refuses(dialogue)
-            yield dialogue if why is None else item.rejected(why.field, why.reason)
+            yield item if why is None else item.rejected(why.field, why.reason)
 
     def _read(self) -> Iterator[LocatedDialogue | Rejected]:
         for path in self.paths:

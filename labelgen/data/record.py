@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from msgspec import inspect
 
+from labelgen.base.files import digest_bytes
 from labelgen.data.dialogue import Dialogue, Feedback, Step, Turn
 from labelgen.data.groups import (
     AnnotationForm,
@@ -244,6 +245,15 @@ class LocatedDialogue:
     file: str
     line: int | None = None
     source: bytes | Mapping[str, Any] | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the record as it was read: the line without its line break, or the row as JSON."""
+        if isinstance(self.source, bytes):
+            return digest_bytes(self.source.rstrip(b"\r\n"))
+        return digest_bytes(
+            encode(self.dialogue) if self.source is None else msgspec.json.encode(self.source, enc_hook=repr)
+        )
 
     def rejected(self, field: str, reason: str) -> Rejected:
         """The record as a rejected one."""

@@ -29,8 +29,6 @@ _ROW_GROUP = 1024
 
 _AT_ONCE = 256
 
-OnRow = Callable[[Mapping[str, Any]], object]
-
 
 def count_rows(path: Path) -> int | str:
     """The number of rows, or the reason (`bad_parquet: ...`) why the file cannot be read. Raises OSError for a disk error."""
@@ -46,21 +44,18 @@ def count_rows(path: Path) -> int | str:
         return _reason(error)
 
 
-def read_rows(
-    path: Path, name: str, start: int, end: int, on_row: OnRow = lambda row: None
-) -> Iterator[LocatedDialogue | Rejected]:
-    """Rows `[start, end)` of a file that count_rows has opened, each a dialogue or rejected. on_row: called with the fields of
-    each row, without nulls. Raises OSError where the disk fails."""
+def read_rows(path: Path, name: str, start: int, end: int) -> Iterator[LocatedDialogue | Rejected]:
+    """Rows `[start, end)` of a file that count_rows has opened, each a dialogue or rejected. Raises OSError where the disk fails."""
     with _opened(path) as file:
         first = 0
         for group in range(file.num_row_groups):
             last = first + file.metadata.row_group(group).num_rows
-            yield from _read_group(file, group, name, first, max(first, start), min(last, end), on_row)
+            yield from _read_group(file, group, name, first, max(first, start), min(last, end))
             first = last
 
 
 def _read_group(
-    file: "pq.ParquetFile", group: int, name: str, first: int, start: int, end: int, on_row: OnRow
+    file: "pq.ParquetFile", group: int, name: str, first: int, start: int, end: int
 ) -> Iterator[LocatedDialogue | Rejected]:
     """Rows `[start, end)` of one row group, which begins at `first`."""
     row = start
@@ -77,7 +72,6 @@ def _read_group(
                     continue
                 # Every row has all columns, so in one that labelgen does not know null is absent too.
                 fields = drop_null(plain)
-                on_row(fields)
                 yield locate(convert(fields, name, row), name, row, fields)
     except _damage() as error:
         reason = _reason(error)

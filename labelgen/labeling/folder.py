@@ -3,7 +3,7 @@
 OUT/a.jsonl                      labeled records, at the input's relative path
 OUT/a.jsonl.quarantine.jsonl     its rejected records with reasons, if any
 OUT/manifest.json                written last
-OUT/.labeling/                   during a run: ledger.jsonl, lock, and parts/a.jsonl/000000.jsonl
+OUT/.labeling/                   during a run: ledger/, lock, and parts/a.jsonl/000000.jsonl
 
 A store (base/files.py) has no lock: the user must not start two runs with one output there. Parts are plain JSON Lines in
 every format, and joining is a pure function of them. So neither shard size nor the order of work changes the output."""
@@ -48,7 +48,7 @@ class LabelFolder:
         self.out = out
         self.manifest = out / MANIFEST
         self.work = out / _WORK
-        self.ledger = self.work / "ledger.jsonl"
+        self.ledger = self.work / "ledger"
 
     def output(self, path: str) -> Path:
         return self.out / path
@@ -65,13 +65,19 @@ class LabelFolder:
     def part_quarantine(self, path: str, index: int) -> Path:
         return self.parts(path) / f"{index:06d}.quarantine.jsonl"
 
+    def is_unfinished(self) -> bool:
+        """Whether a run committed work here and did not finish. Beside a manifest, a ledger is what a kill left of a finished run."""
+        if self.manifest.exists() or not self.ledger.exists():
+            return False
+        return any(item.name.isdigit() for item in self.ledger.iterdir())
+
     def check(self, force: bool) -> None:
         """Raises UsageError if the output is a file, or, without force, contains files of no labeling run."""
         if not self.out.exists():
             return
         if not self.out.is_dir():
             raise UsageError(f"{self.out} is a file, a folder is needed", str(self.out), "name another output folder")
-        if force or self.manifest.exists() or self.ledger.exists():
+        if force or self.manifest.exists() or self.is_unfinished():
             return
         # A run that was killed before its first commit leaves at most its work folder.
         if any(child.name != _WORK for child in self.out.iterdir()):
@@ -104,7 +110,7 @@ def open_folder(out: Path, force: bool) -> Iterator[LabelFolder]:
         try:
             yield folder
         finally:
-            if not folder.ledger.exists():
+            if not folder.is_unfinished():
                 remove_tree(folder.work)
                 if is_new:
                     with suppress(OSError):  # not empty

@@ -1,28 +1,25 @@
 """Manifest of a folder of labels, the ledger of an unfinished run, and the counts in both.
 
 `manifest.json` lists model, settings, input digests and counts. It is written last, so it exists only after a finished run; equal
-runs give equal bytes. The ledger has one line for each commit, appended and synced after the files that it names. A shard
-is done when its line is complete; an incomplete last line, left by a kill, is ignored. A store cannot append, so there the ledger is a
-folder of numbered objects, one for each commit."""
+runs give equal bytes. The ledger is a folder of numbered files, one for each commit, each written atomically after the files that it
+names. This is the same on a disk and in a store, which cannot append."""
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import IO
+from typing import Any
 
 import msgspec
 
 from labelgen.base.errors import IntegrityError, StorageError
-from labelgen.base.files import atomic_write, is_remote, write_text
+from labelgen.base.files import write_text
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import domains_on_offer
 from labelgen.data.labels import UNIT_OF, Annotation, Field, Provenance, answers, tasks_of
 from labelgen.data.stats import audio_summary
 
-FORMAT = 2
+FORMAT = 3
 """Version of the manifest and the ledger."""
 
 REDACT = "redact"
@@ -73,6 +70,10 @@ class LabelCounts:
         return sum(self.quarantined.values())
 
 
+_NUMBERS = ("seen", "labeled", "turns", "audio_turns")
+_COUNTERS = ("quarantined", "audio_errors", "unseen_values", "unknown_labels", "domain_lists")
+
+
 def tally(labeled: Iterable[tuple[Dialogue, Annotation]], reasons: Iterable[str]) -> LabelCounts:
     """Count dialogues with their new annotations, and the reasons of the rejected ones."""
     bad = Counter(reason.partition(":")[0] for reason in reasons)
@@ -108,19 +109,10 @@ def total(parts: Iterable[LabelCounts]) -> LabelCounts:
     tasks: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for one in (one for part in parts for one in part.tasks):
         tasks[one.task, one.unit].update(labeled=one.labeled, abstained=one.abstained, labels=one.labels)
-    return LabelCounts(
-        seen=sum(part.seen for part in parts),
-        labeled=sum(part.labeled for part in parts),
-        turns=sum(part.turns for part in parts),
-        quarantined=_merge(part.quarantined for part in parts),
-        tasks=_task_counts(tasks),
-        audio_turns=sum(part.audio_turns for part in parts),
-        audio_errors=_merge(part.audio_errors for part in parts),
-        unseen_values=_merge(part.unseen_values for part in parts),
-        unknown_labels=_merge(part.unknown_labels for part in parts),
-        domain_lists=_merge(part.domain_lists for part in parts),
-        damaged=tuple(sorted({name for part in parts for name in part.damaged})),
-    )
+    sums: dict[str, Any] = {name: sum(getattr(part, name) for part in parts) for name in _NUMBERS}
+    merged: dict[str, Any] = {name: _merge(getattr(part, name) for part in parts) for name in _COUNTERS}
+    damaged = tuple(sorted({name for part in parts for name in part.damaged}))
+    return LabelCounts(**sums, **merged, tasks=_task_counts(tasks), damaged=damaged)
 
 
 def _task_counts(tasks: Mapping[tuple[str, str], Counter[str]]) -> tuple[TaskCounts, ...]:
@@ -189,17 +181,15 @@ def _flat(plain: Mapping[str, object], prefix: str = "") -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardEntry:
-    """A committed shard: records `[start, start + records)` of one input file, counted from 0.
+    """A committed shard: consecutive records of one input file.
 
-    file_digest: of the whole input file; part_digest: of the records in the shard; output_digest: of the labeled records as
-    JSON Lines; quarantine_digest: of the rejected records, None if there are none."""
+    file_digest: of the whole input file; output_digest: of the labeled records as JSON Lines; quarantine_digest: of the rejected
+    records, None if there are none."""
 
     path: str
     index: int
-    start: int
     records: int
     file_digest: str
-    part_digest: str
     output_digest: str
     quarantine_digest: str | None
     counts: LabelCounts
@@ -233,14 +223,9 @@ def manifest_of(settings: Settings, files: Iterable[FileEntry]) -> Manifest:
     return Manifest(settings=settings, files=ordered, counts=counts)
 
 
-def manifest_text(manifest: Manifest) -> str:
-    """The manifest as indented JSON."""
-    return msgspec.json.format(msgspec.json.encode(manifest), indent=1).decode() + "\n"
-
-
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write the manifest as indented JSON, atomically."""
-    write_text(path, manifest_text(manifest))
+    write_text(path, msgspec.json.format(msgspec.json.encode(manifest), indent=1).decode() + "\n")
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -278,14 +263,11 @@ class _AnyManifest:
 def inconsistencies(manifest: Manifest) -> Iterator[str]:
     """Counts that do not add up and shards that do not follow each other, in words; nothing for a good manifest."""
     for file in manifest.files:
-        start = 0
         for index, shard in enumerate(file.shards):
             if shard.counts.seen != shard.counts.labeled + shard.counts.bad:
                 yield f"{file.path}, shard {shard.index}: seen is not labeled + quarantined"
-            if (shard.index, shard.start) != (index, start):
+            if shard.index != index:
                 yield f"{file.path}: its shards do not follow each other"
-                break
-            start += shard.records
         if file.counts != total(shard.counts for shard in file.shards):
             yield f"{file.path}: its counts are not the sum of its shards"
     if manifest.counts != total(file.counts for file in manifest.files):
@@ -316,102 +298,64 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _LedgerLine:
-    """Exactly one of the three."""
+class _Commit:
+    """A file of the ledger: the settings of a run and its earlier work, or one more entry."""
 
     settings: Settings | None = None
-    shard: ShardEntry | None = None
-    file: FileEntry | None = None
+    files: tuple[FileEntry, ...] = ()
+    shards: tuple[ShardEntry, ...] = ()
 
 
 class Ledger:
-    """Ledger that is open for appending. It starts with the finished work of earlier runs."""
+    """Commits of one run. It starts with the finished work of earlier runs, in place of their ledger."""
 
     def __init__(self, path: Path, finished: Finished) -> None:
         self.path = path
-        self._file: IO[bytes] | None = None
-        start = ledger_text(finished)
-        if is_remote(path):
-            # An object that starts with settings replaces all objects before it.
-            older = _objects(path)
-            self._number = int(older[-1].name) + 1 if older else 0
-            self._put(start)
-            for stale in older:
-                stale.unlink()
-        else:
-            with atomic_write(path) as file:
-                file.write(start)
-            self._file = path.open("ab", buffering=0)
+        older = _commits(path)
+        self._number = int(older[-1].name) + 1 if older else 0
+        shards = tuple(entry for entries in finished.shards.values() for entry in entries.values())
+        self._put(_Commit(settings=finished.settings, files=tuple(finished.files.values()), shards=shards))
+        for stale in older:
+            stale.unlink()
 
     def append(self, entry: ShardEntry | FileEntry) -> None:
-        """Commit. Raises StorageError if the line does not reach the disk."""
-        text = _encode(entry)
-        if self._file is None:
-            self._put(text)
-            return
-        try:
-            if self._file.write(text) != len(text):
-                raise OSError(0, "only a part of the line was written")
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            hint = "free some room and run the same command again"
-            raise StorageError(f"cannot write {self.path.name}: {error.strerror}", str(self.path), hint) from error
+        """Commit. Raises StorageError if the entry does not reach the disk."""
+        self._put(_Commit(files=(entry,)) if isinstance(entry, FileEntry) else _Commit(shards=(entry,)))
 
-    def _put(self, text: bytes) -> None:
-        with atomic_write(self.path / f"{self._number:09d}") as file:
-            file.write(text)
+    def _put(self, commit: _Commit) -> None:
+        write_text(self.path / f"{self._number:09d}", msgspec.json.encode(commit).decode())
         self._number += 1
-
-    def __enter__(self) -> "Ledger":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
-
-
-def ledger_text(finished: Finished) -> bytes:
-    """The lines of a ledger with this work."""
-    return b"".join([_encode(finished.settings), *map(_encode, finished.entries())])
 
 
 def read_ledger(path: Path) -> Finished:
-    """Finished work of an interrupted run. Raises IntegrityError if a complete line is damaged, StorageError if it cannot be read."""
-    try:
-        text = b"".join(o.read_bytes() for o in _objects(path)) if is_remote(path) else path.read_bytes()
-    except OSError as error:
-        raise StorageError(f"cannot read {path.name}: {error.strerror}", str(path), "check the path") from error
+    """Finished work of an interrupted run. Raises IntegrityError if the ledger is damaged, StorageError if it cannot be read."""
     finished: Finished | None = None
-    # After the last newline comes nothing, or a line that a kill left incomplete.
-    for number, encoded in enumerate(text.split(b"\n")[:-1], 1):
+    for commit in _commits(path):
         try:
-            line = msgspec.json.decode(encoded, type=_LedgerLine)
+            entry = msgspec.json.decode(commit.read_bytes(), type=_Commit)
+        except OSError as error:
+            raise StorageError(f"cannot read {commit.name}: {error.strerror}", str(commit), "check the path") from error
         except (msgspec.MsgspecError, UnicodeError) as error:
-            raise _damaged(path, number, str(error)) from error
-        if line.settings is not None:
-            finished = Finished(line.settings)
-        elif finished is None:
-            raise _damaged(path, number, "it begins without settings")
-        for entry in (line.shard, line.file):
-            if entry is not None:
-                finished.add(entry)
+            raise _damaged(commit, str(error)) from error
+        # Settings begin a run; before them is what a kill left of the ledger that this one replaces.
+        if entry.settings is not None:
+            finished = Finished(entry.settings)
+        if finished is not None:
+            for file in entry.files:
+                finished.add(file)
+            for shard in entry.shards:
+                finished.add(shard)
     if finished is None:
-        raise _damaged(path, 1, "it is empty")
+        raise _damaged(path, "it has no settings")
     return finished
 
 
-def _objects(path: Path) -> list[Path]:
-    return sorted(path.iterdir(), key=lambda item: item.name) if path.exists() else []
+def _commits(path: Path) -> list[Path]:
+    """Files of the ledger in order, without temporary ones."""
+    if not path.exists():
+        return []
+    return sorted((item for item in path.iterdir() if item.name.isdigit()), key=lambda item: item.name)
 
 
-def _damaged(path: Path, line: int, why: str) -> IntegrityError:
-    return IntegrityError(
-        f"the ledger of the unfinished run is damaged: {why}", f"{path}, line {line}", "label again with --force"
-    )
-
-
-def _encode(entry: Settings | ShardEntry | FileEntry) -> bytes:
-    name = "settings" if isinstance(entry, Settings) else "shard" if isinstance(entry, ShardEntry) else "file"
-    return msgspec.json.encode({name: entry}) + b"\n"
+def _damaged(path: Path, why: str) -> IntegrityError:
+    return IntegrityError(f"the ledger of the unfinished run is damaged: {why}", str(path), "label again with --force")

@@ -3,15 +3,11 @@
 Splitting finds record borders without parsing records, so that one process can split for many workers. A compressed file is
 unpacked from its start for each range; the cost is small compared with labeling."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
-from itertools import islice
 from pathlib import Path
-from typing import IO, Any
-
-import msgspec
+from typing import IO
 
 from labelgen.base.errors import StorageError
 from labelgen.base.files import DamagedError, decompressed
@@ -44,48 +40,16 @@ def split_file(path: Path, size: int) -> tuple[RecordRange, ...]:
         return _split_rows(path, size) if path.suffix == ".parquet" else _split_lines(path, size)
 
 
-def read_range(path: Path, name: str, records: RecordRange, digest: Any) -> Iterator[LocatedDialogue | Rejected]:
-    """Read the records of one range, in order. name: the file's name in rejected records. digest: a hashlib object that is updated
-    with the bytes of each record."""
+def read_range(path: Path, name: str, records: RecordRange) -> Iterator[LocatedDialogue | Rejected]:
+    """Read the records of one range, in order. name: the file's name in rejected records."""
     if records.damage is not None:
-        digest.update(records.damage.encode())
         yield Rejected(file=name, reason=records.damage)
         return
     with _storage(path):
-        read = _read_rows if path.suffix == ".parquet" else _read_lines
-        yield from read(path, name, records, digest)
-
-
-def digest_ranges(path: Path, counts: Sequence[int]) -> list[str]:
-    """Digests of consecutive ranges of so many records, as read_range makes them."""
-    digests = []
-    with _storage(path):
-        updates = _row_bytes(path) if path.suffix == ".parquet" else _line_bytes(path)
-        for count in counts:
-            digest = sha256()
-            for data in islice(updates, count):
-                digest.update(data)
-            digests.append(digest.hexdigest())
-    return digests
-
-
-def _line_bytes(path: Path) -> Iterator[bytes]:
-    with decompressed(path) as file:
-        yield from (line for line in file if line.strip())
-
-
-def _row_bytes(path: Path) -> Iterator[bytes]:
-    rows: list[bytes] = []
-    count = count_rows(path)
-    for _ in read_rows(
-        path, path.name, 0, count if isinstance(count, int) else 0, lambda row: rows.append(_encode(row))
-    ):
-        yield from rows
-        rows.clear()
-
-
-def _encode(row: Mapping[str, Any]) -> bytes:
-    return msgspec.json.encode(row, enc_hook=repr)
+        if path.suffix == ".parquet":
+            yield from read_rows(path, name, records.start, records.start + records.count)
+        else:
+            yield from _read_lines(path, name, records)
 
 
 def _split_lines(path: Path, size: int) -> tuple[RecordRange, ...]:
@@ -111,13 +75,12 @@ def _split_lines(path: Path, size: int) -> tuple[RecordRange, ...]:
     return tuple(ranges)
 
 
-def _read_lines(path: Path, name: str, records: RecordRange, digest: Any) -> Iterator[LocatedDialogue | Rejected]:
+def _read_lines(path: Path, name: str, records: RecordRange) -> Iterator[LocatedDialogue | Rejected]:
     with decompressed(path) as file:
         _skip(file, records.offset)
         left = records.count
         for number, line in enumerate(file, records.line):
             if line.strip():
-                digest.update(line)
                 text = strip_byte_order_mark(line, number)
                 yield locate(decode(text, name, number), name, number, text)
                 left -= 1
@@ -132,13 +95,6 @@ def _split_rows(path: Path, size: int) -> tuple[RecordRange, ...]:
     return tuple(
         RecordRange(start=start, count=min(size, rows - start), line=start + 1) for start in range(0, rows, size)
     )
-
-
-def _read_rows(path: Path, name: str, records: RecordRange, digest: Any) -> Iterator[LocatedDialogue | Rejected]:
-    def update(row: Mapping[str, Any]) -> None:
-        digest.update(_encode(row))
-
-    yield from read_rows(path, name, records.start, records.start + records.count, update)
 
 
 def _skip(file: IO[bytes], offset: int) -> None:

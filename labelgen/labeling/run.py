@@ -39,10 +39,6 @@ from labelgen.labeling.shard import LabelingRules, Shard, read_dialogues
 SHARD_DIALOGUES = 1024
 MAX_SHARD_DIALOGUES = 4096
 
-HUMAN_MIN = 2.0
-"""Minutes that one person is assumed to need for a dialogue. This is an assumption, no measurement, so every figure
-that uses it says so."""
-
 _MAX_SHOWN = 10
 _PROGRESS_S = 2.0
 
@@ -127,16 +123,16 @@ class _LabelingRun:
         folder, finished = self.folder, self.finished
         with storage_errors(folder.out):
             self._sweep()
-            with Ledger(folder.ledger, finished) as ledger:
-                folder.manifest.unlink(missing_ok=True)
-                size = sum(self.inputs[path].stat().st_size for path in self._unfinished())
-                with closing(self.engine.label(self._shards())) as entries:
-                    for entry in show_throughput(((e, self._bytes(e)) for e in entries), size):
-                        self._commit(ledger, entry)
-                        self._finish_file(ledger, entry.path)
-                # Files without records, and files whose last shard an earlier run committed.
-                for path in self._unfinished():
-                    self._finish_file(ledger, path)
+            ledger = Ledger(folder.ledger, finished)
+            folder.manifest.unlink(missing_ok=True)
+            size = sum(self.inputs[path].stat().st_size for path in self._unfinished())
+            with closing(self.engine.label(self._shards())) as entries:
+                for entry in show_throughput(((e, self._bytes(e)) for e in entries), size):
+                    self._commit(ledger, entry)
+                    self._finish_file(ledger, entry.path)
+            # Files without records, and files whose last shard an earlier run committed.
+            for path in self._unfinished():
+                self._finish_file(ledger, path)
             manifest = manifest_of(finished.settings, finished.files.values())
             write_manifest(folder.manifest, manifest)
             remove_tree(folder.work)
@@ -220,7 +216,7 @@ class _LabelingRun:
 
 def _is_complete(folder: LabelFolder, inputs: Mapping[str, Path], finished: Finished) -> bool:
     """Whether an earlier run finished everything."""
-    if folder.ledger.exists() or not folder.manifest.exists() or set(finished.files) != set(inputs):
+    if folder.is_unfinished() or not folder.manifest.exists() or set(finished.files) != set(inputs):
         return False
     return manifest_of(finished.settings, finished.files.values()) == read_manifest(folder.manifest)
 
@@ -261,7 +257,7 @@ def valid_work(folder: LabelFolder, inputs: Mapping[str, Path], settings: Settin
 
 
 def _earlier_work(folder: LabelFolder) -> Finished | None:
-    if folder.ledger.exists():
+    if folder.is_unfinished():
         return read_ledger(folder.ledger)
     if not folder.manifest.exists():
         return None
@@ -330,53 +326,26 @@ def show_throughput(entries: Iterable[tuple[ShardEntry, float]], total_bytes: fl
     every = _PROGRESS_S if interactive else 10 * _PROGRESS_S
     dialogues = turns = 0
     done_bytes = 0.0
+
+    def report() -> None:
+        elapsed_s = max(last - started, 1e-9)
+        text = f"label: {dialogues:,} dialogues, {dialogues / elapsed_s:,.1f}/s; {turns:,} turns, {turns / elapsed_s:,.1f}/s"
+        share = min(1.0, done_bytes / total_bytes) if total_bytes > 0 else 1.0
+        left = f", {elapsed_s * (1 - share) / share:,.0f} s left" if share > 0 else ""
+        text += f"; {share:.0%} done{left}"
+        sys.stderr.write(f"\r\x1b[K{text}" if interactive else f"{text}\n")
+        sys.stderr.flush()
+
     for entry, size in entries:
         yield entry
         dialogues += entry.counts.seen
         turns += entry.counts.turns
         done_bytes += size
-        now = time.monotonic()
-        if now - last >= every:
-            last = now
-            text = progress_text(dialogues, turns, done_bytes, total_bytes, now - started)
-            sys.stderr.write(f"\r\x1b[K{text}" if interactive else f"{text}\n")
-            sys.stderr.flush()
-    if interactive and last > started:
-        sys.stderr.write("\n")
+        if time.monotonic() - last >= every:
+            last = time.monotonic()
+            report()
     if dialogues:
-        sys.stderr.write(f"{final_text(dialogues, turns, time.monotonic() - started)}\n")
-
-
-def progress_text(dialogues: int, turns: int, done_bytes: float, total_bytes: float, elapsed_s: float) -> str:
-    """Such as `label: 1,200 dialogues, 40.0/s; 9,600 turns, 320.0/s; 35% done, 56 s left`."""
-    share = min(1.0, done_bytes / total_bytes) if total_bytes > 0 else 1.0
-    left = f", {elapsed_s * (1 - share) / share:,.0f} s left" if share > 0 else ""
-    per_s = 1 / elapsed_s if elapsed_s > 0 else 0.0
-    return (
-        f"label: {dialogues:,} dialogues, {dialogues * per_s:,.1f}/s; {turns:,} turns, {turns * per_s:,.1f}/s; "
-        f"{share:.0%} done{left}"
-    )
-
-
-def final_text(dialogues: int, turns: int, elapsed_s: float) -> str:
-    """Such as `label: 1,200 dialogues in 30 s, 40.0/s, 320.0 turns/s; a person at 2 minutes a dialogue (assumed) needs
-    40.0 h, 4,800 times as long`."""
-    per_s = 1 / elapsed_s if elapsed_s > 0 else 0.0
-    return (
-        f"label: {dialogues:,} dialogues in {duration_text(elapsed_s)}, {dialogues * per_s:,.1f}/s, {turns * per_s:,.1f} turns/s; "
-        f"{human_time_text(dialogues, elapsed_s)}"
-    )
-
-
-def human_time_text(dialogues: int, elapsed_s: float) -> str:
-    """Time that a person would need for the same dialogues."""
-    human_s = dialogues * HUMAN_MIN * 60
-    times = f", {human_s / elapsed_s:,.0f} times as long" if elapsed_s > 0 else ""
-    return f"a person at {HUMAN_MIN:g} minutes a dialogue (assumed) needs {duration_text(human_s)}{times}"
-
-
-def duration_text(seconds: float) -> str:
-    """Duration in seconds, minutes or hours."""
-    if seconds < 120:
-        return f"{seconds:,.0f} s"
-    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
+        last = time.monotonic()
+        report()
+        if interactive:
+            sys.stderr.write("\n")

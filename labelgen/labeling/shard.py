@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from labelgen.base.errors import UsageError
-from labelgen.base.files import atomic_write, digest_bytes, is_remote, keep_private, privacy
+from labelgen.base.files import atomic_write, is_remote, keep_private, privacy
 from labelgen.base.process import release_memory
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Refusal, bad_domains
@@ -32,7 +32,7 @@ _STREAM_BATCH = 256
 
 
 class DialogueAnnotator(Protocol):
-    """A loaded model. Its annotation of a dialogue depends bitwise on the model and that dialogue only.
+    """A loaded model. Its annotations are a function of the model and the dialogues of one call.
 
     name: annotator name in the output. audio_turns, audio_errors: number of turns so far whose audio was read, and whose audio could not be
     read, by reason."""
@@ -141,40 +141,31 @@ def label_shard(shard: Shard, annotator: DialogueAnnotator) -> ShardEntry:
     """Read, label and write one shard. Both files are complete on return; equal shards give equal bytes.
 
     Raises StorageError if reading or writing fails."""
-    digest = sha256()
-    dialogues: list[Dialogue] = []
+    items: list[LocatedDialogue] = []
     rejected: list[Rejected] = []
-    items = read_range(shard.source, shard.path, shard.records, digest)
-    for item in labeling_rules(annotator).reject(_reject_duplicates(items)):
+    read = read_range(shard.source, shard.path, shard.records)
+    for item in labeling_rules(annotator).reject(_reject_duplicates(read)):
         if isinstance(item, LocatedDialogue):
-            dialogues.append(item.dialogue)
+            items.append(item)
         else:
             rejected.append(redact_rejected(item) if shard.redact else item)
-    audio_turns, audio_errors = annotator.audio_turns, Counter(annotator.audio_errors)
-    labeled = add_annotations(dialogues, annotator, audio_root(shard.source), shard.redact)
+    labeled, counts = add_annotations(items, annotator, audio_root(shard.source), shard.redact)
     # Every shard of a damaged file says so: all of them are labeled again once the file is whole.
-    audio = LabelCounts(
-        audio_turns=annotator.audio_turns - audio_turns,
-        audio_errors=Counter(annotator.audio_errors) - audio_errors,
-        damaged=(shard.path,) if shard.damaged else (),
-    )
-    unknown = _count_unknown(dialogues, annotator)
-    counts = total([tally(labeled, (item.reason for item in rejected)), audio, unknown])
+    damaged = LabelCounts(damaged=(shard.path,) if shard.damaged else ())
+    counts = total([counts, tally((), (item.reason for item in rejected)), damaged])
     quarantine_digest = None
     with privacy():
         keep_private((shard.source,))
-        output_digest = _write(shard.output, (encode(dialogue) for dialogue, _ in labeled))
+        output_digest = _write(shard.output, map(encode, labeled))
         if rejected:
-            quarantine_digest = _write(shard.quarantine, (msgspec.json.encode(item) for item in rejected))
-    del dialogues, labeled
+            quarantine_digest = _write(shard.quarantine, map(msgspec.json.encode, rejected))
+    del items, labeled
     release_memory()
     return ShardEntry(
         path=shard.path,
         index=shard.index,
-        start=shard.records.start,
         records=shard.records.count,
         file_digest=shard.file_digest,
-        part_digest=digest.hexdigest(),
         output_digest=output_digest,
         quarantine_digest=quarantine_digest,
         counts=counts,
@@ -185,21 +176,39 @@ def label_stream(log: Log, annotator: DialogueAnnotator, to: IO[bytes], redact: 
     """Label the records of `log` and write them to `to`; a stream cannot be resumed. Returns the counts.
 
     Raises InputError after the last record if too many were bad."""
-    dialogues = iter(log)
-    parts: list[LabelCounts] = []
-    while batch := list(islice(dialogues, _STREAM_BATCH)):
-        labeled = add_annotations(batch, annotator, None, redact)
-        for dialogue, _ in labeled:
-            to.write(encode(dialogue) + b"\n")
+    items = log.located()
+    counts = LabelCounts()
+    while batch := list(islice(items, _STREAM_BATCH)):
+        labeled, added = add_annotations(batch, annotator, None, redact)
+        to.writelines(encode(dialogue) + b"\n" for dialogue in labeled)
         to.flush()
-        parts = [total([*parts, tally(labeled, ()), _count_unknown(batch, annotator)])]
-    return total([*parts, tally((), Counter(log.reasons).elements())])
+        counts = total([counts, added])
+    return total([counts, tally((), Counter(log.reasons).elements())])
 
 
-def _count_unknown(dialogues: Iterable[Dialogue], annotator: DialogueAnnotator) -> LabelCounts:
-    """Values and labels that the model does not know; its own earlier labels are replaced and do not count."""
-    values, labels = annotator.out_of_vocabulary(without_annotator(dialogue, annotator.name) for dialogue in dialogues)
-    return LabelCounts(unseen_values=values, unknown_labels=labels)
+def add_annotations(
+    items: Sequence[LocatedDialogue], annotator: DialogueAnnotator, root: Path | None, redact: bool = False
+) -> tuple[list[Dialogue], LabelCounts]:
+    """Annotate dialogues; an older annotation of the same name is replaced. Returns them with their counts.
+
+    The provenance has the digest of the record as it was read. redact: personal data is masked after labeling; then there is no
+    digest, because it could confirm guesses of what was masked."""
+    audio_turns, audio_errors = annotator.audio_turns, Counter(annotator.audio_errors)
+    bare = [without_annotator(item.dialogue, annotator.name) for item in items]
+    labeled: list[tuple[Dialogue, Annotation]] = []
+    for item, dialogue, new in zip(items, bare, annotator.annotate(bare, root=root), strict=True):
+        digest = None if redact else item.digest
+        new = replace(new, provenance=replace(new.provenance or annotator.provenance, input_digest=digest))
+        whole = replace(dialogue, annotations=(*dialogue.annotations, new))
+        labeled.append((redact_dialogue(whole) if redact else whole, new))
+    unseen, unknown = annotator.out_of_vocabulary(bare)
+    more = LabelCounts(
+        audio_turns=annotator.audio_turns - audio_turns,
+        audio_errors=Counter(annotator.audio_errors) - audio_errors,
+        unseen_values=unseen,
+        unknown_labels=unknown,
+    )
+    return [dialogue for dialogue, _ in labeled], total([tally(labeled, ()), more])
 
 
 def audio_root(source: Path) -> Path | None:
@@ -207,29 +216,10 @@ def audio_root(source: Path) -> Path | None:
     return None if is_remote(source) else source.parent
 
 
-def add_annotations(
-    dialogues: Sequence[Dialogue], annotator: DialogueAnnotator, root: Path | None, redact: bool = False
-) -> list[tuple[Dialogue, Annotation]]:
-    """Annotate dialogues: each dialogue with its new annotation, and that annotation. An older one of the same name is replaced.
-
-    The annotation's provenance has the digest of the record as labelgen writes it without that annotation. redact: masks
-    personal data in both after labeling."""
-    bare = [without_annotator(dialogue, annotator.name) for dialogue in dialogues]
-    out = []
-    for dialogue, new in zip(bare, annotator.annotate(bare, root=root), strict=True):
-        whole = replace(dialogue, annotations=(*dialogue.annotations, new))
-        whole = redact_dialogue(whole) if redact else whole
-        *older, last = whole.annotations
-        digest = digest_bytes(encode(replace(whole, annotations=tuple(older))))
-        annotation = replace(last, provenance=replace(new.provenance or annotator.provenance, input_digest=digest))
-        out.append((replace(whole, annotations=(*older, annotation)), annotation))
-    return out
-
-
 def without_annotator(dialogue: Dialogue, annotator: str) -> Dialogue:
     """The dialogue without the annotations of the model of that name."""
     kept = tuple(a for a in dialogue.annotations if (a.annotator, a.kind) != (annotator, "model"))
-    return replace(dialogue, annotations=kept)
+    return dialogue if len(kept) == len(dialogue.annotations) else replace(dialogue, annotations=kept)
 
 
 def _reject_duplicates(items: Iterable[LocatedDialogue | Rejected]) -> Iterator[LocatedDialogue | Rejected]:

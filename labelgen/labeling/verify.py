@@ -1,21 +1,21 @@
 """Verification of a folder of labels against its manifest, its input, and a sample that is labeled again."""
 
-import heapq
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from hashlib import sha256
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 import numpy as np
 
 from labelgen.base.errors import UsageError
-from labelgen.base.files import digest_bytes, digest_file, short_digest
+from labelgen.base.files import digest_file, short_digest
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
 from labelgen.data.log import RECORD_SUFFIXES, read_file
-from labelgen.data.record import LocatedDialogue, Rejected, decode, encode
+from labelgen.data.record import LocatedDialogue, Rejected, encode
 from labelgen.data.redact import redact_dialogue
 from labelgen.data.split import position
 from labelgen.labeling.folder import MANIFEST, LabelFolder, input_files
@@ -31,7 +31,7 @@ from labelgen.labeling.manifest import (
     total,
 )
 from labelgen.labeling.ranges import read_range, split_file
-from labelgen.labeling.shard import DialogueAnnotator, add_annotations, audio_root, read_dialogues, without_annotator
+from labelgen.labeling.shard import DialogueAnnotator, Shard, label_shard, read_dialogues, without_annotator
 
 Track = Callable[[Iterable[str]], Iterator[str]]
 
@@ -40,9 +40,9 @@ _BATCH = 256
 
 @dataclass(frozen=True, slots=True)
 class RelabelSample:
-    """Records that are labeled again, drawn by a seed. load: loads the annotator for the settings of the manifest."""
+    """Shards that are labeled again, drawn by a seed. load: loads the annotator for the settings of the manifest."""
 
-    records: int
+    shards: int
     seed: int
     load: Callable[[Settings], DialogueAnnotator]
 
@@ -56,15 +56,15 @@ def verify(
 ) -> Iterator[str]:
     """Verify a folder of labels; yields every fault in words, nothing for a good folder.
 
-    Always checked: digests; counts, against the manifest and the records; that each record is the one that was read (by the digest in
-    its provenance) and was labeled by this model; duplicate ids in the whole log; files that no manifest lists. With `source`:
-    its digests, and that its dialogues are in the output, in order, or in the quarantine. With `manifest_digest`: the manifest. With
-    `sample`: that labeling these records again gives the same bytes.
+    Always checked: digests; counts, against the manifest and the records; that each record was labeled by this model; duplicate ids in
+    the whole log; files that no manifest lists. With `source`: its digests, and that its dialogues are in the output, in order, or in the
+    quarantine. With `manifest_digest`: the manifest. With `sample`, which needs `source`: that labeling these shards again gives the same
+    bytes.
 
     track: wraps the paths to show progress. Raises UsageError if the folder has no labels, or a sample cannot be labeled again
     here; IntegrityError if the manifest cannot be read."""
     folder = LabelFolder(out)
-    if folder.ledger.exists():
+    if folder.is_unfinished():
         yield "the run is not finished: give the same labelgen label command again"
         return
     if not folder.manifest.exists():
@@ -86,24 +86,20 @@ def verify(
     inputs = None if source is None else input_files(source)
     if inputs is not None:
         yield from _compare_input(folder, manifest, inputs, good, track)
-    if sample is not None:
-        yield from _relabel(folder, manifest, inputs, good, sample)
+    if sample is not None and inputs is not None:
+        same = [file for file in good if file.path in inputs and digest_file(inputs[file.path]) == file.input_digest]
+        yield from _relabel(folder, manifest, inputs, same, sample)
 
 
 def _relabel(
     folder: LabelFolder,
     manifest: Manifest,
-    inputs: Mapping[str, Path] | None,
+    inputs: Mapping[str, Path],
     files: Iterable[FileEntry],
     sample: RelabelSample,
 ) -> Iterator[str]:
-    """Label a sample of the records of `files` again, from the input if given, else from the output."""
-    settings, counts = manifest.settings, manifest.counts
-    redact = REDACT in settings.options
-    if inputs is None and (redact or counts.audio_turns or counts.audio_errors):
-        what = "the output has masked text" if redact else "audio was read from beside the input"
-        raise UsageError(f"records cannot be labeled again from the output: {what}", "--sample", "give --input too")
-    drawn = _draw(folder, files, sample)
+    """Label a sample of the shards of `files` again."""
+    settings = manifest.settings
     annotator = sample.load(settings)
     if differences := settings.differences(replace(settings, annotator=annotator.name, model=annotator.provenance)):
         raise UsageError(
@@ -111,41 +107,29 @@ def _relabel(
             "--model",
             "give the model that labeled, its --labels, and a machine of the same kind",
         )
-    for path, written in drawn.items():
-        source = None if inputs is None else inputs.get(path)
-        originals = written if inputs is None else _originals(source, set(written))
-        root = None if source is None else audio_root(source)
-        for identity, dialogue in written.items():
-            if identity not in originals:
-                yield f"{path}, dialogue {identity}: it is not in the input"
-                continue
-            ((whole, _),) = add_annotations([originals[identity]], annotator, root, redact)
-            # Labels read from a file may have another order than labels made in memory.
-            again = decode(encode(whole), path)
-            if not isinstance(again, Dialogue) or encode(again) != encode(dialogue):
-                yield f"{path}, dialogue {identity}: its labels differ when it is labeled again"
-
-
-def _draw(folder: LabelFolder, files: Iterable[FileEntry], sample: RelabelSample) -> dict[str, dict[str, Dialogue]]:
-    """File -> id -> labeled dialogue, for the dialogues that come first by the seed."""
-    every = (
-        (position(sample.seed, f"{file.path} {item.id}"), file.path, item.id, item)
-        for file in files
-        for item in read_dialogues({file.path: folder.output(file.path)})
-    )
-    drawn: dict[str, dict[str, Dialogue]] = {}
-    for _, path, identity, item in heapq.nsmallest(sample.records, every, key=lambda one: one[:3]):
-        drawn.setdefault(path, {})[identity] = item
-    return drawn
-
-
-def _originals(source: Path | None, ids: Set[str]) -> dict[str, Dialogue]:
-    """The first dialogue of each id in an input file."""
-    first: dict[str, Dialogue] = {}
-    for item in () if source is None else read_dialogues({source.name: source}):
-        if item.id in ids:
-            first.setdefault(item.id, item)
-    return first
+    shards = [(file, shard) for file in files for shard in file.shards]
+    shards.sort(key=lambda pair: position(sample.seed, f"{pair[1].path} {pair[1].index}"))
+    for file, written in shards[: sample.shards]:
+        source = inputs[written.path]
+        first = sum(shard.counts.labeled for shard in file.shards[: written.index])
+        records = read_dialogues({file.path: folder.output(file.path)})
+        labeled = [encode(record) for record in islice(records, first, first + written.counts.labeled)]
+        ranges = split_file(source, settings.shard_dialogues)
+        with TemporaryDirectory() as scratch:
+            shard = Shard(
+                source=source,
+                path=written.path,
+                index=written.index,
+                records=ranges[written.index],
+                file_digest=digest_file(source),
+                output=Path(scratch) / "part.jsonl",
+                quarantine=Path(scratch) / "quarantine.jsonl",
+                damaged=ranges[-1].damage is not None,
+                redact=REDACT in settings.options,
+            )
+            entry = label_shard(shard, annotator)
+            if entry != written or [encode(one) for one in read_dialogues({file.path: shard.output})] != labeled:
+                yield f"{written.path}, shard {written.index}: its labels differ when it is labeled again"
 
 
 def _check_file(folder: LabelFolder, manifest: Manifest, entry: FileEntry, hashes: "array[int]") -> Iterator[str]:
@@ -199,8 +183,6 @@ def _check_record(dialogue: Dialogue, annotation: Annotation | None, settings: S
     provenance = annotation.provenance
     if provenance is None or provenance.model_digest != settings.model.model_digest:
         return "its labels are not by the model of the manifest"
-    if provenance.input_digest != digest_bytes(encode(without_annotator(dialogue, settings.annotator))):
-        return "it is not the dialogue that was labeled"
     return None
 
 
@@ -254,16 +236,23 @@ def _compare_input(
 def _in_order(output: Path, source: Path, settings: Settings, entry: FileEntry) -> bool:
     """Whether the output is the input in the same order, without as many records as were quarantined."""
 
-    def as_written(item: Dialogue) -> bytes:
-        bare = without_annotator(item, settings.annotator)
-        return encode(redact_dialogue(bare) if REDACT in settings.options else bare)
+    redact = REDACT in settings.options
 
-    outputs = map(as_written, read_dialogues({entry.path: output}))
+    def as_labeled(dialogue: Dialogue) -> tuple[str | None, bytes]:
+        annotation = next(a for a in dialogue.annotations if (a.annotator, a.kind) == (settings.annotator, "model"))
+        digest = None if annotation.provenance is None else annotation.provenance.input_digest
+        return digest, encode(without_annotator(dialogue, settings.annotator))
+
+    def as_read(item: LocatedDialogue) -> tuple[str | None, bytes]:
+        bare = without_annotator(item.dialogue, settings.annotator)
+        return (None, encode(redact_dialogue(bare))) if redact else (item.digest, encode(bare))
+
+    outputs = map(as_labeled, read_dialogues({entry.path: output}))
     expected = next(outputs, None)
     skipped = 0
     for records in split_file(source, 4096):
-        for item in read_range(source, entry.path, records, sha256()):
-            if isinstance(item, LocatedDialogue) and expected == as_written(item.dialogue):
+        for item in read_range(source, entry.path, records):
+            if isinstance(item, LocatedDialogue) and expected == as_read(item):
                 expected = next(outputs, None)
             else:
                 skipped += 1

@@ -11,7 +11,7 @@ import torch
 from fake_annotator import DieAfter, FakeAnnotator
 from some_logs import record, write_lines
 
-import labelgen.cli.label
+import labelgen.steps.label
 from labelgen.cli.main import main
 from labelgen.labeling.engines import Engine, local_engine
 
@@ -41,7 +41,7 @@ def test_a_lack_of_memory_is_exit_6_with_a_message(name, tmp_path, monkeypatch, 
     def run_out(done: int) -> None:
         RUN_OUT[name]()
 
-    monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator(before=run_out))
+    monkeypatch.setattr(labelgen.steps.label, "load_annotator", lambda *_: FakeAnnotator(before=run_out))
     assert label(tmp_path) == 6
     said = capsys.readouterr().err
     assert ("a worker process was killed" if name == "loader" else "labelgen label: memory ran out") in said
@@ -59,7 +59,7 @@ def test_so_is_that_of_a_worker(before, said, tmp_path, monkeypatch, capsys):
     def engine(load: object, workers: int) -> AbstractContextManager[Engine]:
         return local_engine(partial(FakeAnnotator, before=before), 2)
 
-    monkeypatch.setattr(labelgen.cli.label, "local_engine", engine)
+    monkeypatch.setattr(labelgen.steps.label, "local_engine", engine)
     assert label(tmp_path) == 6
     assert said in capsys.readouterr().err
 
@@ -68,7 +68,7 @@ def test_an_error_of_another_kind_is_none_of_memory(tmp_path, monkeypatch):
     def load(*_: object) -> FakeAnnotator:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(labelgen.cli.label, "load_annotator", load)
+    monkeypatch.setattr(labelgen.steps.label, "load_annotator", load)
     with pytest.raises(RuntimeError, match="mat1"):
         label(tmp_path)
 

@@ -10,7 +10,7 @@ from labeled import LABELS, labeled_dialogue
 from msgspec.structs import replace
 from some_logs import record, write_lines
 
-import labelgen.cli.label
+import labelgen.steps.label
 from labelgen.base.errors import ResourceError
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Signal
@@ -47,7 +47,7 @@ def hiding(bits: int) -> set[str]:
 
 def made(folder: Path, name: str, mode: int, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Modes of what a command makes from a log of that mode, with a record that is set aside."""
-    monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
+    monkeypatch.setattr(labelgen.steps.label, "load_annotator", lambda *_: FakeAnnotator())
     log, out = folder / "in" / "log.jsonl", folder / "out"
     answer = Signal(kind="answer", turns=(0,), vote="good", explicit=True, evidence=(0,))
     dialogues = [replace(labeled_dialogue(seed, 2), signals=(answer,)) for seed in range(8)]
@@ -91,7 +91,7 @@ def test_what_a_killed_run_leaves_is_private_too(tmp_path):
     (tmp_path / "in" / "a.jsonl").chmod(0o600)
     with pytest.raises(ResourceError), local_engine(partial(FakeAnnotator, before=DieAfter(2)), 2) as engine:
         label(tmp_path / "in", tmp_path / "out", engine, "model", {}, 1)
-    assert (tmp_path / "out" / ".labeling" / "ledger.jsonl").exists()
+    assert (tmp_path / "out" / ".labeling" / "ledger").exists()
     assert modes(tmp_path / "out") == hiding(0o077)
 
 

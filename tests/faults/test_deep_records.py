@@ -12,7 +12,7 @@ from labeled import LABELS, labeled_dialogue
 from msgspec.structs import replace
 from some_logs import record, write_lines
 
-import labelgen.cli.label
+import labelgen.steps.label
 from labelgen.base.errors import InputError
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Signal
@@ -108,7 +108,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_commands_deep_record_does_not_stop(name, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
+    monkeypatch.setattr(labelgen.steps.label, "load_annotator", lambda *_: FakeAnnotator())
     log, good = tmp_path / "log.jsonl", tmp_path / "good.jsonl"
     answer = Signal(kind="answer", turns=(0,), vote="good", explicit=True, evidence=(0,))
     dialogues = [replace(labeled_dialogue(seed, 2), signals=(answer,)) for seed in range(8)]
@@ -134,7 +134,7 @@ def test_commands_deep_record_does_not_stop(name, tmp_path, capsys, monkeypatch)
 
 
 def test_stream_deep_record_is_quarantined(tmp_path, monkeypatch, capsysbinary):
-    monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
+    monkeypatch.setattr(labelgen.steps.label, "load_annotator", lambda *_: FakeAnnotator())
     write_lines(tmp_path / "log.jsonl", [record("a"), text_of("record", 700), record("b")])
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((tmp_path / "log.jsonl").read_bytes())))
     assert main(["label", "-", "-", "--model", "m", "--redact", "--max-bad-rate", "1"]) == 0

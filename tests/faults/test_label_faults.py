@@ -102,16 +102,7 @@ def test_kill_at_any_disk_change_resumes(tmp_path, unbroken):
     assert 30 < count < 499
 
 
-def test_labeling_killed_often_resumes(tmp_path, unbroken):
-    """Each time three commits further than the last, until it is through."""
-    source, expected = unbroken
-    codes = [in_child(partial(killed_run, source, tmp_path / "out", count)) for count in range(0, 90, 9)]
-    assert codes[0] == -signal.SIGKILL
-    assert codes[-1] == 0
-    assert tree(tmp_path / "out") == expected
-
-
-@pytest.mark.parametrize("dialogues", range(5))
+@pytest.mark.parametrize("dialogues", [0, 1, 3])
 def test_annotator_error_run_resumes(tmp_path, unbroken, dialogues):
     source, expected = unbroken
     diary = tmp_path / "diary"
@@ -212,12 +203,12 @@ def test_sigterm_command_exits_143(tmp_path, unbroken):
 import signal
 import sys
 from fake_annotator import FakeAnnotator, KillParent
-import labelgen.cli.label
+import labelgen.steps.label
 from labelgen.cli.main import main
 def load(*words, **more):
     return FakeAnnotator(before=KillParent(signal.SIGTERM, 1))
 if __name__ == "__main__":
-    labelgen.cli.label.load_annotator = load
+    labelgen.steps.label.load_annotator = load
     words = ["--model", "none", "--workers", "2", "--shard-dialogues", "2"]
     sys.exit(main(["label", {str(source)!r}, {str(tmp_path / "out")!r}, *words]))
 """)
@@ -241,7 +232,7 @@ def limited_run(source: Path, out: Path, size: int) -> None:
     run(source, out)
 
 
-@pytest.mark.parametrize("size", [0, 100, 400, 800, 1200, 1600, 2400])
+@pytest.mark.parametrize("size", [0, 400, 1200, 2400])
 def test_full_disk_leaves_no_partial_file(tmp_path, unbroken, size):
     source, expected = unbroken
     out = tmp_path / "out"
@@ -317,17 +308,7 @@ def test_read_only_folder_is_storage_error(open_folder):
 def half_done(source: Path, out: Path) -> Path:
     """One shard of a.jsonl is committed; gives the ledger."""
     assert in_child(partial(run, source, out, before=DieAfter(1))) == -signal.SIGKILL
-    return out / ".labeling" / "ledger.jsonl"
-
-
-@pytest.mark.parametrize("kept", [1, 30, -1])
-def test_ledger_incomplete_line_is_ignored(tmp_path, unbroken, kept):
-    source, expected = unbroken
-    ledger = half_done(source, tmp_path / "out")
-    first, second = ledger.read_bytes().splitlines(keepends=True)
-    ledger.write_bytes(first + second[:kept])
-    run(source, tmp_path / "out")
-    assert tree(tmp_path / "out") == expected
+    return out / ".labeling" / "ledger"
 
 
 def test_damaged_part_is_repeated(tmp_path, unbroken):
@@ -342,7 +323,8 @@ def test_damaged_part_is_repeated(tmp_path, unbroken):
 def test_ledger_damaged_is_refused_unless_forced(tmp_path, unbroken):
     source, expected = unbroken
     ledger = half_done(source, tmp_path / "out")
-    ledger.write_bytes(ledger.read_bytes().replace(b'"labeled":', b'"labeled"?', 1))
+    commit = sorted(ledger.iterdir())[-1]
+    commit.write_bytes(commit.read_bytes().replace(b'"labeled":', b'"labeled"?', 1))
     with pytest.raises(IntegrityError, match="ledger"):
         run(source, tmp_path / "out")
     run(source, tmp_path / "out", force=True)
@@ -385,8 +367,9 @@ def test_manifest_exists_only_after_finished_run(tmp_path, unbroken):
     assert tree(tmp_path / "out") == tree(tmp_path / "unbroken")
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.quarantine.jsonl", "sub/b.jsonl.gz"])
-@pytest.mark.parametrize("damage", ["flip", "cut"])
+@pytest.mark.parametrize(
+    ("name", "damage"), [("a.jsonl", "flip"), ("a.jsonl.quarantine.jsonl", "cut"), ("sub/b.jsonl.gz", "cut")]
+)
 def test_damaged_output_is_refused_and_restored_with_force(tmp_path, unbroken, name, damage):
     source, expected = unbroken
     out = tmp_path / "out"

@@ -9,7 +9,7 @@ import pytest
 from fake_annotator import FakeAnnotator
 from some_logs import lines, mixed_log, record, tree, write_lines
 
-import labelgen.cli.label
+import labelgen.steps.label
 from labelgen.cli.main import main
 from labelgen.labeling.engines import local_engine
 
@@ -17,7 +17,7 @@ from labelgen.labeling.engines import local_engine
 @pytest.fixture
 def fake(monkeypatch):
     """The commands work with the fake annotator."""
-    monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
+    monkeypatch.setattr(labelgen.steps.label, "load_annotator", lambda *_: FakeAnnotator())
 
 
 def label(source: Path, out: Path, *more: str) -> int:
@@ -88,8 +88,8 @@ def test_label_gpu_defaults_to_one_worker(tmp_path, monkeypatch, fake, words, wo
         counts.append(workers)
         return local_engine(load, 1)
 
-    monkeypatch.setattr(labelgen.cli.label, "_cores", lambda: 77)
-    monkeypatch.setattr(labelgen.cli.label, "local_engine", engine)
+    monkeypatch.setattr(labelgen.steps.label, "cores", lambda: 77)
+    monkeypatch.setattr(labelgen.steps.label, "local_engine", engine)
     write_lines(tmp_path / "in" / "a.jsonl", [record("a")])
     assert main(["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "m", *words]) == 0
     assert counts == [workers]
@@ -106,11 +106,9 @@ def test_label_missing_device_exits_2(tmp_path, capsys, tiny_model):
 def test_label_last_line_shows_throughput(tmp_path, capsys, fake):
     write_lines(tmp_path / "in" / "a.jsonl", [record(f"a{k}", 3) for k in range(5)])
     assert label(tmp_path / "in", tmp_path / "out") == 0
-    said = capsys.readouterr().err
-    assert "label: 5 dialogues in" in said
-    assert "a person at 2 minutes a dialogue (assumed) needs 10 min" in said
+    assert "label: 5 dialogues, " in capsys.readouterr().err
     assert label(tmp_path / "in", tmp_path / "out") == 0
-    assert "a person" not in capsys.readouterr().err
+    assert "label: " not in capsys.readouterr().err
 
 
 def test_label_stream_writes_labels(monkeypatch, tmp_path, capsysbinary, fake):

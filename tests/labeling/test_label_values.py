@@ -47,6 +47,6 @@ def test_label_with_a_normalizer_writes_values_with_origin_and_verifies(
             else:
                 assert label.origin is None
     assert origins == {"upper", "text"}
-    assert run("verify", out, "--sample", "2", "--model", folder) == 0
+    assert run("verify", out, "--input", source, "--sample", "1", "--model", folder) == 0
     assert run("label", source, tmp_path / "other", "--model", tmp_path / "none", "--normalizer", "lower") == 2
     assert "unknown normalizer" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import gzip
 import json
 import random
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from labelgen.data.record import decode, encode
 from labelgen.labeling.engines import InlineEngine, local_engine
 from labelgen.labeling.folder import open_folder
 from labelgen.labeling.manifest import LabelCounts, summary, tally, total
-from labelgen.labeling.run import check_bad_rate, duration_text, final_text, label, progress_text
+from labelgen.labeling.run import check_bad_rate, label
 from labelgen.labeling.shard import without_annotator
 from labelgen.labeling.verify import verify
 
@@ -339,12 +340,15 @@ def test_rerun_restores_removed_output(tmp_path):
 
 
 def test_label_same_annotator_replaces_annotation(tmp_path):
-    """And by another name stands beside it: the first model's labels are part of the record then."""
     write_lines(tmp_path / "in" / "a.jsonl", [record("d")])
     run(tmp_path / "in", tmp_path / "one")
     (tmp_path / "one" / "manifest.json").unlink()
     run(tmp_path / "one", tmp_path / "two")
-    assert outputs(tmp_path / "one") == outputs(tmp_path / "two")
+    first, second = (dialogues(tmp_path / out / "a.jsonl")[0].annotations for out in ("one", "two"))
+    assert [one.labels for one in first] == [one.labels for one in second]
+    line = (tmp_path / "one" / "a.jsonl").read_bytes().rstrip(b"\n")
+    assert second[0].provenance is not None
+    assert second[0].provenance.input_digest == sha256(line).hexdigest()
 
 
 def test_label_foreign_folder_is_refused(tmp_path):
@@ -384,21 +388,6 @@ def test_bad_rate_above_limit_is_refused():
     check_bad_rate(LabelCounts(), 0.0, "out")
     with pytest.raises(InputError, match=r"1 of 10 records are bad \(10.0%\).*bad_json 1"):
         check_bad_rate(sums, 0.09, "out")
-
-
-def test_progress_text_shows_rates():
-    assert progress_text(100, 800, 25.0, 100.0, 10.0) == (
-        "label: 100 dialogues, 10.0/s; 800 turns, 80.0/s; 25% done, 30 s left"
-    )
-    assert progress_text(0, 0, 0.0, 0.0, 0.0).endswith("100% done, 0 s left")
-
-
-def test_final_text_shows_human_time():
-    assert final_text(1200, 9600, 30.0) == (
-        "label: 1,200 dialogues in 30 s, 40.0/s, 320.0 turns/s; "
-        "a person at 2 minutes a dialogue (assumed) needs 40.0 h, 4,800 times as long"
-    )
-    assert [duration_text(s) for s in (0.2, 119, 300, 7200)] == ["0 s", "119 s", "5 min", "2.0 h"]
 
 
 def test_redacted_labels_use_original_text(tmp_path):

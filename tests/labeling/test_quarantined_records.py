@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from some_logs import lines, record, tree, write_lines
 from tiny import write_tiny_encoder
 
-import labelgen.cli.label
+import labelgen.steps.label
 from labelgen.base.errors import UsageError
 from labelgen.cli.main import main
 from labelgen.data.label_sets import LabelName
@@ -31,7 +31,7 @@ LOG = [record("a"), record("b", source="martian"), record("c", source="toy"), re
 
 @pytest.fixture
 def fake(monkeypatch):
-    monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
+    monkeypatch.setattr(labelgen.steps.label, "load_annotator", lambda *_: FakeAnnotator())
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -96,9 +96,9 @@ def test_store_killed_run_resumes_with_workers(tmp_path, unbroken, dialogues):
 
 
 def test_commands_store_paths_are_accepted(bucket, monkeypatch, capsys):
-    import labelgen.cli.label
+    import labelgen.steps.label
 
-    monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
+    monkeypatch.setattr(labelgen.steps.label, "load_annotator", lambda *_: FakeAnnotator())
     assert is_remote(bucket)
     write_log(str(bucket / "in" / "a.jsonl.zst"), [Dialogue(id="d", turns=(Turn(request="a", response="b"),))])
     assert [d.id for d in Log([str(bucket / "in")])] == ["d"]

@@ -11,7 +11,7 @@ import pytest
 from fake_annotator import FakeAnnotator
 from some_logs import mixed_log, record, write_lines
 
-import labelgen.cli.label
+import labelgen.steps.label
 from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.cli.main import main
 from labelgen.labeling.engines import InlineEngine
@@ -68,7 +68,6 @@ def not_a_record(records: list[Any]) -> list[Any]:
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        (other_request, "dialogue a0: it is not the dialogue that was labeled"),
         (other_model, "dialogue a0: its labels are not by the model of the manifest"),
         (no_annotation, "dialogue a0: no annotation by model"),
         (other_labels, "a.jsonl: the counts of its records are not those of the manifest"),
@@ -84,10 +83,11 @@ def test_verify_forged_records_are_reported(labeled, change, found):
     assert found in fault
 
 
-def test_verify_input_order_is_checked(labeled):
+@pytest.mark.parametrize("change", [other_request, lambda records: records[::-1]])
+def test_verify_input_records_and_order_are_checked(labeled, change):
     source, out = labeled
     assert list(verify(out, source)) == []
-    forge(out, "a.jsonl", lambda records: records[::-1])
+    forge(out, "a.jsonl", change)
     assert list(verify(out)) == []
     assert list(verify(out, source)) == ["a.jsonl: dialogues of the input are missing or out of order"]
 
@@ -154,7 +154,7 @@ def verify_command(*words: object) -> int:
 
 @pytest.fixture
 def fake(monkeypatch) -> None:
-    monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator())
+    monkeypatch.setattr(labelgen.steps.label, "load_annotator", lambda *_: FakeAnnotator())
 
 
 def label_command(source: Path, out: Path, *more: str) -> int:
@@ -176,16 +176,15 @@ def test_verify_manifest_digest_detects_rewriting(tmp_path, capsys, fake):
     assert f"manifest.json does not have the digest {digest}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("beside", [True, False])
-def test_verify_sample_detects_changed_labels(tmp_path, capsys, fake, beside):
+def test_verify_sample_detects_changed_labels(tmp_path, capsys, fake):
     source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
-    assert label_command(source, out) == 0
-    words = [out, "--model", "m", *(["--input", source] if beside else [])]
+    assert label_command(source, out, "--shard-dialogues", "2") == 0
+    words = [out, "--model", "m", "--input", source]
     assert verify_command(*words, "--sample", 99) == 0
     assert "a sample was labeled again, to the same bytes" in capsys.readouterr().out
     forge(out, "a.jsonl", other_probability)
     assert verify_command(*words, "--sample", 99) == 4
-    assert "a.jsonl, dialogue a0: its labels differ when it is labeled again" in capsys.readouterr().out
+    assert "a.jsonl, shard 0: its labels differ when it is labeled again" in capsys.readouterr().out
     codes = {verify_command(*words, "--sample", 3, "--seed", seed) for seed in range(20)}
     assert codes == {0, 4}
     assert [verify_command(*words, "--sample", 3, "--seed", 5) for _ in range(3)] in ([0] * 3, [4] * 3)
@@ -207,10 +206,12 @@ def test_verify_sample_other_model_is_refused(tmp_path, capsys, monkeypatch, fak
     assert label_command(source, out) == 0
     assert verify_command(out, "--sample", 2) == 2
     (tmp_path / "labels.json").write_text("{}")
-    assert verify_command(out, "--sample", 2, "--model", "m", "--labels", tmp_path / "labels.json") == 2
+    assert (
+        verify_command(out, "--sample", 2, "--model", "m", "--input", source, "--labels", tmp_path / "labels.json") == 2
+    )
     assert "without a label set" in capsys.readouterr().err
-    monkeypatch.setattr(labelgen.cli.label, "load_annotator", lambda *_: FakeAnnotator("m2"))
-    assert verify_command(out, "--sample", 2, "--model", "m") == 2
+    monkeypatch.setattr(labelgen.steps.label, "load_annotator", lambda *_: FakeAnnotator("m2"))
+    assert verify_command(out, "--sample", 2, "--model", "m", "--input", source) == 2
     assert "model.model_digest: m1, now m2" in capsys.readouterr().err
 
 
@@ -226,7 +227,7 @@ def test_verify_sample_uses_manifest_settings(tmp_path, tiny_model):
     write_lines(source / "a.jsonl", [record(f"d{k}", k % 3, source="toy") for k in range(9)])
     words = ["--model", str(tiny_model), "--workers", "1", "--online", "--annotator", "tiny"]
     assert main(["label", str(source), str(out), *words]) == 0
-    assert verify_command(out, "--model", tiny_model, "--sample", 5) == 0
+    assert verify_command(out, "--model", tiny_model, "--input", source, "--sample", 2) == 0
 
 
 def test_verify_damaged_input_is_reported(tmp_path, capsys, fake):
