@@ -48,7 +48,7 @@ def goals(rng, turns, sure):
 
 
 def answer(rng, module, name, turns, sure):
-    if module.endswith("goals") or name == "exact_goal_f1":
+    if module.endswith("segmentation") or name == "exact_goal_f1":
         return {AtDialogue(): goals(rng, turns, sure)}
     if name.startswith("matched"):
         return {AtGoal((t,)): exclusive(rng, AtGoal((t,)), sure) for t in range(turns)}
