@@ -28,7 +28,7 @@ from labelgen.data.labels import Annotation, At, AtGoal, AtTurn, Label, Unit, di
 from labelgen.data.log import Log
 from labelgen.feedback import items
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.detectors.rephrase import repeated_requests
+from labelgen.feedback.detectors.words import repeated_requests
 from labelgen.feedback.em.method import EmMethod, learn, learn_pooled
 from labelgen.feedback.posterior import METHODS, Method
 from labelgen.feedback.signal import concerns_dialogue, find_signals

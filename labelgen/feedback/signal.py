@@ -14,7 +14,7 @@ from labelgen.feedback.detectors import DETECTORS
 
 
 class Detector(Protocol):
-    """A module that finds signals of one kind. A plug-in declares it as an entry point of the group `labelgen.detectors`.
+    """A class or module that finds signals of one kind. A plug-in declares it as an entry point of the group `labelgen.detectors`.
 
     Two more names are optional: PRECISION and FAMILY (see `Reliability`)."""
 
@@ -31,8 +31,8 @@ class Detector(Protocol):
 
 def detector(kind: str) -> Detector:
     """The detector of a kind. Raises UsageError for an unknown kind."""
-    module: Detector = resolve(DETECTORS, kind, "signal")
-    return module
+    found: Detector = resolve(DETECTORS, kind, "signal")
+    return found
 
 
 EARLIER = "earlier turns"

@@ -71,8 +71,13 @@ def test_readers_in_the_folder_are_registered():
 
 
 def test_detectors_in_the_folder_are_registered():
-    there = {module for module in modules_in("feedback/detectors").values() if hasattr(import_module(module), "detect")}
-    assert there == registered_modules(DETECTORS)
+    there = {
+        value
+        for module in modules_in("feedback/detectors").values()
+        for value in vars(import_module(module)).values()
+        if inspect.isclass(value) and value.__module__ == module and hasattr(value, "detect")
+    }
+    assert there == {resolve(DETECTORS, name, "signal") for name in DETECTORS.builtin}
 
 
 def test_tasks_in_the_folder_are_registered():

@@ -1,25 +1,27 @@
-"""Detectors of feedback signals: one module and one line for each kind."""
+"""Detectors of feedback signals: a class for each kind, in four modules by what they read."""
 
 from labelgen.base.registry import Registry
+
+_HERE = "labelgen.feedback.detectors"
 
 DETECTORS = Registry(
     "labelgen.detectors",
     {
-        "answer": "labelgen.feedback.detectors.answer",
-        "rating": "labelgen.feedback.detectors.rating",
-        "questionnaire": "labelgen.feedback.detectors.questionnaire",
-        "disconnect": "labelgen.feedback.detectors.disconnect",
-        "stop": "labelgen.feedback.detectors.stop",
-        "abandonment": "labelgen.feedback.detectors.abandonment",
-        "barge_in": "labelgen.feedback.detectors.barge_in",
-        "rephrase": "labelgen.feedback.detectors.rephrase",
-        "correction": "labelgen.feedback.detectors.correction",
-        "repetition": "labelgen.feedback.detectors.repetition",
-        "gratitude": "labelgen.feedback.detectors.gratitude",
-        "regenerate": "labelgen.feedback.detectors.regenerate",
-        "retry": "labelgen.feedback.detectors.retry",
-        "edit": "labelgen.feedback.detectors.edit",
-        "copy": "labelgen.feedback.detectors.copy",
-        "tool_error": "labelgen.feedback.detectors.tool_error",
+        "answer": f"{_HERE}.explicit:Answer",
+        "rating": f"{_HERE}.explicit:Rating",
+        "questionnaire": f"{_HERE}.explicit:Questionnaire",
+        "disconnect": f"{_HERE}.leaving:Disconnect",
+        "stop": f"{_HERE}.words:Stop",
+        "abandonment": f"{_HERE}.leaving:Abandonment",
+        "barge_in": f"{_HERE}.leaving:BargeIn",
+        "rephrase": f"{_HERE}.words:Rephrase",
+        "correction": f"{_HERE}.words:Correction",
+        "repetition": f"{_HERE}.words:Repetition",
+        "gratitude": f"{_HERE}.words:Gratitude",
+        "regenerate": f"{_HERE}.recorded:Regenerate",
+        "retry": f"{_HERE}.recorded:Retry",
+        "edit": f"{_HERE}.recorded:Edit",
+        "copy": f"{_HERE}.recorded:Copy",
+        "tool_error": f"{_HERE}.recorded:ToolError",
     },
 )

@@ -1,0 +1,143 @@
+"""Explicit feedback: users who were asked, or who rate of their own accord."""
+
+from collections.abc import Iterator
+from statistics import fmean
+from typing import ClassVar
+
+from labelgen.data.dialogue import Dialogue, Feedback, Signal
+from labelgen.data.labels import from_scale, quality_name
+from labelgen.feedback.cues import Vote, asks_if_served, is_recorded, recorded_feedback
+from labelgen.feedback.phrases import phrases
+
+
+class Answer:
+    """The user's yes or no to "did I answer your question?"."""
+
+    EVIDENCE = ("feedback", "request")
+    PRECISION: ClassVar = {"good": 0.95, "bad": 0.95}
+
+    @staticmethod
+    def detect(dialogue: Dialogue) -> Iterator[Signal]:
+        """Reads feedback of kind `answer`, and a request that says yes or no to the assistant's question whether it helped.
+
+        Votes good for yes and bad for no; explicit. It is about the turn that is named, else the turn that asked, else
+        (feedback of the dialogue) all turns. Any other answer is no signal."""
+        recorded: set[int] = set()
+        for feedback, turns, evidence in recorded_feedback(dialogue, "answer"):
+            if feedback.answer in ("yes", "no"):
+                vote: Vote = "good" if feedback.answer == "yes" else "bad"
+                recorded.update(turns if evidence else ())
+                yield Signal(kind="answer", turns=turns, vote=vote, explicit=True, evidence=evidence)
+        words = phrases(dialogue.locale)
+        for t in range(1, len(dialogue.turns)):
+            reply = dialogue.turns[t].request
+            vote_in_words: Vote | None = (
+                "bad" if words.match("denying", reply) else "good" if words.match("affirming", reply) else None
+            )
+            if (
+                vote_in_words
+                and t - 1 not in recorded
+                and asks_if_served(dialogue.turns[t - 1].response, dialogue.locale)
+            ):
+                yield Signal(
+                    kind="answer", turns=(t - 1,), vote=vote_in_words, strength=0.9, explicit=True, evidence=(t,)
+                )
+
+    @staticmethod
+    def observable(dialogue: Dialogue, turn: int) -> bool:
+        """Whether the user was asked, in a response before another request, or an answer is recorded."""
+        question = turn + 1 < len(dialogue.turns) and asks_if_served(dialogue.turns[turn].response, dialogue.locale)
+        return question or is_recorded(dialogue, turn, "answer")
+
+
+class Rating:
+    """Stars and other ratings, on a scale or in words."""
+
+    EVIDENCE = ("feedback", "request")
+    PRECISION: ClassVar = {"good": 0.9, "bad": 0.9}
+
+    @staticmethod
+    def detect(dialogue: Dialogue) -> Iterator[Signal]:
+        """Reads feedback of kind `rating` (1 to 5 where no scale is given), and requests that only say a rating, such as
+        "five stars" or "I'd rate that 2 out of 5".
+
+        Votes good above the middle of the scale and bad below, as strong as its distance from it, and fair at the middle;
+        explicit. No signal for a rating outside its scale. Words are about the turn before, feedback about the turn that it
+        names or that holds it, feedback of the dialogue about all turns. Words in a turn with a recorded rating are not read."""
+        rated: set[int] = set()
+        words = phrases(dialogue.locale)
+        for feedback, turns, evidence in recorded_feedback(dialogue, "rating"):
+            scale = feedback.scale or (1.0, 5.0)
+            if feedback.rating is not None and scale[0] != scale[1] and min(scale) <= feedback.rating <= max(scale):
+                rated.update(evidence)
+                yield _rating(from_scale(feedback.rating, scale), turns, evidence)
+        for t, turn in enumerate(dialogue.turns):
+            if t and t not in rated:
+                said = words.fullmatch("rating", turn.request)
+                if said:
+                    number = said["rating"]
+                    rating = float(words.numbers.get(number, number))
+                    yield _rating(max(rating, 1.0), (t - 1,), (t,))
+
+    @staticmethod
+    def observable(dialogue: Dialogue, turn: int) -> bool:
+        """Whether a request follows, which may be a rating, or one is recorded."""
+        in_words = turn + 1 < len(dialogue.turns) and phrases(dialogue.locale).has("rating")
+        return in_words or is_recorded(dialogue, turn, "rating")
+
+
+def _rating(rating: float, turns: tuple[int, ...], evidence: tuple[int, ...]) -> Signal:
+    """rating: on 1..5."""
+    strength = min(1.0, abs(rating - 3.0) / 2.0) or 1.0
+    return Signal(
+        kind="rating", turns=turns, vote=quality_name(rating), strength=strength, explicit=True, evidence=evidence
+    )
+
+
+class Questionnaire:
+    """The user's answers to a closing questionnaire."""
+
+    EVIDENCE = ("feedback",)
+    PRECISION: ClassVar = {"good": 0.75, "bad": 0.75}
+
+    @staticmethod
+    def detect(dialogue: Dialogue) -> Iterator[Signal]:
+        """Reads feedback of kind `questionnaire`, of which there may be several about the same turns: ratings on a scale (1
+        to 5 where none is given), and a no to a question that praises ("was it helpful?", "did you enjoy it?").
+
+        One vote for all of them together, good or bad by their mean, and as strong as its distance from the middle; explicit. No
+        signal for a rating outside its scale, an answer to any other question, and a yes: hardly anybody denies that an
+        assistant was polite, and in STAR a yes does not show that the task was done."""
+        about: dict[tuple[int, ...], list[tuple[float, tuple[int, ...]]]] = {}
+        for feedback, turns, evidence in recorded_feedback(dialogue, "questionnaire"):
+            lean = _lean(feedback, dialogue.locale)
+            if lean is not None:
+                about.setdefault(turns, []).append((lean, evidence))
+        for turns, items in about.items():
+            mean = fmean(lean for lean, _ in items)
+            if mean:
+                yield Signal(
+                    kind="questionnaire",
+                    turns=turns,
+                    vote="good" if mean > 0.0 else "bad",
+                    strength=min(1.0, abs(mean)),
+                    explicit=True,
+                    evidence=tuple(sorted({t for _, evidence in items for t in evidence})),
+                )
+
+    @staticmethod
+    def observable(dialogue: Dialogue, turn: int) -> bool:
+        """Whether the user was asked something about the turn or the dialogue."""
+        return is_recorded(dialogue, turn, "questionnaire")
+
+
+def _lean(feedback: Feedback, locale: str | None) -> float | None:
+    """From -1, the worst, to 1; None for feedback that says nothing."""
+    if feedback.rating is not None:
+        scale = feedback.scale or (1.0, 5.0)
+        if scale[0] == scale[1] or not min(scale) <= feedback.rating <= max(scale):
+            return None
+        return (from_scale(feedback.rating, scale) - 3.0) / 2.0
+    words, question = phrases(locale), feedback.question or ""
+    praises = words.search("praises", question) is not None and not words.search("negated", question)
+    return -1.0 if feedback.answer == "no" and praises else None
