@@ -67,6 +67,19 @@ class _Reading:
     slipped: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What the assistant says in the end, as in Reply. fault: stage that failed last."""
+
+    text: str
+    status: str
+    mistake: Mistake | None = None
+    wrong: int | None = None
+    asks: str | None = None
+    served: bool = False
+    fault: str | None = None
+
+
 def answer(step: GoalStep, heard: HeardRequest, user: User, options: WorldOptions, rng: Random) -> Reply:
     """Answer one request. step: what the user intended; heard: what was recognized."""
     # Errors in other words affect the intent, errors in a slot's words affect the slot.
@@ -77,42 +90,39 @@ def answer(step: GoalStep, heard: HeardRequest, user: User, options: WorldOption
         confidence *= rng.uniform(0.55, 1.0)
     intents = _confused(step.intents, rng) if confused else step.intents
     reading = _read(step, heard, options, rng)
-    believed = tuple(HypothesisIntent(name=name, confidence=round(confidence, 3)) for name in intents)
     delay_s = round(0.4 + rng.expovariate(1.1), 2)
     faults = [stage for stage, failed in (("intent", confused), ("slot", reading.slipped)) if failed]
-
-    def reply(
-        text: str,
-        status: str,
-        mistake: Mistake | None = None,
-        wrong: int | None = None,
-        asks: str | None = None,
-        served: bool = False,
-    ) -> Reply:
-        return Reply(
-            text=text,
-            status=status,
-            hypothesis=Hypothesis(intents=believed, slots=reading.slots),
-            nlu_confidence=round(confidence, 3),
-            domain=None if status == "no_match" else DOMAIN_OF[intents[0]],
-            served=served,
-            mistake=mistake,
-            wrong=wrong,
-            asks=asks,
-            quality=_QUALITY[mistake] if mistake else 4 if asks or delay_s > 3.5 else 5,
-            delay_s=delay_s,
-            faults=tuple(faults),
-        )
-
     if confidence < _REJECT_BELOW:
-        if not (faults or heard.faults):
-            faults.append("intent")
-        return reply(speak(ASSISTANT["unheard"], rng), "no_match", "unheard")
-    if rng.random() < options.result_errors:
-        faults.append("result")
-        return reply(speak(ASSISTANT["broken"], rng), "error", "broken")
-    if confused:
-        return reply(mistaken(step, intents, user, rng), "answered", "intent")
+        fault = None if faults or heard.faults else "intent"
+        outcome = _Outcome(speak(ASSISTANT["unheard"], rng), "no_match", "unheard", fault=fault)
+    elif rng.random() < options.result_errors:
+        outcome = _Outcome(speak(ASSISTANT["broken"], rng), "error", "broken", fault="result")
+    elif confused:
+        outcome = _Outcome(mistaken(step, intents, user, rng), "answered", "intent")
+    else:
+        outcome = _serve(step, heard, reading, user, options, rng)
+    quality = _QUALITY[outcome.mistake] if outcome.mistake else 4 if outcome.asks or delay_s > 3.5 else 5
+    believed = tuple(HypothesisIntent(name=name, confidence=round(confidence, 3)) for name in intents)
+    return Reply(
+        text=outcome.text,
+        status=outcome.status,
+        hypothesis=Hypothesis(intents=believed, slots=reading.slots),
+        nlu_confidence=round(confidence, 3),
+        domain=None if outcome.status == "no_match" else DOMAIN_OF[intents[0]],
+        served=outcome.served,
+        mistake=outcome.mistake,
+        wrong=outcome.wrong,
+        asks=outcome.asks,
+        quality=quality,
+        delay_s=delay_s,
+        faults=(*faults, outcome.fault) if outcome.fault else tuple(faults),
+    )
+
+
+def _serve(
+    step: GoalStep, heard: HeardRequest, reading: _Reading, user: User, options: WorldOptions, rng: Random
+) -> _Outcome:
+    """Ask for a missing slot, or look up the entities and do what was understood."""
     frame = dict(step.frame)
     for k in reading.missed:
         frame.pop(step.slot_key(k), None)
@@ -120,26 +130,22 @@ def answer(step: GoalStep, heard: HeardRequest, user: User, options: WorldOption
     if needed is not None:
         # A question is fair if the user left the slot out, and a mistake if the user said it.
         place = next((k for k, (name, _) in enumerate(step.mentions) if name == needed), None)
-        return reply(ask(needed, rng), "clarify", None if place is None else "asked_again", place, needed)
+        return _Outcome(ask(needed, rng), "clarify", None if place is None else "asked_again", place, needed)
     wrong, matched = _find(step, heard, frame, reading, options, rng)
-    if wrong is not None:
-        faults.append("entity")
     if wrong is not None and not matched:
         text = speak(ASSISTANT["not_found"], rng, {"words": _words(heard, wrong)})
-        return reply(text, "not_found", "not_found", wrong)
+        return _Outcome(text, "not_found", "not_found", wrong, fault="entity")
     text = respond(step.key(), frame, rng)
     if wrong is not None:
-        return reply(text, "answered", "entity", wrong)
+        return _Outcome(text, "answered", "entity", wrong, fault="entity")
     if rng.random() < options.silent_errors:
-        faults.append("result")
-        return reply(text, "answered", "silent")
+        return _Outcome(text, "answered", "silent", fault="result")
     if reading.missed:
         # A missed slot makes the result wrong, or only less good.
         worst = min(reading.missed, key=lambda k: (step.mentions[k][0] in _SIDE_WISHES, k))
-        if step.mentions[worst][0] in _SIDE_WISHES:
-            return reply(text, "answered", "partly", worst, served=True)
-        return reply(text, "answered", "slot", worst)
-    return reply(text, "answered", served=True)
+        partly = step.mentions[worst][0] in _SIDE_WISHES
+        return _Outcome(text, "answered", "partly" if partly else "slot", worst, served=partly)
+    return _Outcome(text, "answered", served=True)
 
 
 def _confused(intents: tuple[str, ...], rng: Random) -> tuple[str, ...]:
