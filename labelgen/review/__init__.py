@@ -1,1 +1,1 @@
-"""Human review: sampling, annotation errors, Label Studio, Argilla and CoNLL files, and merging of the answers."""
+"""Review: samples of a log, questions and answers of people and LLMs, and likely annotation errors."""
