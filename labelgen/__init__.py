@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from labelgen.data.log import Log as Log
     from labelgen.data.log import write_log as write_log
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 _PUBLIC = {
     "Annotator": "labelgen.api.annotator:Annotator",
