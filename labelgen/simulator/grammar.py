@@ -8,7 +8,7 @@ from random import Random
 
 
 @dataclass(frozen=True, slots=True)
-class _Slot:
+class _Blank:
     name: str
 
 
@@ -17,7 +17,7 @@ class _Choice:
     options: tuple["_Sequence", ...]
 
 
-_Sequence = tuple[str | _Slot | _Choice, ...]
+_Sequence = tuple[str | _Blank | _Choice, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +32,16 @@ def template(text: str) -> Template:
     """Parse a template. Slots must be outside of alternatives, so that a template always has the same slots."""
     body, end = _sequence(text, 0)
     assert end == len(text), f"unbalanced bracket in {text!r}"
-    return Template(body, tuple(piece.name for piece in body if isinstance(piece, _Slot)))
+    return Template(body, tuple(piece.name for piece in body if isinstance(piece, _Blank)))
 
 
 def _sequence(text: str, at: int) -> tuple[_Sequence, int]:
-    pieces: list[str | _Slot | _Choice] = []
+    pieces: list[str | _Blank | _Choice] = []
     plain = ""
     while at < len(text) and text[at] not in "|)":
         if text[at] == "{":
             close = text.index("}", at)
-            pieces += [plain, _Slot(text[at + 1 : close])] if plain else [_Slot(text[at + 1 : close])]
+            pieces += [plain, _Blank(text[at + 1 : close])] if plain else [_Blank(text[at + 1 : close])]
             plain, at = "", close + 1
         elif text[at] == "(":
             options = []
@@ -93,7 +93,7 @@ def say(template: Template, values: Sequence[tuple[str, str]], rng: Random) -> P
     owners: list[int] = []
     left = list(range(len(values)))
     for piece in _draw(template.body, rng):
-        if isinstance(piece, _Slot):
+        if isinstance(piece, _Blank):
             owner = next(k for k in left if values[k][0] == piece.name)
             left.remove(owner)
             new = values[owner][1].split()
@@ -106,11 +106,11 @@ def say(template: Template, values: Sequence[tuple[str, str]], rng: Random) -> P
 
 def write(template: Template, values: dict[str, str], rng: Random) -> str:
     """Draw a text from a template, with its punctuation."""
-    return "".join(values[p.name] if isinstance(p, _Slot) else p for p in _draw(template.body, rng))
+    return "".join(values[p.name] if isinstance(p, _Blank) else p for p in _draw(template.body, rng))
 
 
-def _draw(body: _Sequence, rng: Random) -> list[str | _Slot]:
-    out: list[str | _Slot] = []
+def _draw(body: _Sequence, rng: Random) -> list[str | _Blank]:
+    out: list[str | _Blank] = []
     for piece in body:
         if isinstance(piece, _Choice):
             out += _draw(piece.options[int(rng.random() * len(piece.options))], rng)
