@@ -21,7 +21,8 @@ Help = dict[str, tuple[int, str]]
 
 def command_help() -> Help:
     """Run `--help` of every command and subcommand, 80 columns wide."""
-    from labelgen.cli.main import ACTIONS, COMMANDS, main
+    from labelgen.cli.commands import COMMANDS, GROUPS
+    from labelgen.cli.main import main
 
     os.environ["COLUMNS"] = "80"
     shown: Help = {}
@@ -33,24 +34,22 @@ def command_help() -> Help:
         shown[" ".join(words)] = (code, out.getvalue())
 
     show([])
-    for command in COMMANDS:
-        show([command])
-    for action in ACTIONS:
-        show(action.split())
+    for command in (*GROUPS, *COMMANDS):
+        show(command.split())
     return shown
 
 
 def command_pages() -> Iterator[tuple[str, str]]:
     """Paths and texts of the generated pages: an index and a page for each command."""
-    from labelgen.cli.main import COMMANDS
+    from labelgen.cli.commands import FIRST_WORDS
 
     shown = command_help()
-    rows = [f"| [`labelgen {name}`]({name}.md) | {summary} |" for name, (_, summary) in COMMANDS.items()]
+    rows = [f"| [`labelgen {name}`]({name}.md) | {summary} |" for name, summary in FIRST_WORDS.items()]
     table = "\n".join(["| command | what it does |", "| --- | --- |", *rows])
     note = "These pages are generated from the help of the commands.\n\n"
     overview = _block(shown[""][1])
     yield "reference/commands/index.md", f"# Commands\n\n{note}{table}\n\n{overview}"
-    for name in COMMANDS:
+    for name in FIRST_WORDS:
         sections = [f"# labelgen {name}\n\n{_block(shown[name][1])}"]
         for words, (_, text) in shown.items():
             if words.startswith(f"{name} "):
@@ -88,9 +87,10 @@ def _block(text: str) -> str:
 def on_config(config: Any) -> Any:
     """Fill the sections of the navigation whose pages are generated: commands and results."""
     sys.path.insert(0, str(ROOT))
-    from labelgen.cli.main import COMMANDS
 
-    commands = [f"reference/commands/{name}.md" for name in ("index", *COMMANDS)]
+    from labelgen.cli.commands import FIRST_WORDS
+
+    commands = [f"reference/commands/{name}.md" for name in ("index", *FIRST_WORDS)]
     pages = [str(page.relative_to(ROOT / "docs")) for page in sorted((ROOT / "docs" / "results").glob("**/*.md"))]
     for entry in config["nav"]:
         if "Reference" in entry:

@@ -1,4 +1,4 @@
-"""labelgen init: looks at a log, shows what it found, and writes a commented config and the commands from there to labels."""
+"""labelgen init: looks at a log, shows what it found, and writes a commented config of the way from there to labels."""
 
 import shlex
 import shutil
@@ -18,7 +18,7 @@ from labelgen.base.terminal import print_lines, progress
 from labelgen.base.yaml_text import flow_text
 from labelgen.cli.command import Command, ForceOptions
 from labelgen.cli.import_log import ImportOptions, import_log
-from labelgen.cli.pipeline import PipelineOptions, commands_text
+from labelgen.cli.pipeline import PipelineOptions
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import MAX_BAD_RATE, Log, reasons_text
 from labelgen.data.reader import READERS, Reader
@@ -30,7 +30,7 @@ from labelgen.readers.suggest import suggest
 from labelgen.report.terminal import DialogueView, PlainConsole
 
 SAMPLE = Path(__file__).parents[1] / "simulator" / "sample.csv"
-CONFIG, TRAINING, MAPPING, COMMANDS = "run.yaml", "training.yaml", "mapping.yaml", "commands.sh"
+CONFIG, TRAINING, MAPPING = "run.yaml", "training.yaml", "mapping.yaml"
 _FORMS = ("labelgen", "chat", "opentelemetry", "langfuse", "langsmith")
 """Forms that are tried in this order; a table or other JSON needs a mapping."""
 _TRIED = 50
@@ -51,15 +51,15 @@ model:
 
 @dataclass(frozen=True, kw_only=True)
 class InitOptions(ForceOptions):
-    """Begin with a log: show what is in it, and write a commented config for labelgen run and a list of the commands that it runs. Asks for
-    the log where none is named."""
+    """Begin with a log: show what is in it, and write a commented config for labelgen run. Asks for the log where none is
+    named."""
 
     log: Annotated[str | None, ARGUMENT] = None
     """file or folder of the log: records, a table (CSV, Excel, Parquet), JSON, an export of traces, or a folder of datasets.save_to_disk"""
     sample: bool = False
     """a small simulated log that labelgen brings, in place of one of yours"""
     out: Annotated[Path, "FOLDER"] = Path("labeling")
-    """folder for the config, the commands, and all that they make"""
+    """folder for the config, and all that it makes"""
     format: Annotated[str | None, Choices("format", READERS), "FORMAT"] = None
     """form of the log; without a value it is found out"""
     option: Mapping[str, str] = field(default_factory=dict)
@@ -115,14 +115,14 @@ class Findings:
 def init(options: InitOptions) -> None:
     """Show what is in the log, write the files, and print their names."""
     _, lines = write_config(options)
-    wrote = ", ".join(str(options.out / name) for name in (CONFIG, TRAINING, COMMANDS))
+    wrote = ", ".join(str(options.out / name) for name in (CONFIG, TRAINING))
     print_lines("", f"wrote {wrote}", *lines)
 
 
 def write_config(options: InitOptions) -> tuple[Path, list[str]]:
     """Show what is in the log, and write the files; returns the config of `labelgen run`, and what to do next in commands."""
     source, out = _source(options), options.out
-    for name in (CONFIG, TRAINING, COMMANDS):
+    for name in (CONFIG, TRAINING):
         fresh_file(out / name, options.force)
     if options.sample:
         out.mkdir(parents=True, exist_ok=True)
@@ -165,7 +165,6 @@ def write_config(options: InitOptions) -> tuple[Path, list[str]]:
     write_text(out / CONFIG, config_text(made))
     small = found.stats.dialogues <= _SMALL
     write_text(out / TRAINING, _TRAINING.format(frozen=str(small).lower(), words=500 if small else 0))
-    write_text(out / COMMANDS, commands_text(made))
     lines = [f"next: labelgen run {out / CONFIG}"]
     bad, whole = log.reasons.total(), log.reasons.total() + found.stats.dialogues
     if bad > MAX_BAD_RATE * whole:
@@ -296,7 +295,7 @@ def config_text(options: PipelineOptions) -> str:
         return [f"# {about}", shown]
 
     lines = [
-        "# Options of `labelgen run`. Steps whose command and input did not change are kept, so edit and run again."
+        "# Options of `labelgen run`. Steps whose options and input did not change are kept, so edit and run again."
     ]
     lines += line("log", options.log, "the log")
     if options.mapping is not None:

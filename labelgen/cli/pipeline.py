@@ -1,6 +1,5 @@
-"""The road from a log to labels and a report as a list of commands: `labelgen run` runs it, `labelgen init` writes it down."""
+"""labelgen run: the road from a log to labels and a report, a command after the other; `labelgen init` writes its options."""
 
-import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +13,12 @@ import msgspec
 from labelgen import __version__
 from labelgen.base.errors import InputError, LabelgenError, UsageError
 from labelgen.base.files import digest_file, existing_file, read_json, remove_tree, write_text
-from labelgen.base.options import ARGUMENT, Choices, Count, Share, make_options, read_options
-from labelgen.base.registry import require, resolve
+from labelgen.base.options import ARGUMENT, Choices, Count, Share, make_options
+from labelgen.base.registry import require
 from labelgen.base.terminal import print_lines
 from labelgen.base.yaml_text import flow_text
 from labelgen.cli.command import Command
+from labelgen.cli.commands import find_command
 from labelgen.data.log import MAX_BAD_RATE
 from labelgen.data.reader import READERS
 from labelgen.tasks import TASKS
@@ -74,110 +74,112 @@ class PipelineOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One command of the pipeline. about: what it does. made: its output. resumes: whether the command finishes interrupted work by
-    itself. needed: whether later steps need it; another one is skipped with its reason where the log has too little for it."""
+class Stage:
+    """One command of the pipeline. about: what it does. values: of its options; configs: files of more. made: its output. resumes: whether
+    the command finishes interrupted work by itself. needed: whether later stages need it; another one is skipped with its reason
+    where the log has too little for it."""
 
     about: str
-    words: tuple[str, ...]
+    command: str
+    values: Mapping[str, Any]
     made: Path | None = None
+    configs: tuple[str, ...] = ()
     resumes: bool = False
     needed: bool = True
 
-    def line(self) -> str:
-        """The command as a line of a shell."""
-        return shlex.join(["labelgen", *self.words])
+    def digest(self, before: str) -> str:
+        """Digest of the command, its options, and everything before it."""
+        return sha256(f"{before} {self.command} {self.configs} {flow_text(self.values)}".encode()).hexdigest()
+
+    def run(self, force: bool) -> None:
+        """Run the command. force: replace what a killed one left; the folder has what this pipeline made."""
+        command = find_command(self.command)
+        command.run(make_options(command.options, {**self.values, **({"force": True} if force else {})}, self.configs))
 
 
-def pipeline_steps(options: PipelineOptions) -> list[Step]:
-    """The commands, in their order."""
+def stages_of(options: PipelineOptions) -> list[Stage]:
+    """The stages, in their order."""
     out, log = options.out, Path(options.log)
-    steps = []
+    stages = []
     if options.mapping is not None or options.format != "labelgen":
         log = out / "log.jsonl"
-        steps.append(_import(options, log))
+        stages.append(_import(options, log))
     parts = {name: out / "parts" / f"{name}.jsonl" for name in ("train", "valid", "test")}
-    steps.append(
-        Step("split by user", ("data", "split", str(log), str(out / "parts"), "--parts", options.parts), out / "parts")
-    )
+    split = {"log": [log], "out": out / "parts", "parts": options.parts}
+    stages.append(Stage("split by user", "data split", split, out / "parts"))
     targets, by_users = {}, options.reference == "user"
     for name in ("train", "valid", "test") if by_users else ("train", "valid"):
         needed, signals = name != "test", out / "signals" / f"{name}.jsonl"
         targets[name] = out / "targets" / f"{name}.jsonl"
-        find = ("feedback", "signals", str(parts[name]), str(signals))
-        steps.append(Step(f"feedback in the {name} part", find, signals, needed=needed))
-        aggregate = ("feedback", "aggregate", str(signals), str(targets[name]), *(("--answers",) if by_users else ()))
-        steps.append(Step(f"targets of the {name} part", aggregate, targets[name], needed=needed))
+        find = {"log": parts[name], "out": signals}
+        stages.append(Stage(f"feedback in the {name} part", "feedback signals", find, signals, needed=needed))
+        aggregate = {"log": signals, "out": targets[name], "answers": by_users}
+        about = f"targets of the {name} part"
+        stages.append(Stage(about, "feedback aggregate", aggregate, targets[name], needed=needed))
     encoder = options.encoder
     if encoder is None:
         encoder = str(out / "encoder")
-        steps.append(Step("text encoder", ("doctor", "--encoder", encoder), Path(encoder)))
+        stages.append(Stage("text encoder", "doctor", {"encoder": encoder}, Path(encoder)))
+    training = {
+        "out": str(out / "training"),
+        "model.encoder": encoder,
+        "data.train": [str(targets["train"])],
+        "data.valid": [str(targets["valid"])],
+        "tasks": {task: {} for task in options.tasks},
+        "targets.annotators": options.annotators,
+        "targets.feedback": True,
+    }
+    stages.append(Stage("training", "finetune", training, out / "training", options.config, resumes=True))
     model = out / "training" / "model"
-    steps.append(Step("training", _finetune(options, targets, encoder), out / "training", resumes=True))
-    steps += _judgment(options, targets if by_users else parts, model)
+    stages += _judgment(options, targets if by_users else parts, model)
     labels = out / LABELS
-    workers = () if options.workers is None else ("--workers", str(options.workers))
-    label = ("label", str(log), str(labels), "--model", str(model), *workers)
-    steps.append(Step("labels of the whole log", label, labels, resumes=True))
-    steps.append(Step("check of the labels", ("verify", str(labels), "--input", str(log))))
+    label = {"input": log, "output": labels, "model": model, "workers": options.workers}
+    stages.append(Stage("labels of the whole log", "label", label, labels, resumes=True))
+    stages.append(Stage("check of the labels", "verify", {"output": labels, "input": log}))
     table = out / "labels.csv"
-    write = ("data", "labels", str(labels), str(table), "--annotator", MODEL_NAME)
-    steps.append(Step("table of the labels", write, table))
-    return steps
+    write = {"log": labels, "out": table, "annotator": [MODEL_NAME]}
+    stages.append(Stage("table of the labels", "data labels", write, table))
+    return stages
 
 
-def _import(options: PipelineOptions, log: Path) -> Step:
-    rejected = ["--quarantine", str(options.out / "rejected.jsonl")]
-    if options.max_bad_rate != MAX_BAD_RATE:
-        rejected += ["--max-bad-rate", str(options.max_bad_rate)]
+def _import(options: PipelineOptions, log: Path) -> Stage:
+    values = {
+        "out": log,
+        "quarantine": options.out / "rejected.jsonl",
+        "max_bad_rate": options.max_bad_rate,
+    }
     if options.mapping is not None:
-        mapped = ("data", "import", options.log, str(log), "--config", str(options.mapping), *rejected)
-        return Step("import", mapped, log)
-    reader = [word for name, value in sorted(options.option.items()) for word in ("--option", f"{name}={value}")]
-    return Step(
-        "import", ("data", "convert", options.log, str(log), "--format", options.format, *reader, *rejected), log
-    )
+        return Stage("import", "data import", {**values, "source": options.log}, log, (str(options.mapping),))
+    values |= {"log": [options.log], "format": options.format, "option": options.option}
+    return Stage("import", "data convert", values, log)
 
 
-def _finetune(options: PipelineOptions, targets: Mapping[str, Path], encoder: str) -> tuple[str, ...]:
-    words = ["finetune"]
-    for name in options.config:
-        words += ["--config", name]
-    words += ["--out", str(options.out / "training"), "--model.encoder", encoder]
-    words += ["--data.train", flow_text([str(targets["train"])]), "--data.valid", flow_text([str(targets["valid"])])]
-    words += ["--tasks", flow_text({task: {} for task in options.tasks})]
-    words += ["--targets.annotators", flow_text(list(options.annotators)), "--targets.feedback", "true"]
-    return tuple(words)
-
-
-def _judgment(options: PipelineOptions, parts: Mapping[str, Path], model: Path) -> Iterator[Step]:
+def _judgment(options: PipelineOptions, parts: Mapping[str, Path], model: Path) -> Iterator[Stage]:
     """Calibration and evaluation, if there is a reference."""
     if options.reference is None:
         return
-    reference = ("--model", str(model), "--reference", options.reference)
-    yield Step("calibration", ("calibrate", str(parts["valid"]), *reference), needed=False)
+    judge = {"model": model, "reference": options.reference}
+    yield Stage("calibration", "calibrate", {**judge, "log": [parts["valid"]]}, needed=False)
     folder = options.out / "evaluation"
-    words = ("evaluate", str(parts["test"]), *reference, "--train", str(parts["train"]), "--out", str(folder))
-    yield Step("evaluation", words, folder, needed=False)
+    values = {**judge, "model": [model], "log": [parts["test"]], "train": [parts["train"]], "out": folder}
+    yield Stage("evaluation", "evaluate", values, folder, needed=False)
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """State of a step. digest: of its command and of everything before it. done: whether it ended."""
+    """State of a stage. digest: of its command and of everything before it. done: whether it ended."""
 
     digest: str
     done: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
+class RunCommand:
     """Run all steps from a log to labels and a report, as `labelgen init` planned them. Run the same command again to go on where it was
     interrupted. Steps whose command and input did not change are kept."""
 
     file: Annotated[Path, ARGUMENT, "CONFIG"]
     """file of options that labelgen init wrote"""
-    plan: bool = False
-    """the commands alone, without running them"""
 
 
 def read_pipeline(path: Path, **values: Any) -> PipelineOptions:
@@ -185,64 +187,54 @@ def read_pipeline(path: Path, **values: Any) -> PipelineOptions:
     return make_options(PipelineOptions, values, [str(existing_file(path))])
 
 
-def run_command(options: RunOptions) -> None:
-    """Run the steps, or print them."""
-    pipeline = read_pipeline(options.file)
-    if options.plan:
-        print_lines(*(step.line() for step in pipeline_steps(pipeline)))
-        return
-    print_lines("", *run_pipeline(pipeline))
+def run_command(options: RunCommand) -> None:
+    """Run the stages."""
+    print_lines("", *run_pipeline(read_pipeline(options.file)))
 
 
 def run_pipeline(options: PipelineOptions) -> list[str]:
-    """Run the steps that are not done. Returns what there is to look at.
+    """Run the stages that are not done. Returns what there is to look at.
 
-    Raises the error of a step; the steps before it are kept."""
-    from labelgen.cli.main import ACTIONS, COMMANDS
-
-    steps = pipeline_steps(options)
-    _check_training(steps)
+    Raises the error of a stage; the stages before it are kept."""
+    stages = stages_of(options)
+    _check_training(stages)
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / STATE
     states = read_json(file, dict[str, _State], _HINT) if file.exists() else {}
     digest, skipped = _first_digest(options), []
-    for number, step in enumerate(steps, 1):
-        head = f"step {number} of {len(steps)}, {step.about}"
-        digest = sha256(f"{digest} {step.line()}".encode()).hexdigest()
-        before = states.get(step.about)
-        if before == _State(digest, True) and (step.made is None or step.made.exists()):
+    for number, stage in enumerate(stages, 1):
+        head = f"step {number} of {len(stages)}, {stage.about}"
+        digest = stage.digest(digest)
+        before = states.get(stage.about)
+        if before == _State(digest, True) and (stage.made is None or stage.made.exists()):
             print_lines(f"{head}: done before")
             continue
-        print_lines("", f"{head}: {step.line()}")
-        if before is not None and before.digest != digest and step.made is not None and step.resumes:
-            remove_tree(step.made)
-        _write(file, states, step, _State(digest, False))
-        name = step.words[0] if step.words[0] in COMMANDS and COMMANDS[step.words[0]][0] else " ".join(step.words[:2])
-        command: Command[Any] = resolve({name: {**COMMANDS, **ACTIONS}[name][0]}, name, "command")
-        # What a killed step left is replaced; the folder holds what this pipeline made.
-        force = () if step.resumes or name == "verify" else ("--force",)
+        print_lines("", f"{head}: labelgen {stage.command}")
+        if before is not None and before.digest != digest and stage.made is not None and stage.resumes:
+            remove_tree(stage.made)
+        _write(file, states, stage, _State(digest, False))
         began = time.monotonic()
         try:
-            command.main([*step.words[len(name.split()) :], *force])
+            stage.run(force=not stage.resumes and stage.command != "verify")
         except (InputError, UsageError) as error:
-            if step.needed:
+            if stage.needed:
                 raise _told(error, head) from error
-            skipped.append(f"without {step.about}: {error.what}")
+            skipped.append(f"without {stage.about}: {error.what}")
             print_lines(f"{head}: skipped: {error.what}", file=sys.stderr)
             continue
         except LabelgenError as error:
             raise _told(error, head) from error
-        _write(file, states, step, _State(digest, True))
+        _write(file, states, stage, _State(digest, True))
         print_lines(f"{head}: {time.monotonic() - began:,.0f} s")
     return [*_results(options), *skipped]
 
 
-def _check_training(steps: Sequence[Step]) -> None:
+def _check_training(stages: Sequence[Stage]) -> None:
     """Raises UsageError for training options that are none, or for several processes, each of which would run the pipeline."""
-    words = next(step.words for step in steps if step.words[0] == "finetune")
-    hardware = read_options(FinetuneOptions, list(words[1:])).hardware
+    training = next(stage for stage in stages if stage.command == "finetune")
+    hardware = make_options(FinetuneOptions, training.values, training.configs).hardware
     if hardware.devices * hardware.nodes > 1:
-        hint = "run the commands that labelgen init wrote, the training with a launcher of scripts/"
+        hint = "run the commands one by one, the training with a launcher of scripts/"
         raise UsageError("a pipeline trains in one process", "hardware.devices, hardware.nodes", hint)
 
 
@@ -252,8 +244,8 @@ def _told(error: LabelgenError, head: str) -> LabelgenError:
     return error
 
 
-def _write(file: Path, states: dict[str, _State], step: Step, state: _State) -> None:
-    states[step.about] = state
+def _write(file: Path, states: dict[str, _State], stage: Stage, state: _State) -> None:
+    states[stage.about] = state
     write_text(file, msgspec.json.format(msgspec.json.encode(states), indent=1).decode() + "\n")
 
 
@@ -276,12 +268,4 @@ def _results(options: PipelineOptions) -> Iterator[str]:
     yield f"look at labels: labelgen show {out / LABELS} --count 3"
 
 
-def commands_text(options: PipelineOptions) -> str:
-    """The steps as a script for bash."""
-    lines = ["#!/usr/bin/env bash", "# The steps of `labelgen run`, one command each.", "set -euo pipefail", ""]
-    for step in pipeline_steps(options):
-        lines += [f"# {step.about}", step.line()]
-    return "\n".join([*lines, ""])
-
-
-RUN = Command("run", RunOptions, run_command, "labelgen run labelgen/run.yaml")
+RUN = Command("run", RunCommand, run_command, "labelgen run labelgen/run.yaml")

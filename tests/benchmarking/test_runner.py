@@ -13,8 +13,8 @@ from benchmarks.results import FOLDER, ROOT, Result, as_list, load_yaml, read_re
 from benchmarks.runner import RECIPES, Recipe, Run, StageSpec, _sources, load_recipe
 from labelgen.base.errors import InputError, LabelgenError, UsageError
 from labelgen.base.options import read_options
-from labelgen.base.registry import resolve
-from labelgen.cli.main import ACTIONS, COMMANDS, _split
+from labelgen.cli.commands import find_command
+from labelgen.cli.main import _split
 
 JOIN = "import sys; open(sys.argv[1], 'w').write(''.join(sorted(open(p).read() for p in sys.argv[2:])))"
 UPPER = "import sys; open(sys.argv[1], 'w').write(open(sys.argv[2]).read().strip().upper() + sys.argv[3])"
@@ -220,8 +220,7 @@ def test_recipes_that_pages_name_make_the_tables_they_show():
 def parse(words: list[str]) -> None:
     """Parse a command of labelgen without running it. Raises UsageError for words that it does not have."""
     name, rest = _split(words)
-    command = resolve({name: {**COMMANDS, **ACTIONS}[name][0]}, name, "command")
-    read_options(command.options, rest)
+    read_options(find_command(name).options, rest)
 
 
 def pretend(self, instance, line) -> None:

@@ -22,10 +22,10 @@ from labelgen.base.options import (
     read_options,
     shown_name,
 )
-from labelgen.base.registry import resolve
 from labelgen.base.yaml_text import flow_text, plain, to_yaml
 from labelgen.cli.command import Command
-from labelgen.cli.main import ACTIONS, COMMANDS, main
+from labelgen.cli.commands import COMMANDS, find_command
+from labelgen.cli.main import main
 from labelgen.pretraining.corruption import MIXTURE
 from labelgen.tasks import TASKS
 
@@ -40,8 +40,7 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6
 
 def commands() -> dict[str, Command[Any]]:
     """Words of a command -> the command."""
-    targets = {name: target for name, (target, _) in {**COMMANDS, **ACTIONS}.items() if target}
-    return {name: resolve(targets, name, "command") for name in targets}
+    return {name: find_command(name) for name in COMMANDS}
 
 
 def options(repeated: bool) -> list[tuple[str, str]]:

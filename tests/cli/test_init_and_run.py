@@ -16,7 +16,7 @@ from labelgen.base.errors import StorageError
 from labelgen.cli import pipeline
 from labelgen.cli.init import SAMPLE
 from labelgen.cli.main import main
-from labelgen.cli.pipeline import STATE, pipeline_steps, read_pipeline
+from labelgen.cli.pipeline import STATE, read_pipeline, stages_of
 from labelgen.data.log import Log, write_log
 
 Init = Callable[..., Path]
@@ -77,22 +77,6 @@ def test_sample_goes_to_labels_and_report(init: Init, capsys: pytest.CaptureFixt
     assert len(table) > turns
 
 
-def test_written_commands_are_those_that_run(init: Init, capsys: pytest.CaptureFixture[str]):
-    config = init("--sample")
-    capsys.readouterr()
-    assert main(["run", str(config), "--plan"]) == 0
-    assert not Path("p/results").exists()
-    planned = [line for line in capsys.readouterr().out.splitlines() if "labelgen doctor --encoder" not in line]
-    script = [line for line in Path("p/commands.sh").read_text().splitlines() if line.startswith("labelgen ")]
-    # The test has an encoder of its own.
-    of_init = [line for line in script if "labelgen doctor --encoder" not in line]
-    assert [line.split(" --model.encoder")[0] for line in planned] == [
-        line.split(" --model.encoder")[0] for line in of_init
-    ]
-    for name in ("import", "split", "signals", "aggregate", "finetune", "calibrate", "evaluate", "label", "verify"):
-        assert any(f" {name} " in line for line in planned), name
-
-
 def test_interrupted_run_goes_on_and_gives_the_same_labels(init: Init, monkeypatch: pytest.MonkeyPatch):
     config = init("--sample")
     assert main(["run", str(config)]) == 0
@@ -112,10 +96,10 @@ def _break_after(monkeypatch: pytest.MonkeyPatch, about: str) -> None:
     """The run fails after this step, before it is recorded."""
     write = pipeline._write
 
-    def failing(file: Path, states: dict[str, pipeline._State], step: pipeline.Step, state: pipeline._State) -> None:
-        if step.about == about and state.done:
+    def failing(file: Path, states: dict[str, pipeline._State], stage: pipeline.Stage, state: pipeline._State) -> None:
+        if stage.about == about and state.done:
             raise StorageError("no room", str(file), "make some")
-        write(file, states, step, state)
+        write(file, states, stage, state)
 
     monkeypatch.setattr(pipeline, "_write", failing)
 
@@ -123,10 +107,10 @@ def _break_after(monkeypatch: pytest.MonkeyPatch, about: str) -> None:
 def test_done_steps_are_kept_and_those_behind_a_change_are_repeated(init: Init, capsys: pytest.CaptureFixture[str]):
     config = init("--sample")
     assert main(["run", str(config)]) == 0
-    steps = pipeline_steps(read_pipeline(config))
+    stages = stages_of(read_pipeline(config))
     capsys.readouterr()
     assert main(["run", str(config)]) == 0
-    assert capsys.readouterr().out.count("done before") == len(steps)
+    assert capsys.readouterr().out.count("done before") == len(stages)
     config.write_text(config.read_text().replace("train=0.6,valid=0.2,test=0.2", "train=0.5,valid=0.2,test=0.3"))
     assert main(["run", str(config)]) == 0
     assert capsys.readouterr().out.count("done before") == 1
@@ -146,7 +130,7 @@ def test_chat_log_is_recognized_and_runs_without_a_reference(
     assert "form: chat; in the 8 dialogues: 16 turns" in capsys.readouterr().out
     options = read_pipeline(config)
     assert (options.format, options.mapping, options.reference) == ("chat", None, None)
-    names = [step.about for step in pipeline_steps(options)]
+    names = [stage.about for stage in stages_of(options)]
     assert "evaluation" not in names
     assert "calibration" not in names
 
@@ -200,7 +184,7 @@ def test_log_that_can_hardly_be_read_names_why_and_runs_with_a_higher_rate(
     )
     assert main(["run", str(config)]) == 3
     config.write_text(config.read_text().replace("max_bad_rate: 0.01", "max_bad_rate: 0.2"))
-    assert "--max-bad-rate 0.2" in pipeline_steps(read_pipeline(config))[0].line()
+    assert stages_of(read_pipeline(config))[0].values["max_bad_rate"] == 0.2
     mapping = Path("p/mapping.yaml")
     mapping.write_text(f"{mapping.read_text()}zone: UTC\n")
     assert main(["init", "t.csv", "--out", "p", "--mapping", str(mapping), "--force"]) == 0

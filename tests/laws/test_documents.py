@@ -18,7 +18,8 @@ import pytest
 import yaml
 from tiny import write_tiny_encoder
 
-from labelgen.cli.main import COMMANDS, main
+from labelgen.cli.commands import FIRST_WORDS
+from labelgen.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
@@ -47,7 +48,7 @@ def shell(path: Path) -> str:
     if path.suffix == ".md":
         blocks = [body for language, body in FENCE.findall(text) if language in ("", "sh", "bash", "console", "shell")]
         inline = [
-            code for code in re.findall(r"`(labelgen [^`]+)`", text) if code.split()[1] in COMMANDS or " --" in code
+            code for code in re.findall(r"`(labelgen [^`]+)`", text) if code.split()[1] in FIRST_WORDS or " --" in code
         ]
         text = "\n".join([*blocks, *re.findall(r"^ {4,}(labelgen .*)", FENCE.sub("", text), re.M), *inline])
     text = re.sub(r"^ *#.*$", "", text, flags=re.M)

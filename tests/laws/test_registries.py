@@ -11,7 +11,7 @@ import pytest
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import resolve
 from labelgen.cli.command import Command
-from labelgen.cli.main import ACTIONS, COMMANDS
+from labelgen.cli.commands import COMMANDS
 from labelgen.data.reader import READERS, Reader
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.metrics import METRICS
@@ -112,4 +112,4 @@ def test_commands_in_the_folder_are_registered():
         for name, value in vars(import_module(module)).items()
         if isinstance(value, Command)
     }
-    assert there == {tuple(target.split(":")) for target, _ in {**COMMANDS, **ACTIONS}.values() if target}
+    assert there == {tuple(target.split(":")) for target, _ in COMMANDS.values()}
