@@ -336,28 +336,34 @@ def from_annotation(annotation: Annotation) -> AnnotationForm:
             outcomes[at] = outcomes.get(at) or label
         elif task != "goals":
             others.append(_label_form(label))
-    turns = {at.turn for at in quality if isinstance(at, AtTurn)}.union(intents, slots)
     return AnnotationForm(
         annotator=annotation.annotator,
         kind=annotation.kind,
         goals=tuple([_goal_form(label, outcomes) for label in goals]) if answers_goals else None,
         quality=_quality_form(quality.get(_DIALOGUE)),
-        turns=tuple(
-            [
-                TurnForm(
-                    turn=turn,
-                    quality=_quality_form(quality.get(AtTurn(turn))) if quality else None,
-                    intents=tuple(intents[turn]) if turn in intents else None,
-                    slots=tuple(slots[turn]) if turn in slots else None,
-                )
-                for turn in sorted(turns)
-            ]
-        ),
+        turns=_turn_forms(quality, intents, slots),
         labels=(*others, *without_label),
         abstained=tuple([_from_abstained(a) for a in annotation.abstained]),
         provenance=annotation.provenance,
         price=annotation.price,
         covered_turns=annotation.covered_turns,
+    )
+
+
+def _turn_forms(
+    quality: Mapping[At, Label], intents: Mapping[int, list[NamedForm]], slots: Mapping[int, list[SlotForm]]
+) -> tuple[TurnForm, ...]:
+    turns = {at.turn for at in quality if isinstance(at, AtTurn)}.union(intents, slots)
+    return tuple(
+        [
+            TurnForm(
+                turn=turn,
+                quality=_quality_form(quality.get(AtTurn(turn))) if quality else None,
+                intents=tuple(intents[turn]) if turn in intents else None,
+                slots=tuple(slots[turn]) if turn in slots else None,
+            )
+            for turn in sorted(turns)
+        ]
     )
 
 

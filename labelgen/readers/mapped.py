@@ -7,10 +7,7 @@ their order, and a row without a time stays behind the row before it. Equal rows
 without any value are left out and counted. An empty cell is an unknown value. Of several rows that make one turn, the first that gives a value counts."""
 
 import difflib
-import math
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -18,68 +15,23 @@ from typing import Any, NamedTuple, NoReturn
 import msgspec
 
 from labelgen.base.errors import UsageError
-from labelgen.data.dialogue import (
-    Audio,
-    Category,
-    Dialogue,
-    Feedback,
-    Hypothesis,
-    HypothesisIntent,
-    HypothesisSlot,
-    Number,
-    Turn,
-)
-from labelgen.data.json_text import decoded
-from labelgen.data.reader import Exchange, Reader, Remark, exchanges, join_texts
-from labelgen.data.record import Rejected, validate
-from labelgen.readers.cells import MISSING, CellError, Moment, cell_text, is_empty
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.reader import Reader, Remark
+from labelgen.data.record import Rejected
+from labelgen.readers.building import Counts, DialogueBuilder, MappedRow, all_paths, is_blank
+from labelgen.readers.cells import MISSING, cell_text
 from labelgen.readers.grouping import Groups
-from labelgen.readers.mapping import RATING, ColumnMapping, JsonPath, entries_of
-from labelgen.readers.messages import Content
+from labelgen.readers.mapping import ColumnMapping, entries_of
 from labelgen.readers.sources import SourceRow, read_source
-from labelgen.readers.suggest import warnings
 
 MOST_ROWS = 100_000
 """Rows of a dialogue; more are a sign that the column of the dialogue is another one."""
 
 _CHECKED_ROWS = 1000
-_FEW_RATINGS = 20
 _SHOWN = 30
-_LONG_GAP_S = 600.0
 _LOOKED_AT = 200
-_SLOTS = 'give JSON such as {"city": "Rome"}'
 _ENCODING = "name the encoding, such as cp1252 for Western Europe"
 _NOT_UTF8 = range(0xDC80, 0xDD00)
-_SYSTEM = "system"
-
-
-class _Row(msgspec.Struct, frozen=True, array_like=True):
-    """A row on disk. cells: as JSON. broken: a bad row stood before it, in the same dialogue. fault: column, reason and
-    hint."""
-
-    file: str
-    line: int
-    cells: msgspec.Raw
-    broken: bool = False
-    fault: tuple[str, str, str | None] | None = None
-
-
-@dataclass
-class _Counts:
-    """What is remarked at the end of a pass."""
-
-    rows: int = 0
-    kept: Counter[str] = field(default_factory=Counter)
-    speakers: Counter[str] = field(default_factory=Counter)
-    neither: Counter[str] = field(default_factory=Counter)
-    conflicts: Counter[str] = field(default_factory=Counter)
-    ratings: dict[str, list[float]] = field(default_factory=dict)
-    unseen: dict[str, tuple[bool, JsonPath]] | None = None
-    file: str | None = None
-    first: list[SourceRow] = field(default_factory=list)
-    known: dict[str, None] = field(default_factory=dict)
-    kinds: Counter[str] = field(default_factory=Counter)
-    gaps: list[float] = field(default_factory=lambda: [0.0, 0.0])
 
 
 def read_mapped(source: Path | str, mapping: ColumnMapping) -> Iterator[Dialogue | Rejected | Remark]:
@@ -95,8 +47,8 @@ def read_rows(
     """`read_mapped` for rows that are read already. where: their source, for messages. some: these are the first rows alone, in
     which a path that others have may be missing."""
     mapping.check()
-    counts = _Counts()
-    build = _Builder(mapping, counts)
+    counts = Counts()
+    build = DialogueBuilder(mapping, counts)
     checked = _checked(rows, mapping, counts, some)
     if mapping.dialogue is None and not mapping.by_utterance:
         for row in checked:
@@ -108,11 +60,8 @@ def read_rows(
     yield from map(Remark, build.remarks())
 
 
-# Reading
-
-
 def _checked(
-    rows: Iterator[SourceRow | Rejected], mapping: ColumnMapping, counts: _Counts, some: bool
+    rows: Iterator[SourceRow | Rejected], mapping: ColumnMapping, counts: Counts, some: bool
 ) -> Iterator["_Read | Rejected"]:
     """The rows in the form in which they are sorted. Raises UsageError for columns and paths that no row has."""
     identity = mapping.paths.get("dialogue")
@@ -130,7 +79,7 @@ def _checked(
         _look(row, mapping, counts)
         if counts.rows == _CHECKED_ROWS:
             _require(counts, _NEEDED, "none of the first 1,000 rows")
-        if all(map(_is_blank, row.cells.values())):
+        if all(map(is_blank, row.cells.values())):
             counts.kept["empty"] += 1
             continue
         key = f"{row.file}:{row.line}" if identity is None else cell_text(identity.get(row.cells)) or ""
@@ -153,7 +102,7 @@ def _checked(
 
 class _Read(NamedTuple):
     key: str
-    row: _Row
+    row: MappedRow
 
 
 def _as_read(row: SourceRow, key: str, broken: bool) -> _Read:
@@ -171,7 +120,7 @@ def _as_read(row: SourceRow, key: str, broken: bool) -> _Read:
         key = _printable(key)
     except TypeError as error:
         fault, packed = ("", f"bad_type: {error}", None), b"{}"
-    return _Read(key, _Row(row.file, row.line, msgspec.Raw(packed), broken, fault))
+    return _Read(key, MappedRow(row.file, row.line, msgspec.Raw(packed), broken, fault))
 
 
 def undecoded(text: str) -> bool:
@@ -187,7 +136,7 @@ def _printable(value: Any) -> Any:
     return [_printable(v) for v in value] if isinstance(value, list) else value
 
 
-def _look(row: SourceRow, mapping: ColumnMapping, counts: _Counts) -> None:
+def _look(row: SourceRow, mapping: ColumnMapping, counts: Counts) -> None:
     """Note which paths a row has, and who speaks in it."""
     entries = _entries(row.cells, mapping)
     if counts.rows <= _CHECKED_ROWS:
@@ -195,10 +144,10 @@ def _look(row: SourceRow, mapping: ColumnMapping, counts: _Counts) -> None:
         for cells in entries[:20] if mapping.turns else ():
             counts.known.update(dict.fromkeys(f"{mapping.turns}[*].{name}" for name in cells))
     if counts.unseen is None:
-        counts.unseen = _all_paths(mapping)
+        counts.unseen = all_paths(mapping)
     if row.whole and row.file != counts.file:
         counts.file = row.file
-        for root, path in _all_paths(mapping).values():
+        for root, path in all_paths(mapping).values():
             if (root or mapping.turns is None) and not {path.text, path.steps[0]} & row.cells.keys():
                 _raise_missing(path.text, row.cells, row.file)
     for name, (root, path) in list(counts.unseen.items()):
@@ -212,18 +161,10 @@ def _look(row: SourceRow, mapping: ColumnMapping, counts: _Counts) -> None:
                 counts.speakers[word] += 1
 
 
-def _all_paths(mapping: ColumnMapping) -> dict[str, tuple[bool, JsonPath]]:
-    """Field or column -> whether its path begins at the record, and the path."""
-    paths = {name: (True, path) for name, path in mapping.of_dialogue().items()}
-    if mapping.turns is not None:
-        paths["turns"] = (True, mapping.paths["turns"])
-    return paths | {name: (False, path) for name, path in mapping.of_entry().items()}
-
-
 _NEEDED = ("dialogue", "turns", "speaker", "text", "request", "response")
 
 
-def _require(counts: _Counts, names: Iterable[str], where: str) -> None:
+def _require(counts: Counts, names: Iterable[str], where: str) -> None:
     """Raises UsageError for the first of these paths that no row had."""
     missed = [counts.unseen[name][1].text for name in names if counts.unseen and name in counts.unseen]
     if missed:
@@ -251,7 +192,7 @@ def _entries(cells: Mapping[str, Any], mapping: ColumnMapping) -> Sequence[Mappi
 
 
 def _grouped(
-    rows: Iterator["_Read | Rejected"], mapping: ColumnMapping, build: "_Builder"
+    rows: Iterator["_Read | Rejected"], mapping: ColumnMapping, build: DialogueBuilder
 ) -> Iterator[Dialogue | Rejected]:
     """Dialogues in the order of their first rows."""
 
@@ -262,7 +203,7 @@ def _grouped(
             "name the column whose value is another one in each dialogue",
         )
 
-    with Groups[_Row](_Row, MOST_ROWS, too_many) as groups:
+    with Groups[MappedRow](MappedRow, MOST_ROWS, too_many) as groups:
         for row in rows:
             if isinstance(row, Rejected):
                 yield row
@@ -279,417 +220,6 @@ def _grouped(
                     build.counts.kept["used"] -= 1
                     build.counts.kept["of rejected"] += 1
                 yield made
-
-
-# Building
-
-
-class _Builder:
-    """Makes dialogues from rows, and counts what is remarked."""
-
-    def __init__(self, mapping: ColumnMapping, counts: _Counts) -> None:
-        self.mapping = mapping
-        self.counts = counts
-        self.paths = mapping.paths
-        self._left_out: Counter[str] = Counter()
-        self._consumed = _consumed(mapping)
-        self._users = {word.casefold() for word in mapping.is_user}
-        self._assistants = {word.casefold() for word in mapping.is_assistant}
-        self._neither = {word.casefold() for word in mapping.is_neither}
-
-    def distinct(self, rows: Sequence[_Row]) -> list[_Row]:
-        """The rows without exact copies. A row that says neither when nor where it stood may be a repetition, and is kept."""
-        seen: set[bytes] = set()
-        kept = []
-        for row in rows:
-            cells = bytes(row.cells)
-            if cells not in seen:
-                seen.add(cells)
-                kept.append(row)
-            elif self._is_placed(row):
-                self.counts.kept["copies"] += 1
-            else:
-                self.counts.kept["repeated"] += 1
-                kept.append(row)
-        return kept
-
-    def _is_placed(self, row: _Row) -> bool:
-        cells = msgspec.json.decode(row.cells)
-        places = (path.get(cells) for name in ("time", "order") if (path := self.paths.get(name)) is not None)
-        return self.mapping.turns is not None or not all(map(is_empty, places))
-
-    def dialogue(self, identity: str, rows: Sequence[_Row]) -> Dialogue | Rejected:
-        """One dialogue of all its rows, or the reason why not."""
-        first = rows[0]
-        self._left_out = Counter()
-        if self.mapping.turns is None:
-            rows = self.distinct(rows)
-        made: Dialogue | Rejected
-        try:
-            for row in rows:
-                if row.fault is not None:
-                    raise CellError(*row.fault)
-                if row.broken:
-                    column = self.mapping.dialogue or ""
-                    raise CellError(column, "lacks_row: a row between those of this dialogue was rejected")
-            cells = [msgspec.json.decode(row.cells) for row in rows]
-            made = validate(self._build(identity, cells), first.file, first.line)
-        except CellError as bad:
-            made = Rejected(
-                file=first.file,
-                line=first.line,
-                dialogue=identity,
-                field=bad.column or None,
-                reason=str(bad),
-                raw=msgspec.json.encode([msgspec.json.decode(row.cells) for row in rows]).decode(),
-                hint=bad.hint,
-            )
-        if isinstance(made, Rejected):
-            self.counts.kept["of rejected"] += len(rows)
-            return made
-        self.counts.kept["used"] += len(rows) - (self._left_out.total() if self.mapping.turns is None else 0)
-        self.counts.neither += self._left_out
-        self.counts.kept["files"] += len({row.file for row in rows}) > 1
-        return made
-
-    def _build(self, identity: str, rows: Sequence[Mapping[str, Any]]) -> Dialogue:
-        lines = self._in_order(
-            [_Line(cells, self._moment(cells, "time")) for row in rows for cells in self._entries_of(row)]
-        )
-        if self.mapping.by_utterance:
-            turns = exchanges([line for line in lines if not self._is_neither(line.cells)], self._by_user)
-        else:
-            turns = [Exchange((line,), (line,)) for line in lines]
-        moments = [line.moment for line in lines if line.moment is not None]
-        first = min(moments, key=lambda moment: moment.seconds, default=None)
-        start = None if first is None else first.seconds
-        if first is not None:
-            self._note_times(moments, first)
-        return Dialogue(
-            id=identity,
-            user=self._first_text(rows, "user"),
-            start=self._start(rows) or (None if first is None else first.iso()),
-            locale=self._first_text(rows, "locale") or self.mapping.default_locale,
-            device=self._first_text(rows, "device"),
-            turns=tuple(self._turn(t, turn, start) for t, turn in enumerate(turns)),
-            feedback=self._of_dialogue(rows),
-            extra=self._extra(rows, True) if self.mapping.turns is not None else None,
-        )
-
-    def _start(self, rows: Sequence[Mapping[str, Any]]) -> str | None:
-        path = self.paths.get("start")
-        value = None if path is None else self._first(rows, path)
-        if path is None or value is None:
-            return None
-        moment = self.mapping.clock.read(path.text, value)
-        if moment is not None and moment.kind == "relative":
-            raise CellError(path.text, f"bad_time: {value!r} is no date", "name a column with dates")
-        return None if moment is None else moment.iso()
-
-    def _note_times(self, moments: Sequence[Moment], first: Moment) -> None:
-        self.counts.kinds[first.kind] += 1
-        if first.kind == "relative":
-            self.counts.gaps[0] += len(moments) - 1
-            self.counts.gaps[1] += max(moment.seconds for moment in moments) - first.seconds
-
-    def _entries_of(self, row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-        if self.mapping.turns is None:
-            return [row]
-        listed = entries_of(self.paths["turns"].get(row))
-        if listed is None:
-            raise CellError(
-                self.paths["turns"].text, "bad_turns: this is no list of objects", "give the path of the list"
-            )
-        return listed
-
-    def _moment(self, cells: Mapping[str, Any], name: str) -> Moment | None:
-        path = self.paths.get(name)
-        value = None if path is None else path.get(cells)
-        if path is None or is_empty(value):
-            return None
-        moment = self.mapping.clock.read(path.text, value)
-        self.counts.kept["placeholders"] += moment is None
-        return moment
-
-    def _in_order(self, lines: "Sequence[_Line]") -> "list[_Line]":
-        """The lines by their place or time; one without stays behind the one before it."""
-        kinds = {line.moment.kind for line in lines if line.moment is not None}
-        if len(kinds) > 1:
-            column = self.paths["time"].text
-            if kinds == {"epoch", "local"}:
-                reason = "mixed_zones: some times of this dialogue name a time zone and some do not"
-                raise CellError(column, reason, "state zone, that of times without one")
-            reason = "mixed_times: some times of this dialogue are dates and some count from its start"
-            raise CellError(column, reason, "name a column with times of one kind")
-        last = -math.inf
-        placed: list[tuple[float, _Line]] = []
-        path = self.paths.get("order")
-        for line in lines:
-            if path is not None:
-                value = path.get(line.cells)
-                last = last if is_empty(value) else self.mapping.number(path.text, value)
-            elif line.moment is not None:
-                last = line.moment.seconds
-            placed.append((last, line))
-        return [line for _, line in sorted(placed, key=lambda one: one[0])]
-
-    def _word(self, cells: Mapping[str, Any]) -> str:
-        return (cell_text(self.paths["speaker"].get(cells)) or "").casefold()
-
-    def _system_is_neither(self) -> bool:
-        """In chats `system` gives instructions, in other logs it is the assistant: where nobody else is."""
-        return _SYSTEM not in (self._users | self._assistants) and any(
-            word in self._assistants for word in self.counts.speakers
-        )
-
-    def _is_neither(self, cells: Mapping[str, Any]) -> bool:
-        word = self._word(cells)
-        if word in self._neither or (word == _SYSTEM and self._system_is_neither()):
-            self._left_out[word] += 1
-            return True
-        return False
-
-    def _by_user(self, line: "_Line") -> bool:
-        word = self._word(line.cells)
-        if word in self._users:
-            return True
-        if word in self._assistants or word == _SYSTEM:
-            return False
-        reason = f"bad_speaker: {word!r} is neither user nor assistant"
-        hint = "name it in is_user, is_assistant or is_neither"
-        if not word:
-            reason, hint = (
-                "bad_speaker: nobody is named",
-                "name the speaker, or give is_neither '' to leave out such rows",
-            )
-        raise CellError(self.paths["speaker"].text, reason, hint)
-
-    def _turn(self, t: int, turn: "Exchange[_Line]", start: float | None) -> Turn:
-        user, assistant = ("text", "text") if self.mapping.by_utterance else ("request", "response")
-        lines = turn.user if not self.mapping.by_utterance else (*turn.user, *turn.assistant)
-        rows = [line.cells for line in lines]
-
-        def since(moment: Moment | None) -> float | None:
-            return None if moment is None or start is None else moment.seconds - start
-
-        if self.mapping.by_utterance:
-            replied = turn.assistant[0].moment if turn.assistant else None
-        else:
-            replied = self._moment(rows[0], "response_time")
-            if start is None and replied is not None:
-                start = replied.seconds
-        return Turn(
-            request=join_texts(self._words(line, user) for line in turn.user),
-            response=join_texts(self._words(line, assistant) for line in turn.assistant),
-            time_s=since(turn.user[0].moment if turn.user else None),
-            response_time_s=since(replied),
-            domain=self._first_text(rows, "domain"),
-            status=self._first_text(rows, "status"),
-            asr_confidence=self._confidence(rows, "asr_confidence"),
-            nlu_confidence=self._confidence(rows, "nlu_confidence"),
-            categories=tuple(
-                Category(name=path.text, value=text)
-                for path in self.mapping.list_paths["categories"]
-                if (text := cell_text(self._first(rows, path))) is not None
-            ),
-            numbers=tuple(
-                Number(name=path.text, value=self.mapping.number(path.text, value))
-                for path in self.mapping.list_paths["numbers"]
-                if (value := self._first(rows, path)) is not None
-            ),
-            hypothesis=self._hypothesis(rows, turn, user),
-            audio=self._audio(rows),
-            feedback=self._of_turn(t, rows),
-            extra=self._extra(rows, False),
-        )
-
-    def _words(self, line: "_Line", name: str) -> str:
-        path = self.paths.get(name)
-        value = None if path is None else path.get(line.cells)
-        if path is not None and isinstance(value, list | dict):
-            content = Content.of(value, path.text)
-            if isinstance(value, dict) and not content.texts:
-                raise CellError(path.text, "bad_text: this is an object and no text", "give the path to its text")
-            self.counts.kept["parts"] += len(content.attachments)
-            return content.text
-        return "" if is_empty(value) else str(value)
-
-    def _first(self, rows: Sequence[Mapping[str, Any]], path: JsonPath) -> Any:
-        """The first value that is not empty; None without one. Another one is counted."""
-        values = [value for row in rows if not is_empty(value := path.get(row))]
-        if any(value != values[0] for value in values[1:]):
-            self.counts.conflicts[path.text] += 1
-        return values[0] if values else None
-
-    def _first_text(self, rows: Sequence[Mapping[str, Any]], name: str) -> str | None:
-        path = self.paths.get(name)
-        return None if path is None else cell_text(self._first(rows, path))
-
-    def _confidence(self, rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
-        path = self.paths.get(name)
-        value = None if path is None else self._first(rows, path)
-        if path is None or value is None:
-            return None
-        share = self.mapping.number(path.text, value) / self.mapping.confidence_scale
-        if not 0.0 <= share <= 1.0:
-            scale = f"0..{self.mapping.confidence_scale:g}"
-            raise CellError(path.text, f"bad_confidence: {value} is outside of {scale}", "state confidence_scale")
-        return share
-
-    def _hypothesis(self, rows: Sequence[Mapping[str, Any]], turn: "Exchange[_Line]", user: str) -> Hypothesis | None:
-        intent = self._first_text(rows, "intent")
-        path = self.paths.get("slots")
-        slots = None if path is None else self._first(rows, path)
-        if intent is None and slots is None:
-            return None
-        request = join_texts(self._words(line, user) for line in turn.user)
-        confidence = self._confidence(rows, "nlu_confidence")
-        intents = () if intent is None else (HypothesisIntent(name=intent, confidence=confidence),)
-        return Hypothesis(intents=intents, slots=self._slots(slots, request) if path is not None else ())
-
-    def _slots(self, value: Any, request: str) -> tuple[HypothesisSlot, ...]:
-        column = self.paths["slots"].text
-        value = decoded(value)
-        if isinstance(value, str):
-            raise CellError(column, f"bad_slots: {value[:40]!r} is no JSON", _SLOTS)
-        if isinstance(value, dict):
-            slots = []
-            for name, words in value.items():
-                at = request.casefold().find(str(words).casefold()) if not is_empty(words) else -1
-                if at < 0 or len(request.casefold()) != len(request):
-                    self.counts.kept["slots"] += not is_empty(words)
-                else:
-                    slots.append(HypothesisSlot(name=name, start=at, end=at + len(str(words)), value=str(words)))
-            return tuple(sorted(slots, key=lambda slot: slot.start))
-        try:
-            return msgspec.convert(value or (), tuple[HypothesisSlot, ...])
-        except msgspec.ValidationError as error:
-            raise CellError(column, f"bad_slots: {error}", _SLOTS) from error
-
-    def _audio(self, rows: Sequence[Mapping[str, Any]]) -> Audio | None:
-        path = self._first_text(rows, "audio")
-        if path is None:
-            return None
-        ends = {}
-        for name in ("audio_start", "audio_end"):
-            column = self.paths.get(name)
-            value = None if column is None else self._first(rows, column)
-            ends[name] = None if value is None or column is None else self.mapping.number(column.text, value)
-        return Audio(path=path, start_s=ends["audio_start"], end_s=ends["audio_end"])
-
-    def _of_turn(self, t: int, rows: Sequence[Mapping[str, Any]]) -> tuple[Feedback, ...]:
-        feedback: list[Feedback] = []
-        for column, path in self.mapping.feedback_paths.items():
-            meaning = self.mapping.meanings[column]
-            if meaning.of == "dialogue":
-                continue
-            about = t - 1 if meaning.of == "previous" and t else None
-            for row in rows:
-                for one in self._feedback(column, path, row):
-                    feedback.append(one if about is None else msgspec.structs.replace(one, about=about))
-        return tuple(feedback)
-
-    def _of_dialogue(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Feedback, ...]:
-        feedback: dict[Feedback, None] = {}
-        for column, path in self.mapping.feedback_paths.items():
-            if self.mapping.meanings[column].of == "dialogue":
-                # A value of the dialogue often stands in each of its rows.
-                feedback |= {one: None for row in rows for one in self._feedback(column, path, row)}
-        return tuple(feedback)
-
-    def _feedback(self, column: str, path: JsonPath, row: Mapping[str, Any]) -> list[Feedback]:
-        value = path.get(row)
-        if value is MISSING:
-            return []
-        items = self.mapping.meanings[column].read(column, value, self.mapping.number)
-        if self.mapping.meanings[column].kind == RATING:
-            for one in items:
-                assert one.rating is not None
-                low, high, count = self.counts.ratings.setdefault(column, [one.rating, one.rating, 0.0])
-                self.counts.ratings[column] = [min(low, one.rating), max(high, one.rating), count + 1]
-        return items
-
-    def _extra(self, rows: Sequence[Mapping[str, Any]], root: bool) -> str | None:
-        """Columns without a place in the mapping, as JSON text; several rows with several values have them as a list."""
-        if self.mapping.unmapped == "drop":
-            return None
-        gathered: dict[str, list[Any]] = defaultdict(list)
-        for row in rows:
-            for name, value in row.items():
-                if (root, name) not in self._consumed and not is_empty(value) and value not in gathered[name]:
-                    gathered[name].append(value)
-        rest = {name: values[0] if len(values) == 1 else values for name, values in gathered.items() if values}
-        return msgspec.json.encode(rest, order="sorted").decode() if rest else None
-
-    def remarks(self) -> Iterator[str]:
-        """What a user should know of this pass, one sentence each."""
-        counts, kept = self.counts, self.counts.kept
-        left = {
-            "in dialogues": kept["used"],
-            "of other speakers": counts.neither.total() if self.mapping.turns is None else 0,
-            "exact copies, dropped": kept["copies"],
-            "empty": kept["empty"],
-            "in rejected dialogues": kept["of rejected"],
-            "rejected": kept["rejected"],
-        }
-        parts = ", ".join(f"{count:,} {what}" for what, count in left.items() if count)
-        yield f"{sum(left.values()):,} rows: {parts}"
-        if kept["repeated"]:
-            yield (
-                f"{kept['repeated']:,} rows equal an earlier row of their dialogue; they are kept, because without time or order "
-                "a repetition and a copy look the same"
-            )
-        for word, count in sorted(counts.neither.items()):
-            yield f"{count:,} utterances of the speaker {word!r} are no turns and were left out"
-        for column, count in sorted(counts.conflicts.items()):
-            yield f"{column}: {count:,} turns or dialogues have several values; the first counts"
-        if kept["parts"]:
-            yield f"{kept['parts']:,} parts of utterances have no text and were left out"
-        if kept["placeholders"]:
-            yield f"{kept['placeholders']:,} times are placeholders, the year 1 or the first second of 1970, and were left out"
-        if kept["slots"]:
-            yield f"{kept['slots']:,} slot values are not in their request and were left out"
-        if kept["files"]:
-            yield f"{kept['files']:,} dialogues have rows in several files, which were joined"
-        if self.mapping.dialogue is None and self.mapping.turns is None:
-            yield "without a column of the dialogue each row is a dialogue"
-        if counts.kinds["epoch"] and counts.kinds["local"]:
-            yield f"times of {counts.kinds['local']:,} dialogues name no time zone, those of others do; state zone"
-        if counts.gaps[0] and counts.gaps[1] / counts.gaps[0] > _LONG_GAP_S:
-            yield "rows are more than ten minutes apart on average; if times are milliseconds, state time_unit ms"
-        for column, (low, high, number) in sorted(counts.ratings.items()):
-            worst, best = sorted(self.mapping.meanings[column].scale)
-            if number >= _FEW_RATINGS and high - low < (best - worst) / 2:
-                yield f"{column}: all {number:,.0f} ratings are within {low:g}..{high:g} of a scale {worst:g}..{best:g}; is it the right one?"
-        consumed = {name for _, name in self._consumed}
-        dropped = [name for name in counts.known if name.partition("[")[0] not in consumed]
-        if self.mapping.unmapped == "drop" and dropped:
-            yield f"columns that were dropped: {', '.join(dropped)}"
-        for _, path in (counts.unseen or {}).values():
-            yield f"warning: none of these rows has {path.text!r}"
-        yield from (f"warning: {text}" for text in warnings(self.mapping, counts.first))
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """One utterance or turn: its cells and time."""
-
-    cells: Mapping[str, Any]
-    moment: Moment | None
-
-
-def _consumed(mapping: ColumnMapping) -> set[tuple[bool, str]]:
-    """The top-level columns that the mapping reads whole: whether they are of the record, and their names."""
-    consumed = set()
-    for _, (root, path) in _all_paths(mapping).items():
-        if len(path.steps) == 1:
-            consumed.add((root and mapping.turns is not None, str(path.steps[0])))
-        consumed.add((root and mapping.turns is not None, path.text))
-    return consumed
-
-
-def _is_blank(value: Any) -> bool:
-    return is_empty(value) or (isinstance(value, str) and value.isspace())
 
 
 READER = Reader(read_mapped, options=ColumnMapping)

@@ -114,24 +114,10 @@ def looks_like_feedback(path: str, values: Sequence[Any]) -> bool:
     return feedback_kind(path) is not None or (bool(words) and words <= _THUMBS)
 
 
-_THUMBS = frozenset(
-    [
-        "up",
-        "down",
-        "thumbs_up",
-        "thumbs_down",
-        "thumbsup",
-        "thumbsdown",
-        "👍",
-        "👎",
-        "like",
-        "dislike",
-        "liked",
-        "disliked",
-        "upvote",
-        "downvote",
-    ]
-)
+_THUMBS = {
+    "up", "down", "thumbs_up", "thumbs_down", "thumbsup", "thumbsdown", "👍", "👎",
+    "like", "dislike", "liked", "disliked", "upvote", "downvote",
+}  # fmt: skip
 
 
 def _plain(path: str) -> str:
@@ -149,73 +135,87 @@ def suggest(rows: Sequence[SourceRow], given: ColumnMapping) -> ColumnMapping:
     Nothing is suggested for a column that a field of `given` has."""
     cells = [row.cells for row in rows]
     roots = leaves(cells)
-    taken = {getattr(given, name) for name in COLUMNS} | set(given.feedback) | {*given.categories, *given.numbers}
-    chosen: dict[str, Any] = {}
-
-    def pick(field: str, paths: Mapping[str, Sequence[Any]]) -> None:
-        if getattr(given, field) is not None:
-            return
-        free = [path for path, values in paths.items() if path not in taken and not all(map(_empty, values))]
-        for form in (_underscored, _last):
-            for name in _NAMES[field].split():
-                for path in free:
-                    if form(path) == name:
-                        chosen[field] = path
-                        taken.add(path)
-                        return
-        if field in _BY_WORD:
-            names = set(_NAMES[field].split())
-            for path in free:
-                if names.intersection(_last(path).split("_")) and feedback_kind(path) is None:
-                    chosen[field] = path
-                    taken.add(path)
-                    return
-
-    lists = {path: values for path, values in roots.items() if _is_turns(values)}
-    pick("turns", lists)
-    turns = given.turns or chosen.get("turns")
-    entries = roots
-    if turns is not None:
-        entries = leaves(_entries(turns, cells))
-    pick("dialogue", roots)
-    if (
-        turns is not None
-        and given.dialogue is None
-        and "dialogue" not in chosen
-        and not all(map(_empty, roots.get("id", ())))
-    ):
-        chosen["dialogue"] = "id"
+    choice = _Choice(given)
+    choice.pick({path: values for path, values in roots.items() if _is_turns(values)}, "turns")
+    turns = choice.of("turns")
+    entries = roots if turns is None else leaves(_entries(turns, cells))
+    choice.pick(roots, "dialogue")
+    if turns is not None and choice.of("dialogue") is None and not all(map(_empty, roots.get("id", ()))):
+        choice.chosen["dialogue"] = "id"
     if given.request is None and given.response is None:
-        pick("speaker", entries)
-        if given.speaker or "speaker" in chosen:
-            pick("text", entries)
-        if "text" not in chosen and given.text is None:
-            taken.discard(chosen.pop("speaker", None))
-    if not ({"speaker", "text"} & chosen.keys() or given.speaker or given.text):
-        pick("request", entries)
-        pick("response", entries)
-    for field in ("user", "device", "locale"):
-        pick(field, roots)
-    for field in ("time", "order", "domain", "asr_confidence", "nlu_confidence", "intent", "slots", "audio"):
-        if field != "order" or not (given.time or "time" in chosen):
-            pick(field, entries)
-    if given.time is None and "time" not in chosen:
+        choice.pick(entries, "speaker")
+        if choice.of("speaker"):
+            choice.pick(entries, "text")
+        if choice.of("text") is None:
+            choice.taken.discard(choice.chosen.pop("speaker", None))
+    if not (choice.of("speaker") or choice.of("text")):
+        choice.pick(entries, "request", "response")
+    choice.pick(roots, "user", "device", "locale")
+    choice.pick(entries, "time")
+    if choice.of("time") is None:
+        choice.pick(entries, "order")
+    choice.pick(entries, "domain", "asr_confidence", "nlu_confidence", "intent", "slots", "audio")
+    if choice.of("time") is None:
         # A name says little in a language that is not known, a date is one in all.
-        chosen["time"] = next(
-            (path for path, values in entries.items() if path not in taken and _are_moments(values)), None
-        )
-        taken.add(chosen["time"])
-    if not given.time_format and (time := given.time or chosen["time"]) is not None:
-        chosen["time_format"] = _time_formats(entries.get(time, ()))
+        moments = (path for path, values in entries.items() if path not in choice.taken and _are_moments(values))
+        choice.chosen["time"] = next(moments, None)
+        choice.taken.add(choice.chosen["time"])
+    if not given.time_format and (time := choice.of("time")) is not None:
+        choice.chosen["time_format"] = _time_formats(entries.get(time, ()))
     if given.decimal == "." and any(map(_have_decimal_commas, entries.values())):
-        chosen["decimal"] = ","
-    feedback = dict(given.feedback)
-    for paths, of in ((entries, ""), (roots if turns is not None else {}, " of dialogue")):
+        choice.chosen["decimal"] = ","
+    feedback = {**given.feedback, **choice.feedback(entries, "")}
+    if turns is not None:
+        feedback |= choice.feedback(roots, " of dialogue")
+    return replace(given, **choice.chosen, feedback=feedback)
+
+
+class _Choice:
+    """The columns that are chosen for the fields of a mapping; each column is taken once."""
+
+    def __init__(self, given: ColumnMapping) -> None:
+        self.given = given
+        self.chosen: dict[str, Any] = {}
+        self.taken = {getattr(given, name) for name in COLUMNS} | {*given.feedback, *given.categories, *given.numbers}
+
+    def of(self, field: str) -> str | None:
+        """The column of a field, as it is given or chosen."""
+        column: str | None = getattr(self.given, field) or self.chosen.get(field)
+        return column
+
+    def pick(self, paths: Mapping[str, Sequence[Any]], *fields_: str) -> None:
+        """Choose for each field that is not given the first free column with one of its names."""
+        for field in fields_:
+            free = [path for path, values in paths.items() if path not in self.taken and not all(map(_empty, values))]
+            if getattr(self.given, field) is None and (path := _by_name(field, free)) is not None:
+                self.chosen[field] = path
+                self.taken.add(path)
+
+    def feedback(self, paths: Mapping[str, Sequence[Any]], of: str) -> dict[str, str]:
+        """The free columns that look like feedback, with their meanings."""
+        found = {}
         for path, values in paths.items():
             kind = feedback_kind(path) or ("thumbs" if looks_like_feedback(path, values) else None)
-            if kind is not None and path not in taken and not any(isinstance(value, list | dict) for value in values):
-                feedback[path] = _meaning(kind, values) + of
-    return replace(given, **chosen, feedback=feedback)
+            if (
+                kind is not None
+                and path not in self.taken
+                and not any(isinstance(value, list | dict) for value in values)
+            ):
+                found[path] = _meaning(kind, values) + of
+        return found
+
+
+def _by_name(field: str, paths: Sequence[str]) -> str | None:
+    """The path that is called like the field: the whole path, its last part, or for some fields a word of that."""
+    names = _NAMES[field].split()
+    for form in (_underscored, _last):
+        for name in names:
+            if (path := next((path for path in paths if form(path) == name), None)) is not None:
+                return path
+    if field not in _BY_WORD:
+        return None
+    words = (path for path in paths if set(names).intersection(_last(path).split("_")))
+    return next((path for path in words if feedback_kind(path) is None), None)
 
 
 def _entries(turns: str, cells: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
