@@ -116,10 +116,7 @@ def test_hub_dataset_streams_as_a_file_does(tmp_path: Path):
     dialogues, _, _ = parts(f"{HUB}{tmp_path}", MAPPING)
     assert dialogues == parts(tmp_path / "train.csv", MAPPING)[0]
     with pytest.raises(UsageError, match="no split 'test'"):
-        parts(
-            f"{HUB}{tmp_path}",
-            ColumnMapping(**{**vars(ColumnMapping(dialogue="call", speaker="who", text="said")), "split": "test"}),
-        )
+        parts(f"{HUB}{tmp_path}", replace(MAPPING, split="test"))
 
 
 def test_rows_in_any_order_and_over_files_give_equal_dialogues_within_little_memory(tmp_path: Path, monkeypatch):
@@ -192,23 +189,38 @@ def test_times_since_1970_are_recognized_in_every_unit(factor: int, tmp_path: Pa
     ]
 
 
-def test_times_by_unit_format_and_zone(tmp_path: Path):
-    relative = [{"call": "c", "at": at, "who": "user", "said": "hi"} for at in (0, 1500)]
-    mapping = replace(MAPPING_WITHOUT, time_unit="ms")
-    ((dialogue,), _, _) = parts(_jsonl(tmp_path / "t.jsonl", relative), mapping)
-    assert (dialogue.start, dialogue.turns[0].time_s) == (None, 0.0)
-    local = [{"call": "c", "at": "01.07.2026 10:00", "who": "user", "said": "hi"}]
-    mapping = replace(MAPPING_WITHOUT, time_format=("%d.%m.%Y %H:%M",), zone="Europe/Berlin")
-    ((dialogue,), _, _) = parts(_jsonl(tmp_path / "t.jsonl", local), mapping)
-    assert dialogue.start == "2026-07-01T08:00:00Z"
+@pytest.mark.parametrize(
+    ("times", "more", "start"),
+    [
+        ((0, 1500), {"time_unit": "ms"}, None),
+        (("01.07.2026 10:00",), {"time_format": ("%d.%m.%Y %H:%M",), "zone": "Europe/Berlin"}, "2026-07-01T08:00:00Z"),
+        (
+            ("2026-03-01T08:00:00Z", "03/01/2026 08:00:02 AM", "Mar 1, 2026 08:00:04"),
+            {"time_format": ("%m/%d/%Y %I:%M:%S %p", "%b %d, %Y %H:%M:%S"), "zone": "UTC"},
+            "2026-03-01T08:00:00Z",
+        ),
+    ],
+)
+def test_times_by_unit_formats_and_zone_are_put_in_order(
+    times: tuple[Any, ...], more: dict[str, Any], start: str | None, tmp_path: Path
+):
+    rows = [{"call": "c", "at": at, "who": "user", "said": str(at)} for at in reversed(times)]
+    ((dialogue,), _, _) = parts(_jsonl(tmp_path / "t.jsonl", rows), replace(MAPPING_WITHOUT, **more))
+    assert (dialogue.start, dialogue.turns[0].request) == (start, "\n".join(map(str, times)))
+    assert dialogue.turns[0].time_s == 0.0
 
 
-def test_times_in_several_formats_are_put_in_order(tmp_path: Path):
-    times = ("2026-03-01T08:00:00Z", "03/01/2026 08:00:02 AM", "Mar 1, 2026 08:00:04")
-    rows = [{"call": "c", "at": at, "who": "user", "said": at} for at in reversed(times)]
-    mapping = replace(MAPPING_WITHOUT, time_format=("%m/%d/%Y %I:%M:%S %p", "%b %d, %Y %H:%M:%S"), zone="UTC")
-    ((dialogue,), _, _) = parts(_jsonl(tmp_path / "t.jsonl", rows), mapping)
-    assert (dialogue.start, dialogue.turns[0].request) == (times[0], "\n".join(times))
+def test_rows_with_equal_or_missing_times_keep_their_order(tmp_path: Path):
+    rows = [{"call": "c", "at": at, "who": "user", "said": str(k)} for k, at in enumerate((5, "", 5, "", 4))]
+    ((dialogue,), _, _) = parts(_jsonl(tmp_path / "t.jsonl", rows), MAPPING_WITHOUT)
+    assert dialogue.turns[0].request == "4\n0\n1\n2\n3"
+
+
+def test_dialogue_with_a_bad_row_anywhere_is_rejected_whole(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("call,at,who,said\na,0,user,x\nb,1,user,x\na,2,bot,y\na\na,3,user,z\nb,4,bot,y\n")
+    log = Log([tmp_path / "t.csv"], "mapped", MAPPING_WITHOUT, max_bad_rate=1.0)
+    assert [dialogue.id for dialogue in log] == ["b"]
+    assert log.reasons == {"bad_row": 1, "lacks_row": 1}
 
 
 def test_second_record_of_an_id_and_row_without_one_are_counted_as_rejected(tmp_path: Path):
@@ -359,22 +371,7 @@ def test_answer_to_the_turn_before_names_it(tmp_path: Path):
     assert [turn.feedback for turn in dialogue.turns] == [(), (Feedback(kind="answer", answer="yes", about=0),)]
 
 
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        ("a", 1),
-        ("b.c", 2),
-        ("b.d[0].e", 3),
-        ("b.d[-1].e", 4),
-        ("b.d[*].e", [3, 4]),
-        ("f.g", 5),
-        ('["h.i"]', 6),
-        ("text.j", 7),
-        ("Nr.", 8),
-        ("stars (1-5) [x]", 9),
-    ],
-)
-def test_json_path_finds_its_value(path: str, value: object):
+def test_json_path_finds_its_value():
     row = {
         "a": 1,
         "b": {"c": 2, "d": [{"e": 3}, {"e": 4}]},
@@ -382,35 +379,27 @@ def test_json_path_finds_its_value(path: str, value: object):
         "h.i": 6,
         "text": '{"j": 7}',
         "Nr.": 8,
-        "stars (1-5) [x]": 9,
+        "x (1-5) [y]": 9,
     }
-    assert JsonPath.of(path).get(row) == value
+    expected = {
+        "a": 1, "b.c": 2, "b.d[0].e": 3, "b.d[-1].e": 4, "b.d[*].e": [3, 4], "f.g": 5, '["h.i"]': 6, "text.j": 7, "Nr.": 8,
+        "x (1-5) [y]": 9,
+    }  # fmt: skip
+    assert {path: JsonPath.of(path).get(row) for path in expected} == expected
 
 
 LOOKS: dict[str, dict[str, Any]] = {
     "csv": {
-        "conversation_id": "c",
-        "role": "user",
-        "message": "hi",
-        "created_at": "2026-03-01",
-        "thumbs": "up",
-        "csat_score": 4,
+        "conversation_id": "c", "role": "user", "message": "hi", "created_at": "2026-03-01", "thumbs": "up", "csat_score": 4,
     },
     "chat": {"id": "c", "messages": [{"role": "user", "content": "hi", "liked": True}], "rating": 9, "user_id": "u"},
-    "prompts": {
-        "session_id": "s",
-        "prompt": "hi",
-        "completion": "ho",
-        "regenerated": 0,
-        "copied": True,
-        "helpful": "yes",
-    },
+    "prompts": {"session_id": "s", "prompt": "hi", "completion": "ho", "regenerated": 0, "copied": True, "helpful": "yes"},
     "events": {
         "trace": {"session_id": "s"},
         "event": {"prompt": "hi", "completion": "ho", "at": 3},
         "feedback": {"value": "up", "comment": "nice"},
     },
-}
+}  # fmt: skip
 SUGGESTED = {
     "events": ColumnMapping(
         dialogue="trace.session_id", request="event.prompt", response="event.completion", time="event.at",

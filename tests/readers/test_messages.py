@@ -1,6 +1,7 @@
 """One chat, written in every form of messages, gives the same turns; tool results find their calls."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,138 +15,27 @@ from labelgen.readers.messages import messages_in, read_messages, turns_of
 ARGUMENTS = {"place": "Ely"}
 ANSWER = '{"rain": true}'
 
-FORMS: dict[str, list[dict[str, Any]]] = {
-    "openai": [
-        {"role": "developer", "content": "Be kind."},
-        {"role": "user", "content": [{"type": "text", "text": "Rain in Ely?"}, {"type": "image_url", "image_url": {}}]},
-        {
-            "role": "assistant",
-            "content": None,
-            "tool_calls": [
-                {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": json.dumps(ARGUMENTS)}}
-            ],
-        },
-        {"role": "tool", "tool_call_id": "c1", "content": ANSWER},
-        {"role": "assistant", "content": "Yes."},
-        {"role": "user", "content": "Thanks"},
-        {"role": "assistant", "content": None, "refusal": "No."},
-    ],
-    "sharegpt": [
-        {"from": "system", "value": "Be kind."},
-        {"from": "human", "value": ["Rain in Ely?", {"type": "image_url"}]},
-        {"from": "function_call", "value": json.dumps({"name": "weather", "arguments": json.dumps(ARGUMENTS)})},
-        {"from": "observation", "value": ANSWER},
-        {"from": "gpt", "value": "Yes."},
-        {"from": "human", "value": "Thanks"},
-        {"from": "gpt", "value": "No."},
-    ],
-    "opentelemetry": [
-        {"role": "system", "parts": [{"type": "text", "content": "Be kind."}]},
-        {
-            "role": "user",
-            "parts": [{"type": "text", "content": "Rain in Ely?"}, {"type": "image_url", "uri": "x"}],
-        },
-        {
-            "role": "assistant",
-            "parts": [
-                {"type": "reasoning", "content": "Hm."},
-                {"type": "tool_call", "id": "c1", "name": "weather", "arguments": json.dumps(ARGUMENTS)},
-            ],
-        },
-        {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c1", "response": ANSWER}]},
-        {"role": "assistant", "parts": [{"type": "text", "content": "Yes."}]},
-        {"role": "user", "parts": [{"type": "text", "content": "Thanks"}]},
-        {"role": "assistant", "parts": [{"type": "text", "content": "No."}]},
-    ],
-    "langchain": [
-        {"lc": 1, "type": "constructor", "id": ["langchain", "SystemMessage"], "kwargs": {"content": "Be kind."}},
-        {"type": "human", "data": {"content": [{"type": "text", "text": "Rain in Ely?"}, {"type": "image_url"}]}},
-        {
-            "type": "ai",
-            "content": "",
-            "tool_calls": [{"name": "weather", "args": json.dumps(ARGUMENTS), "id": "c1"}],
-        },
-        {"type": "tool", "content": ANSWER, "tool_call_id": "c1"},
-        {"type": "ai", "content": "Yes."},
-        {"type": "human", "content": "Thanks"},
-        {"type": "AIMessageChunk", "content": "No."},
-    ],
-    "blocks": [
-        {"role": "user", "content": [{"type": "text", "text": "Rain in Ely?"}, {"type": "image_url"}]},
-        {
-            "role": "assistant",
-            "content": [{"type": "tool_use", "id": "c1", "name": "weather", "input": json.dumps(ARGUMENTS)}],
-        },
-        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": ANSWER}]},
-        {"role": "assistant", "content": "Yes."},
-        {"role": "user", "content": "Thanks"},
-        {"role": "assistant", "content": [{"type": "text", "text": "No."}]},
-    ],
-}
+SAMPLES = json.loads((Path(__file__).parent / "messages.json").read_text())
+"""chats: one chat in several forms. answers: the answer to one request in several shapes."""
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", SAMPLES["chats"])
 def test_chat_in_any_form_gives_the_same_turns(form: str) -> None:
-    first, second = turns_of(read_messages(FORMS[form]))
+    first, second = turns_of(read_messages(SAMPLES["chats"][form]))
     assert (first.request, first.response, first.status) == ("Rain in Ely?", "Yes.", "tool_call")
     assert [(c.name, c.value) for c in first.categories] == [("attachment", "image_url")]
     assert first.steps == (Step(kind="tool", name="weather", arguments=json.dumps(ARGUMENTS), result=ANSWER),)
     assert (second.request, second.response, second.steps, second.status) == ("Thanks", "No.", (), None)
 
 
-CALLED = Step(kind="tool", name="weather", arguments='{"place":"Ely"}', result=ANSWER)
-SHAPES: dict[str, tuple[list[dict[str, Any]], tuple[Step, ...]]] = {
-    "parts beside empty content": (
-        [{"role": "assistant", "content": "", "parts": [{"type": "text", "text": "Yes."}]}],
-        (),
-    ),
-    "Gemini": (
-        [
-            {"role": "model", "parts": [{"functionCall": {"name": "weather", "args": ARGUMENTS}}]},
-            {"role": "user", "parts": [{"functionResponse": {"name": "weather", "response": {"rain": True}}}]},
-            {"role": "model", "parts": [{"thought": True, "text": "Hm."}, {"text": "Yes."}]},
-        ],
-        (Step(kind="tool", name="weather", arguments='{"place":"Ely"}', result='{"rain":true}'),),
-    ),
-    "tool invocation": (
-        [
-            {
-                "role": "assistant",
-                "content": "",
-                "parts": [
-                    {"type": "step-start"},
-                    {"type": "tool-weather", "toolCallId": "c1", "input": ARGUMENTS, "output": ANSWER},
-                    {"type": "text", "text": "Yes."},
-                ],
-            }
-        ],
-        (CALLED,),
-    ),
-    "older tool invocation": (
-        [
-            {
-                "role": "assistant",
-                "parts": [
-                    {
-                        "type": "tool-invocation",
-                        "toolInvocation": {"toolName": "weather", "args": ARGUMENTS, "result": ANSWER},
-                    },
-                    {"type": "text", "text": "Yes."},
-                ],
-            }
-        ],
-        (CALLED,),
-    ),
-    "nested text": ([{"role": "assistant", "content": [{"type": "text", "text": {"value": "Yes."}}]}], ()),
-    "output text": ([{"role": "assistant", "content": [{"type": "output_text", "text": "Yes."}]}], ()),
-}
-
-
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", SAMPLES["answers"])
 def test_answer_in_each_shape_is_read_with_its_steps(shape: str) -> None:
-    messages, steps = SHAPES[shape]
-    (turn,) = turns_of(read_messages([{"role": "user", "content": "Rain in Ely?"}, *messages]))
-    assert (turn.response, turn.steps) == ("Yes.", steps)
+    (turn,) = turns_of(read_messages([{"role": "user", "content": "Rain in Ely?"}, *SAMPLES["answers"][shape]]))
+    assert turn.response == "Yes."
+    called = [(step.name, json.loads(step.arguments or ""), json.loads(step.result or "")) for step in turn.steps]
+    assert called == (
+        [("weather", ARGUMENTS, json.loads(ANSWER))] if "weather" in str(SAMPLES["answers"][shape]) else []
+    )
 
 
 def test_result_beside_a_text_of_the_user_stays_with_its_call() -> None:

@@ -22,19 +22,25 @@ START = 1_772_352_000
 """2026-03-01T08:00:00Z"""
 
 Json = dict[str, Any]
-PLACE = '{"place": "Ely"}'
-RAIN = '{"rain": true}'
-ASK = {"role": "user", "content": "Rain in Ely?"}
-CALL = {
-    "role": "assistant",
-    "content": None,
-    "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "weather", "arguments": PLACE}}],
+CONVERSATION = Path(__file__).parent / "conversation"
+"""One conversation, as each form of traces records it: with a tool, a thumb up, and calls that repeat the history."""
+FORMS = {
+    "current": "opentelemetry",
+    "details": "opentelemetry",
+    "earlier": "opentelemetry",
+    "first": "opentelemetry",
+    "langfuse": "langfuse",
+    "langsmith": "langsmith",
 }
-RESULT = {"role": "tool", "tool_call_id": "c1", "content": RAIN}
-YES = {"role": "assistant", "content": "Yes."}
-WIND = {"role": "user", "content": "And wind?"}
-NO = {"role": "assistant", "content": "No."}
-SYSTEM = {"role": "system", "content": "Be kind."}
+"""Records of the conversation and the reader of their form. Of OpenTelemetry there are the conventions of today, those with an event
+of details, those of 1.28 to 1.36 with an event for each message, and the first ones."""
+
+BASE = {"gen_ai.operation.name": "chat", "gen_ai.conversation.id": "c7", "user.id": "u3"}
+HTTP = {"http.request.method": "POST"}
+
+
+def records_of(form: str) -> list[Json]:
+    return [json.loads(line) for line in (CONVERSATION / f"{form}.jsonl").read_text().splitlines()]
 
 
 def iso(second: float) -> str:
@@ -45,266 +51,17 @@ def nano(second: float) -> str:
     return str(int((START + second) * 1000) * 1_000_000)
 
 
-def any_value(value: Any) -> Json:
-    """A value in the JSON form of OTLP."""
-    if isinstance(value, bool):
-        return {"boolValue": value}
-    if isinstance(value, int):
-        return {"intValue": str(value)}
-    if isinstance(value, float):
-        return {"doubleValue": value}
-    if isinstance(value, list):
-        return {"arrayValue": {"values": [any_value(one) for one in value]}}
-    if isinstance(value, dict):
-        return {
-            "kvlistValue": {"values": [{"key": k, "value": any_value(v)} for k, v in value.items() if v is not None]}
-        }
-    return {"stringValue": value}
-
-
-def attributes(values: Mapping[str, Any]) -> list[Json]:
-    return [{"key": key, "value": any_value(value)} for key, value in values.items()]
-
-
-def span(trace: str, identity: str, start: float, end: float, values: Mapping[str, Any], **more: Any) -> Json:
-    return {
+def otlp(trace: str, identity: str, start: float, end: float, values: Mapping[str, str]) -> Json:
+    """A batch of one span."""
+    span = {
         "traceId": trace,
         "spanId": identity,
         "name": "chat m",
         "startTimeUnixNano": nano(start),
         "endTimeUnixNano": nano(end),
-        "attributes": attributes(values),
-        **more,
+        "attributes": [{"key": key, "value": {"stringValue": value}} for key, value in values.items()],
     }
-
-
-def parts(message: Json) -> Json:
-    """A message in the form of gen_ai.input.messages."""
-    if message["role"] == "tool":
-        inner = [{"type": "tool_call_response", "id": message["tool_call_id"], "response": message["content"]}]
-    else:
-        inner = [{"type": "text", "content": message["content"]}] if message["content"] else []
-        for call in message.get("tool_calls", ()):
-            inner.append({"type": "tool_call", "id": call["id"], **call["function"]})
-    return {"role": message["role"], "parts": inner}
-
-
-CALLS: list[tuple[str, str, float, float, list[Json], Json]] = [
-    ("t1", "a1", 0.0, 1.0, [SYSTEM, ASK], CALL),
-    ("t1", "a2", 2.0, 3.0, [SYSTEM, ASK, CALL, RESULT], YES),
-    ("t2", "a3", 20.0, 21.0, [SYSTEM, ASK, CALL, RESULT, YES, WIND], NO),
-]
-BASE = {"gen_ai.operation.name": "chat", "gen_ai.conversation.id": "c7", "user.id": "u3"}
-TOOL = {
-    "gen_ai.operation.name": "execute_tool",
-    "gen_ai.tool.name": "weather",
-    "gen_ai.tool.call.id": "c1",
-}
-SCORE = {"gen_ai.evaluation.name": "user_feedback", "gen_ai.evaluation.score.value": 1.0}
-HTTP = {"http.request.method": "POST"}
-
-
-def otlp(spans: list[Json], logs: list[Json] | None = None) -> Json:
-    value: Json = {"resourceSpans": [{"resource": {"attributes": []}, "scopeSpans": [{"scope": {}, "spans": spans}]}]}
-    if logs:
-        value["resourceLogs"] = [{"scopeLogs": [{"logRecords": logs}]}]
-    return value
-
-
-def tools_and_score() -> list[Json]:
-    scored = [{"timeUnixNano": nano(5), "name": "gen_ai.evaluation.result", "attributes": attributes(SCORE)}]
-    return [
-        span("t1", "a0", 0.0, 3.0, HTTP, events=scored),
-        span("t1", "b1", 1.25, 1.75, TOOL, parentSpanId="a0"),
-    ]
-
-
-def current() -> list[Json]:
-    """Conventions of today: messages in attributes, as JSON text or structured."""
-    spans = []
-    for trace, name, start, end, asked, answer in CALLS:
-        messages: Any = [parts(message) for message in asked]
-        output: Any = [{**parts(answer), "finish_reason": "stop"}]
-        if name == "a2":
-            messages, output = json.dumps(messages), json.dumps(output)
-        values = {**BASE, "gen_ai.input.messages": messages, "gen_ai.output.messages": output}
-        spans.append(span(trace, name, start, end, values, parentSpanId="a0"))
-    return [otlp([*spans[1:], *tools_and_score()]), otlp(spans[:1])]
-
-
-def details() -> list[Json]:
-    """Messages in an event of today's conventions."""
-    logs = []
-    for trace, name, _, end, asked, answer in CALLS:
-        values = {"gen_ai.input.messages": [parts(m) for m in asked], "gen_ai.output.messages": [parts(answer)]}
-        event = "gen_ai.client.inference.operation.details"
-        logs.append(
-            {
-                "timeUnixNano": nano(end),
-                "eventName": event,
-                "traceId": trace,
-                "spanId": name,
-                "attributes": attributes(values),
-            }
-        )
-    spans = [span(trace, name, start, end, BASE) for trace, name, start, end, _, _ in CALLS]
-    return [otlp([*tools_and_score()], logs), otlp(spans)]
-
-
-def earlier() -> list[Json]:
-    """Conventions 1.28 to 1.36: an event for each message, as log records."""
-    logs = []
-    for trace, name, start, end, asked, answer in CALLS:
-        message: Json
-        for k, message in enumerate(asked):
-            body = {key: value for key, value in message.items() if key != "role"}
-            if message["role"] == "tool":
-                body["id"] = body.pop("tool_call_id")
-            event = attributes({"event.name": f"gen_ai.{message['role']}.message"})
-            time = nano(start + k / 1000)
-            logs.append(
-                {"timeUnixNano": time, "attributes": event, "body": any_value(body), "traceId": trace, "spanId": name}
-            )
-        choice = {"index": 0, "finish_reason": "stop", "message": answer}
-        event = attributes({"event.name": "gen_ai.choice"})
-        logs.append(
-            {
-                "timeUnixNano": nano(end),
-                "attributes": event,
-                "body": any_value(choice),
-                "traceId": trace,
-                "spanId": name,
-            }
-        )
-    spans = [span(trace, name, start, end, BASE) for trace, name, start, end, _, _ in CALLS]
-    return [otlp([*spans, *tools_and_score()], logs[::-1])]
-
-
-def first_conventions() -> list[Json]:
-    """Events of the span with the prompt and the completion as JSON text, as the SDK of Python prints spans."""
-    shown = []
-    for trace, name, start, end, asked, answer in CALLS:
-        events = [
-            {
-                "name": "gen_ai.content.prompt",
-                "timestamp": iso(start),
-                "attributes": {"gen_ai.prompt": json.dumps(asked)},
-            },
-            {
-                "name": "gen_ai.content.completion",
-                "timestamp": iso(end),
-                "attributes": {"gen_ai.completion": json.dumps([answer])},
-            },
-        ]
-        shown.append(
-            {
-                "name": "chat m",
-                "context": {"trace_id": trace, "span_id": name, "trace_state": "[]"},
-                "parent_id": None,
-                "start_time": iso(start),
-                "end_time": iso(end),
-                "status": {"status_code": "UNSET"},
-                "attributes": BASE,
-                "events": events,
-            }
-        )
-    scored = [{"name": "gen_ai.evaluation.result", "timestamp": iso(5), "attributes": SCORE}]
-    context = {"trace_id": "t1", "span_id": "b1"}
-    tool = {"context": context, "start_time": iso(1.25), "end_time": iso(1.75), "attributes": TOOL, "events": scored}
-    return [*shown, tool]
-
-
-def langfuse() -> list[Json]:
-    trace = {"sessionId": "c7", "userId": "u3", "input": None, "output": None}
-    found: list[Json] = [
-        {"id": "t1", "timestamp": iso(0), **trace},
-        {"id": "t2", "timestamp": iso(20), **trace},
-        {
-            "id": "s1",
-            "traceId": "t1",
-            "name": "user-feedback",
-            "value": 1,
-            "dataType": "NUMERIC",
-            "source": "API",
-            "timestamp": iso(5),
-        },
-    ]
-    for name, identity, start, end, asked, answer in CALLS:
-        found.append(
-            {
-                "id": identity,
-                "traceId": name,
-                "type": "GENERATION",
-                "startTime": iso(start),
-                "endTime": iso(end),
-                "input": asked if identity == "a1" else {"messages": asked},
-                "output": json.dumps(answer) if identity == "a1" else answer,
-            }
-        )
-    tool = {
-        "id": "b1",
-        "trace_id": "t1",
-        "type": "TOOL",
-        "name": "weather",
-        "start_time": iso(1.25),
-        "end_time": iso(1.75),
-    }
-    return [*found[::-1], tool]
-
-
-def langsmith() -> list[Json]:
-    metadata = {"metadata": {"thread_id": "c7", "user_id": "u3"}}
-    runs: list[Json] = []
-    for trace, identity, start, end, asked, answer in CALLS:
-        runs.append(
-            {
-                "id": identity,
-                "trace_id": trace,
-                "parent_run_id": "a0" if trace == "t1" else None,
-                "run_type": "llm",
-                "start_time": iso(start),
-                "end_time": iso(end),
-                "inputs": json.dumps({"messages": [asked]}) if identity == "a2" else {"messages": asked},
-                "outputs": {"choices": [{"message": answer}]},
-                "extra": metadata,
-            }
-        )
-    tool = {
-        "id": "b1",
-        "run_type": "tool",
-        "name": "weather",
-        "start_time": iso(1.25),
-        "end_time": iso(1.75),
-        "inputs": None,
-    }
-    root = {"id": "a0", "trace_id": "t1", "run_type": "chain", "start_time": iso(0), "inputs": {}, "child_runs": [tool]}
-    thumb = {
-        "id": "f",
-        "run_id": "a2",
-        "trace_id": "t1",
-        "key": "thumbs",
-        "score": 1.0,
-        "feedback_source": {"type": "app"},
-    }
-    judged = {
-        "id": "g",
-        "run_id": "a2",
-        "trace_id": "t1",
-        "key": "user_score",
-        "score": 0.0,
-        "feedback_source": {"type": "model"},
-    }
-    return [thumb, *runs, root, judged]
-
-
-FORMS = {
-    "current": ("opentelemetry", current()),
-    "details": ("opentelemetry", details()),
-    "earlier": ("opentelemetry", earlier()),
-    "first": ("opentelemetry", first_conventions()),
-    "langfuse": ("langfuse", langfuse()),
-    "langsmith": ("langsmith", langsmith()),
-}
+    return {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
 
 
 def read(form: str, path: Path, **options: str) -> list[Dialogue | Rejected]:
@@ -330,7 +87,7 @@ def check(found: list[Dialogue | Rejected]) -> None:
     assert [(t.request, t.response) for t in dialogue.turns] == [("Rain in Ely?", "Yes."), ("And wind?", "No.")]
     assert [(t.time_s, t.response_time_s) for t in dialogue.turns] == [(0.0, 3.0), (20.0, 21.0)]
     assert [(s.kind, s.name, s.arguments, s.result, s.error) for s in first.steps] == [
-        ("tool", "weather", PLACE, RAIN, None)
+        ("tool", "weather", '{"place": "Ely"}', '{"rain": true}', None)
     ]
     assert first.steps[0].latency_s == pytest.approx(0.5)
     assert first.feedback == (Feedback(kind="rating", rating=5.0, scale=(1.0, 5.0)),)
@@ -338,24 +95,16 @@ def check(found: list[Dialogue | Rejected]) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_conversation_in_any_form_of_traces_gives_the_same_dialogue(form: str, tmp_path: Path) -> None:
-    reader, records = FORMS[form]
-    check(read(reader, written(tmp_path, records)))
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_order_of_the_records_does_not_matter(form: str, tmp_path: Path) -> None:
-    reader, records = FORMS[form]
-    check(read(reader, written(tmp_path, records[::-1])))
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_array_and_pretty_objects_give_what_lines_give(form: str, tmp_path: Path) -> None:
-    reader, records = FORMS[form]
-    (tmp_path / "log.json").write_text(json.dumps(records, indent=2))
-    check(read(reader, tmp_path))
-    (tmp_path / "log.json").write_text("\n".join(json.dumps(record, indent=2) for record in records))
-    check(read(reader, tmp_path))
+def test_conversation_in_any_form_order_and_layout_gives_the_same_dialogue(form: str, tmp_path: Path) -> None:
+    reader, records = FORMS[form], records_of(form)
+    check(read(reader, CONVERSATION / f"{form}.jsonl"))
+    for name, text in {
+        "reversed.jsonl": "\n".join(map(json.dumps, records[::-1])),
+        "array.json": json.dumps(records, indent=2),
+        "objects.json": "\n".join(json.dumps(record, indent=2) for record in records),
+    }.items():
+        (tmp_path / name).write_text(text)
+        check(read(reader, tmp_path / name))
 
 
 def say(role: str, text: str) -> Message:
@@ -409,17 +158,18 @@ def test_history_with_another_last_request_is_an_edit_of_the_prompt() -> None:
 
 
 def test_failed_call_without_an_answer_has_the_status_error(tmp_path: Path) -> None:
-    values = {**BASE, "gen_ai.input.messages": [parts(ASK)], "error.type": "timeout"}
-    (dialogue,) = read("opentelemetry", written(tmp_path, [otlp([span("t", "a", 0, 1, values)])]))
+    asked = [{"role": "user", "parts": [{"type": "text", "content": "Rain?"}]}]
+    values = {**BASE, "gen_ai.input.messages": json.dumps(asked), "error.type": "timeout"}
+    (dialogue,) = read("opentelemetry", written(tmp_path, [otlp("t", "a", 0, 1, values)]))
     assert isinstance(dialogue, Dialogue)
     assert (dialogue.turns[0].status, json.loads(dialogue.turns[0].extra or "")["error"]) == ("error", "timeout")
 
 
 def test_every_span_is_counted_by_its_kind(tmp_path: Path) -> None:
     """A batch that a collector sent twice, a span of a server, and one without messages."""
-    (first, second) = current()
-    others = otlp([span("t1", "s", 0, 9, HTTP), span("t1", "e", 0, 1, {"gen_ai.operation.name": "embeddings"})])
-    path = written(tmp_path, [first, second, second, others])
+    (first, second) = records_of("current")
+    others = otlp("t1", "s", 0, 9, HTTP), otlp("t1", "e", 0, 1, {"gen_ai.operation.name": "embeddings"})
+    path = written(tmp_path, [first, second, second, *others])
     (remark,) = [x.text for x in read_all("opentelemetry", path) if isinstance(x, Remark) and "spans:" in x.text]
     assert remark == (
         "8 spans: 3 with messages, 1 of tools, 1 of gen_ai without messages, "
@@ -429,7 +179,7 @@ def test_every_span_is_counted_by_its_kind(tmp_path: Path) -> None:
 
 
 def test_model_spans_without_messages_are_rejected_and_other_spans_left_out(tmp_path: Path) -> None:
-    log = [otlp([span("t1", "a", 0, 1, BASE)]), otlp([span("t2", "b", 0, 1, HTTP)])]
+    log = [otlp("t1", "a", 0, 1, BASE), otlp("t2", "b", 0, 1, HTTP)]
     (rejected,) = read("opentelemetry", written(tmp_path, log))
     assert isinstance(rejected, Rejected)
     assert rejected.reason.startswith("no_messages")
