@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from labeled import labeled_dialogue
+from labeled import LABELS, labeled_dialogue
 from msgspec.structs import replace
 
 from labelgen.base.errors import InputError, StorageError, UsageError
@@ -154,3 +154,37 @@ def test_model_reads_audio_below_folder_of_each_record(tmp_path: Path):
     annotator: Any = Told()
     said: list[Any] = [*read.annotate(annotator, dialogues, "gold")]
     assert said == [(f"d{k}", "gold", tmp_path / "ab"[k % 2]) for k in range(4)]
+
+
+def test_log_folder_skips_only_quarantine_files(tmp_path: Path):
+    names = ("quarantine-ward.jsonl", "quarantine.jsonl", "a.jsonl.quarantine.jsonl", "b.jsonl")
+    for seed, name in enumerate(names):
+        write_log(tmp_path / name, [labeled_dialogue(seed)], LABELS)
+    assert sorted(d.id for d in Log([tmp_path])) == sorted(labeled_dialogue(seed).id for seed in (0, 3))
+
+
+def test_log_linked_folder_is_refused_by_name(tmp_path: Path):
+    write_log(tmp_path / "log" / "a.jsonl", [labeled_dialogue(1)], LABELS)
+    write_log(tmp_path / "other" / "b.jsonl", [labeled_dialogue(2)], LABELS)
+    (tmp_path / "log" / "linked").symlink_to(tmp_path / "other")
+    with pytest.raises(UsageError, match="linked is a link"):
+        list(Log([tmp_path / "log"]))
+
+
+def test_log_byte_order_mark_is_ignored(tmp_path: Path):
+    log = tmp_path / "log.jsonl"
+    write_log(log, [labeled_dialogue(1), labeled_dialogue(2)], LABELS)
+    plain = list(Log([log]))
+    log.write_bytes(b"\xef\xbb\xbf" + log.read_bytes().replace(b"\n", b"\r\n"))
+    assert list(Log([log], max_bad_rate=0.0)) == plain
+
+
+def test_csv_unclosed_quote_rejects_its_row_only(tmp_path: Path):
+    table, columns = tmp_path / "t.csv", {"dialogue": "d", "request": "q", "response": "a"}
+    rows = [f"{k},hi {k},ho\n" for k in range(60)]
+    rows[20] = '20,"never,closed\n'
+    table.write_text("d,q,a\n" + "".join(rows))
+    log = Log([table], "mapped", columns, max_bad_rate=0.05)
+    assert [d.id for d in log] == [str(k) for k in range(60) if k != 20]
+    (bad,) = [x for x in log.reader.read(table, columns) if isinstance(x, Rejected)]
+    assert (bad.line, bad.raw) == (22, rows[20])

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
@@ -62,21 +61,6 @@ def test_record_null_fields_equal_absent_fields(dialogue: Dialogue):
     assert convert(bare(to_plain(dialogue)), "log") == dialogue
 
 
-def _fields(plain: object, way: tuple = ()) -> Iterator[tuple]:
-    """The path of every field in a record."""
-    inner = plain.items() if isinstance(plain, dict) else enumerate(plain) if isinstance(plain, list) else ()
-    for key, value in inner:
-        if isinstance(plain, dict):
-            yield *way, key
-        yield from _fields(value, (*way, key))
-
-
-def test_record_extra_keeps_nulls():
-    found = decode('{"id":"d","turns":[{"request":"","response":"","feedback":null,"skill":{"n":null}}]}', "log")
-    assert isinstance(found, Dialogue)
-    assert json.loads(found.turns[0].extra or "") == {"skill": {"n": None}}
-
-
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 def test_record_rating_scale_and_unknown_outcome_round_trip(tmp_path: Path, suffix: str):
     turns = '"turns":[{"turn":1,"quality":{"rating":6,"scale":[0,10]},"intents":[],"slots":[]}]'
@@ -115,24 +99,40 @@ def test_record_label_without_group_keeps_distribution(tmp_path: Path, suffix: s
 
 
 def test_record_unknown_fields_are_kept():
-    found = decode('{"id":"d","color":"red","turns":[{"request":"a","response":"b","skill":{"n":1}}]}', "log")
+    found = decode(
+        '{"id":"d","color":"red","turns":[{"request":"a","response":"b","feedback":null,"skill":{"n":null}}]}', "log"
+    )
     assert isinstance(found, Dialogue)
     assert json.loads(found.extra or "") == {"color": "red"}
-    assert json.loads(found.turns[0].extra or "") == {"skill": {"n": 1}}
+    assert json.loads(found.turns[0].extra or "") == {"skill": {"n": None}}
     assert decode(encode(found), "log") == found
-
-
-def _read(text: str) -> object:
-    """The dialogue; of a rejected record the first word of the reason."""
-    found = decode(text, "log")
-    return found if isinstance(found, Dialogue) else found.reason.partition(":")[0]
 
 
 TURN = '{"request":"play it","response":""}'
 TURNS = f'"turns":[{TURN},{TURN}]'
 ANNOTATED = '{"id":"d7",' + TURNS + ',"annotations":[{"annotator":"anna",%s}]}'
-GOALS = '"goals":[{"turns":[0,1]},{"turns":[1]}]'
 
+ANNOTATIONS = [
+    ('"turns":[{"turn":2}]', "no_such_turn", "turns[0].turn"),
+    ('"turns":[{"turn":1},{"turn":1}]', "doubled_turn", "turns[1].turn"),
+    ('"turns":[{"turn":1,"slots":[{"name":"x","start":5,"end":8}]}]', "bad_span", "turns[0].slots[0].end"),
+    ('"turns":[{"turn":1,"slots":[{"name":"x","start":5,"end":5}]}]', "bad_span", "turns[0].slots[0]"),
+    ('"labels":[{"task":"x","name":"n","at":{"turn":1,"start":0}}]', "bad_span", "labels[0].at"),
+    ('"labels":[{"task":"x","name":"n","at":{"start":0,"end":1}}]', "bad_span", "labels[0].at"),
+    ('"labels":[{"task":"x","name":"n","at":{"turns":[1],"start":0,"end":1}}]', "bad_span", "labels[0].at"),
+    ('"labels":[{"task":"x","name":"n","distribution":[{"name":"m","probability":2}]}]', "bad_probability", "labels[0].distribution[0].probability"),
+    ('"abstained":[{"task":"x","turn":1,"best":[{"name":"n","end":1}]}]', "bad_span", "abstained[0].best[0]"),
+    ('"abstained":[{"task":"x","best":[{"name":"n","turns":[7]}]}]', "no_such_turn", "abstained[0].best[0].turns"),
+    ('"abstained":[{"task":"x","best":[{"name":"n","probability":2}]}]', "bad_probability", "abstained[0].best[0].probability"),
+    ('"abstained":[{"task":"intents","turn":2}]', "no_such_turn", "abstained[0].turn"),
+    ('"quality":{"rating":2,"probabilities":{"bad":7,"fair":0,"good":-1}}', "bad_probability", "quality.probabilities.bad"),
+    ('"quality":{"rating":6}', "bad_rating", "quality.rating"),
+    ('"goals":[{"turns":[0],"outcome":"success","outcome_probabilities":{"success":1,"failure":2}}]', "bad_probability", "goals[0].outcome_probabilities.failure"),
+    ('"goals":[{"turns":[0,1]},{"turns":[1]}]', "goals_overlap", "goals[1].turns"),
+    ('"goals":[{"turns":[1,0]}]', "bad_goal", "goals[0].turns"),
+    ('"goals":[{"turns":[0],"outcome":"maybe"}]', "bad_outcome", "goals[0].outcome"),
+]  # fmt: skip
+"""What an annotation has, why it is rejected, and the field in it."""
 FAULTS = [
     ('{"id":"d7","turns":[', "bad_json", None),
     ("[]", "bad_type", None),
@@ -142,75 +142,13 @@ FAULTS = [
     ('{"id":"d7","turns":[{"request":"a"}]}', "bad_type", "turns[0]"),
     ('{"id":"d7","turns":[{"request":"a","response":"b","time_s":NaN}]}', "not_finite", "turns[0].time_s"),
     ('{"id":"d7","turns":[{"request":"a","response":"\\ud800b"}]}', "lone_surrogate", "turns[0].response"),
-    ('{"id":"d7","feedback":[{"kind":"answer","about":2}],' + TURNS + "}", "no_such_turn", "feedback[0].about"),
-    (ANNOTATED % '"turns":[{"turn":2}]', "no_such_turn", "annotations[0].turns[0].turn"),
-    (ANNOTATED % '"turns":[{"turn":1},{"turn":1}]', "doubled_turn", "annotations[0].turns[1].turn"),
-    (
-        ANNOTATED % '"turns":[{"turn":1,"slots":[{"name":"x","start":5,"end":8}]}]',
-        "bad_span",
-        "annotations[0].turns[0].slots[0].end",
-    ),
-    (
-        ANNOTATED % '"turns":[{"turn":1,"slots":[{"name":"x","start":5,"end":5}]}]',
-        "bad_span",
-        "annotations[0].turns[0].slots[0]",
-    ),
-    *(
-        (ANNOTATED % f'"labels":[{{"task":"x","name":"n","at":{at}}}]', "bad_span", "annotations[0].labels[0].at")
-        for at in ('{"turn":1,"start":0}', '{"turn":1,"end":1}', '{"start":0,"end":1}', '{"turns":[1],"start":0,"end":1}')
-    ),
-    *(
-        (
-            ANNOTATED % f'"abstained":[{{"task":"x",{of}"best":[{{"name":"n"{span}}}]}}]',
-            "bad_span",
-            "annotations[0].abstained[0].best[0]",
-        )
-        for of, span in (
-            ('"turn":1,', ',"start":0'),
-            ('"turn":1,', ',"end":1'),
-            ("", ',"start":0,"end":1'),
-            ('"turns":[1],', ',"start":0,"end":1'),
-            ('"turn":1,', ',"start":1,"end":1'),
-        )
-    ),
-    (ANNOTATED % '"abstained":[{"task":"x","best":[{"name":"n","turns":[7]}]}]', "no_such_turn", "annotations[0].abstained[0].best[0].turns"),
-    (ANNOTATED % '"abstained":[{"task":"x","best":[{"name":"n","probability":2}]}]', "bad_probability", "annotations[0].abstained[0].best[0].probability"),
-    *(
-        (ANNOTATED % text, "bad_probability", f"annotations[0].{field}")
-        for text, field in (
-            ('"quality":{"rating":2,"probabilities":{"bad":7,"fair":0,"good":0}}', "quality.probabilities.bad"),
-            (
-                '"turns":[{"turn":1,"quality":{"rating":2,"probabilities":{"bad":1,"fair":0,"good":-1}}}]',
-                "turns[0].quality.probabilities.good",
-            ),
-            (
-                '"goals":[{"turns":[0],"outcome":"success","outcome_probabilities":{"success":1,"failure":2}}]',
-                "goals[0].outcome_probabilities.failure",
-            ),
-            (
-                '"labels":[{"task":"x","name":"n","distribution":[{"name":"n"},{"name":"m","probability":2}]}]',
-                "labels[0].distribution[1].probability",
-            ),
-        )
-    ),
-    (ANNOTATED % GOALS, "goals_overlap", "annotations[0].goals[1].turns"),
-    (ANNOTATED % '"goals":[{"turns":[1,0]}]', "bad_goal", "annotations[0].goals[0].turns"),
-    (ANNOTATED % '"goals":[{"turns":[0],"outcome":"maybe"}]', "bad_outcome", "annotations[0].goals[0].outcome"),
-    (ANNOTATED % '"quality":{"rating":6}', "bad_rating", "annotations[0].quality.rating"),
-    (ANNOTATED % '"quality":{"rating":6,"scale":[0,10]}},{"annotator":"anna"', "doubled_annotator", "annotations[1].annotator"),
-    (ANNOTATED % '"abstained":[{"task":"intents","turn":2}]', "no_such_turn", "annotations[0].abstained[0].turn"),
+    ('{"id":"d7","turns":[{"request":"","response":"","audio":{"path":"../a.wav"}}]}', "bad_path", "turns[0].audio.path"),
+    ('{"id":"d7","feedback":[{"kind":"answer","about":2}],"turns":[]}', "no_such_turn", "feedback[0].about"),
+    ('{"id":"d7","turns":[],"annotations":[{"annotator":"a"},{"annotator":"a"}]}', "doubled_annotator", "annotations[1].annotator"),
     ('{"id":"d7","turns":[],"targets":[{"task":"intents"}]}', "bad_target", "targets[0]"),
-    (
-        '{"id":"d7","turns":[],"targets":[{"task":"intents","labels":[{"name":"x","probability":2}]}]}',
-        "bad_probability",
-        "targets[0].labels[0].probability",
-    ),
+    ('{"id":"d7","turns":[],"targets":[{"task":"x","labels":[{"name":"x","probability":2}]}]}', "bad_probability", "targets[0].labels[0].probability"),
     ('{"id":"d7","turns":[],"targets":[{"task":"intents","not":[],"weight":-1}]}', "bad_probability", "targets[0].weight"),
-    (
-        '{"id":"d7","turns":[{"request":"","response":"","audio":{"path":"../a.wav"}}]}',
-        "bad_path",
-        "turns[0].audio.path",
-    ),
+    *((ANNOTATED % text, reason, f"annotations[0].{field}") for text, reason, field in ANNOTATIONS),
 ]  # fmt: skip
 
 
