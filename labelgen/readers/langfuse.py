@@ -18,20 +18,18 @@ from labelgen.data.json_text import json_text
 from labelgen.data.reader import Items, Reader
 from labelgen.data.record import Rejected
 from labelgen.readers.cells import CellError, seconds_since_1970
-from labelgen.readers.messages import messages_in, text_of
+from labelgen.readers.messages import text_of
 from labelgen.readers.traces import (
     Conversations,
     ExportRecord,
     Score,
     Span,
-    Tool,
     Trace,
     TraceOptions,
-    Visit,
     first_of,
-    latency,
     page_of,
     read_export,
+    step_span,
 )
 
 _STEPS = {"TOOL": TOOL, "RETRIEVER": "retrieval", "GUARDRAIL": "guardrail"}
@@ -90,18 +88,12 @@ def _add(key: str, records: list[ExportRecord], conversations: Conversations) ->
             scores += _scores_of(record.get("scores"))
         elif kind == "observation":
             observations[str(record.get("id"))] = record
-    of_any = [trace, *observations.values()]
     spans = _spans(key, trace, observations, options)
-    shared = {name: value for record in reversed(of_any) for name, value in record.items() if value is not None}
-    shared = {**shared, **{name: value for name, value in trace.items() if value is not None}}
+    of_any = [*reversed(observations.values()), trace]
+    shared = {name: value for record in of_any for name, value in record.items() if value is not None}
     session = options.text("dialogue", shared) or text_of(first_of(shared, "sessionId", "session_id"))
     extra = {name: trace[name] for name in ("name", "metadata", "tags") if trace.get(name) not in (None, {}, [])}
-    made = Trace(
-        user=options.text("user", shared) or text_of(first_of(shared, "userId", "user_id")),
-        device=options.text("device", shared),
-        locale=options.text("locale", shared),
-        extra={"trace": key, **extra},
-    )
+    made = options.trace(shared, first_of(shared, "userId", "user_id"), {"trace": key, **extra})
     yield from conversations.add(session or key, made, spans, scores, place)
 
 
@@ -110,54 +102,39 @@ def _spans(
 ) -> list[Span]:
     spans = []
     start_s = seconds_since_1970(trace.get("timestamp"))
-    times = [
-        t
-        for one in observations.values()
-        if (t := seconds_since_1970(first_of(one, "endTime", "end_time"))) is not None
-    ]
-    visit = _visit(trace, start_s, max(times, default=None), options)
+    ends = [_times(one)[1] for one in observations.values()]
+    end_s = max((end for end in ends if end is not None), default=None)
+    visit = options.visit(trace, trace.get("input"), trace.get("output"), (start_s, end_s), None)
     root = f"\x00{key}" if visit is not None else None
     if root is not None:
         spans.append(Span(root, None, start_s, visit))
     for name, one in observations.items():
-        begin, end = (
-            seconds_since_1970(first_of(one, "startTime", "start_time")),
-            seconds_since_1970(first_of(one, "endTime", "end_time")),
-        )
+        times = _times(one)
         parent = text_of(first_of(one, "parentObservationId", "parent_observation_id"))
+        above = parent if parent in observations else root
         failed = one.get("level") == "ERROR"
         error = (text_of(first_of(one, "statusMessage", "status_message")) or "error") if failed else None
-        kind = _STEPS.get(str(one.get("type")).upper())
-        tool = inner = None
-        if kind is not None:
+        kind = str(one.get("type")).upper()
+        asked, answered = one.get("input"), one.get("output")
+        if kind in _STEPS:
             step = Step(
-                kind=kind,
+                kind=_STEPS[kind],
                 name=text_of(one.get("name")),
-                arguments=json_text(one.get("input")),
-                result=json_text(one.get("output")),
+                arguments=json_text(asked),
+                result=json_text(answered),
                 error=error,
-                latency_s=latency(begin, end),
             )
-            tool = Tool(step, start_s=begin)
-        elif str(one.get("type")).upper() == "GENERATION" or parent is None:
-            inner = _visit(one, begin, end, options, error)
-        spans.append(Span(name, parent if parent in observations else root, begin, inner, tool))
+            spans.append(step_span(name, above, times, step))
+        else:
+            is_exchange = kind == "GENERATION" or parent is None
+            visit = options.visit(one, asked, answered, times, error) if is_exchange else None
+            spans.append(Span(name, above, times[0], visit))
     return spans
 
 
-def _visit(
-    record: Mapping[str, Any],
-    start_s: float | None,
-    end_s: float | None,
-    options: TraceOptions,
-    error: str | None = None,
-) -> Visit | None:
-    """The messages of a trace or an observation; None where it has no request, or neither response nor error."""
-    asked = messages_in(options.path("request", record), "user") or messages_in(record.get("input"), "user")
-    answered = messages_in(options.path("response", record), "assistant") or messages_in(
-        record.get("output"), "assistant"
-    )
-    return Visit(asked, answered[-1:], start_s, end_s, error) if asked and (answered or error) else None
+def _times(observation: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    begin, end = first_of(observation, "startTime", "start_time"), first_of(observation, "endTime", "end_time")
+    return seconds_since_1970(begin), seconds_since_1970(end)
 
 
 def _score(record: Mapping[str, Any]) -> Score:

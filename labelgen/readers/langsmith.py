@@ -18,20 +18,17 @@ from labelgen.data.json_text import decoded, json_text
 from labelgen.data.reader import Items, Reader
 from labelgen.data.record import Rejected
 from labelgen.readers.cells import CellError, seconds_since_1970
-from labelgen.readers.messages import messages_in, text_of
+from labelgen.readers.messages import text_of
 from labelgen.readers.traces import (
     Conversations,
     ExportRecord,
     Score,
     Span,
-    Tool,
-    Trace,
     TraceOptions,
-    Visit,
     first_of,
-    latency,
     page_of,
     read_export,
+    step_span,
 )
 
 _STEPS = {"tool": TOOL, "retriever": "retrieval"}
@@ -74,21 +71,13 @@ def _add(key: str, records: list[ExportRecord], conversations: Conversations) ->
     if not scores:
         scores = [score for name, run in runs.items() for score in _stats(name, run.get("feedback_stats"))]
     root = next((run for run in runs.values() if not run.get("parent_run_id")), next(iter(runs.values()), {}))
-    metadata = {
-        name: value
-        for run in (*reversed(runs.values()), root)
-        for name, value in _metadata(run).items()
-        if value is not None
-    }
+    of_any = [item for run in (*reversed(runs.values()), root) for item in _metadata(run).items()]
+    metadata = {name: value for name, value in of_any if value is not None}
     thread = text_of(first_of(metadata, *_THREADS)) or text_of(root.get("thread_id"))
     extra = {name: root[name] for name in ("name", "tags") if root.get(name) not in (None, [])}
     shown = {**root, "metadata": metadata}
-    made = Trace(
-        user=options.text("user", shown) or text_of(first_of(metadata, "user_id", "user", "userId")),
-        device=options.text("device", shown),
-        locale=options.text("locale", shown),
-        extra={"trace": key, **extra, **({"metadata": metadata} if metadata else {})},
-    )
+    user = first_of(metadata, "user_id", "user", "userId")
+    made = options.trace(shown, user, {"trace": key, **extra, **({"metadata": metadata} if metadata else {})})
     spans = [_span(name, run, runs, options) for name, run in runs.items()]
     identity = options.text("dialogue", shown) or thread or key
     yield from conversations.add(identity, made, spans, scores, place)
@@ -101,31 +90,19 @@ def _metadata(run: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _span(name: str, run: Mapping[str, Any], runs: Mapping[str, Any], options: TraceOptions) -> Span:
-    start_s, end_s = seconds_since_1970(run.get("start_time")), seconds_since_1970(run.get("end_time"))
+    times = seconds_since_1970(run.get("start_time")), seconds_since_1970(run.get("end_time"))
     parent = text_of(run.get("parent_run_id"))
     error = text_of(run.get("error")) or None
+    asked, answered = run.get("inputs"), run.get("outputs")
     kind = _STEPS.get(str(run.get("run_type")))
     if kind is not None:
-        step = Step(
-            kind=kind,
-            name=text_of(run.get("name")),
-            arguments=_argument(run.get("inputs")),
-            result=_argument(run.get("outputs")),
-            error=error,
-            latency_s=latency(start_s, end_s),
-        )
-        call = run["outputs"].get("tool_call_id") if isinstance(run.get("outputs"), dict) else None
-        return Span(name, parent, start_s, tool=Tool(step, text_of(call), start_s))
-    visit = None
-    if parent is None or parent not in runs or run.get("run_type") == "llm":
-        shown = {**run, "metadata": _metadata(run)}
-        asked = messages_in(options.path("request", shown), "user") or messages_in(run.get("inputs"), "user")
-        answered = messages_in(options.path("response", shown), "assistant") or messages_in(
-            run.get("outputs"), "assistant"
-        )
-        if asked and (answered or error):
-            visit = Visit(asked, answered[-1:], start_s, end_s, error)
-    return Span(name, parent, start_s, visit)
+        name_of = text_of(run.get("name"))
+        step = Step(kind=kind, name=name_of, arguments=_argument(asked), result=_argument(answered), error=error)
+        call = answered.get("tool_call_id") if isinstance(answered, dict) else None
+        return step_span(name, parent, times, step, text_of(call))
+    is_exchange = parent is None or parent not in runs or run.get("run_type") == "llm"
+    shown = {**run, "metadata": _metadata(run)}
+    return Span(name, parent, times[0], options.visit(shown, asked, answered, times, error) if is_exchange else None)
 
 
 def _argument(value: Any) -> str | None:

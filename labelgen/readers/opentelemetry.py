@@ -34,13 +34,11 @@ from labelgen.readers.traces import (
     Conversations,
     Score,
     Span,
-    Tool,
-    Trace,
     TraceOptions,
     Visit,
     first_of,
-    latency,
     read_export,
+    step_span,
 )
 
 _CALLS = ("chat", "text_completion", "generate_content", "invoke_agent", "completion")
@@ -144,10 +142,7 @@ def _record(
     if "body" in record or first_of(record, "eventName", "event_name") or first_of(own, "event.name"):
         event = _event(record)
         if event.name.startswith("gen_ai."):
-            yield (
-                str(trace),
-                _Item(file, line, None if span is None else str(span), False, attributes=attributes, events=(event,)),
-            )
+            yield str(trace), _Item(file, line, text_of(span), False, attributes=attributes, events=(event,))
         return
     if span is None:
         raise CellError("spanId", "bad_type: a span without an id")
@@ -189,16 +184,7 @@ def _attributes(value: Any) -> dict[str, Any]:
     return {str(one["key"]): _any(one.get("value")) for one in pairs if isinstance(one, dict) and "key" in one}
 
 
-_SCALARS = (
-    "stringValue",
-    "boolValue",
-    "doubleValue",
-    "bytesValue",
-    "string_value",
-    "bool_value",
-    "double_value",
-    "bytes_value",
-)
+_SCALARS = [f"{kind}{value}" for kind in ("string", "bool", "double", "bytes") for value in ("Value", "_value")]
 
 
 def _is_any(value: Any) -> bool:
@@ -266,13 +252,8 @@ def _add(trace: str, items: list[_Item], conversations: Conversations, counts: C
         return
     merged = {name: value for item in reversed(items) for name, value in item.attributes.items()}
     identity = options.text("dialogue", merged) or first_of(merged, "gen_ai.conversation.id", "session.id") or trace
-    user = options.text("user", merged) or first_of(merged, "user.id", "enduser.id", "enduser.pseudo.id", "user.hash")
-    made = Trace(
-        user=text_of(user),
-        device=options.text("device", merged),
-        locale=options.text("locale", merged),
-        extra={"trace": trace},
-    )
+    user = first_of(merged, "user.id", "enduser.id", "enduser.pseudo.id", "user.hash")
+    made = options.trace(merged, user, {"trace": trace})
     place = (items[0].file, items[0].line)
     yield from conversations.add(str(identity), made, spans, scores, place)
 
@@ -302,10 +283,9 @@ def _span(item: _Item, events: list[_Event], options: TraceOptions) -> Span:
             arguments=json_text(first_of(attributes, "gen_ai.tool.call.arguments", "gen_ai.retrieval.query.text")),
             result=json_text(first_of(attributes, "gen_ai.tool.call.result", "gen_ai.retrieval.documents")),
             error=item.error,
-            latency_s=latency(item.start_s, item.end_s),
         )
-        tool = Tool(step, text_of(attributes.get("gen_ai.tool.call.id")), item.start_s)
-        return Span(item.span or "", item.parent, item.start_s, tool=tool)
+        call = text_of(attributes.get("gen_ai.tool.call.id"))
+        return step_span(item.span or "", item.parent, (item.start_s, item.end_s), step, call)
     asked = _asked(attributes, events) or messages_in(options.path("request", attributes), "user")
     answered = _answered(attributes, events) or messages_in(options.path("response", attributes), "assistant")
     visit = Visit(asked, answered, item.start_s, item.end_s, item.error) if asked or answered else None

@@ -32,6 +32,7 @@ from labelgen.readers.messages import (
     exchange_turn,
     extra_text,
     identified_steps,
+    messages_in,
     text_of,
 )
 
@@ -76,6 +77,20 @@ class Span(msgspec.Struct, frozen=True):
     start_s: float | None = None
     visit: Visit | None = None
     tool: Tool | None = None
+
+
+def step_span(
+    identity: str,
+    parent: str | None,
+    times: tuple[float | None, float | None],
+    step: Step,
+    call: str | None = None,
+) -> Span:
+    """The span of a step. times: its begin and end, which give the latency. call: its id in the messages."""
+    start_s, end_s = times
+    if start_s is not None and end_s is not None:
+        step = replace(step, latency_s=end_s - start_s)
+    return Span(identity, parent, start_s, tool=Tool(step, call, start_s))
 
 
 def visits_of(spans: Sequence[Span]) -> tuple[tuple[Visit, ...], dict[str, int]]:
@@ -324,6 +339,8 @@ class Conversations:
 
 
 Item = TypeVar("Item")
+ExportRecord = tuple[str, int, str, dict[str, Any]]
+"""File, line, kind and content of a record of an export."""
 
 
 def read_export(
@@ -398,8 +415,27 @@ class TraceOptions:
 
     def text(self, name: str, row: Mapping[str, Any]) -> str | None:
         """The same as text."""
-        value = self.path(name, row)
-        return text_of(value)
+        return text_of(self.path(name, row))
+
+    def visit(
+        self,
+        row: Mapping[str, Any],
+        asked: Any,
+        answered: Any,
+        times: tuple[float | None, float | None],
+        error: str | None,
+    ) -> Visit | None:
+        """The messages of a record; None where it has no request, or neither response nor error.
+
+        asked, answered: what the format has as request and response; paths of the options go before them."""
+        requests = messages_in(self.path("request", row), USER) or messages_in(asked, USER)
+        responses = messages_in(self.path("response", row), ASSISTANT) or messages_in(answered, ASSISTANT)
+        return Visit(requests, responses[-1:], *times, error) if requests and (responses or error) else None
+
+    def trace(self, row: Mapping[str, Any], user: Any, extra: dict[str, Any]) -> Trace:
+        """A trace whose visits are not known yet. user: where the format has the user."""
+        device, locale = self.text("device", row), self.text("locale", row)
+        return Trace(user=self.text("user", row) or text_of(user), device=device, locale=locale, extra=extra)
 
     @cached_property
     def _paths(self) -> Mapping[str, JsonPath]:
@@ -462,15 +498,6 @@ def page_of(value: dict[str, Any]) -> list[dict[str, Any]]:
 def first_of(record: Mapping[str, Any], *names: str) -> Any:
     """The value of the first of these names that has one, or None."""
     return next((record[name] for name in names if record.get(name) not in (None, "")), None)
-
-
-ExportRecord = tuple[str, int, str, dict[str, Any]]
-"""File, line, kind and content of a record of an export."""
-
-
-def latency(start_s: float | None, end_s: float | None) -> float | None:
-    """Seconds between two times; None where one is unknown."""
-    return None if start_s is None or end_s is None else end_s - start_s
 
 
 _CHUNK = 1 << 16
