@@ -10,7 +10,6 @@ from labelgen.data.log import Log, write_log
 
 COMMANDS = {
     "aggregate": ["feedback", "aggregate", "LOG", "OUT", "--goals", "NAME"],
-    "report": ["feedback", "report", "LOG", "OUT", "--goals", "NAME"],
     "explain": ["feedback", "explain", "LOG", "ID", "--goals", "NAME"],
     "export": ["review", "export", "LOG", "OUT", "--to", "label-studio", "--annotator", "NAME"],
 }
@@ -23,10 +22,6 @@ def test_a_name_that_nobody_has_is_refused_with_those_there_are(
     plain, log = tmp_path / "plain.jsonl", tmp_path / "log.jsonl"
     write_log(plain, [labeled_dialogue(seed, 4) for seed in range(12)], LABELS)
     assert main(["feedback", "signals", str(plain), str(log)]) == 0
-    if command == "report":
-        assert main(["simulate", str(log), "--dialogues", "12", "--force"]) == 0
-        assert main(["feedback", "signals", str(log), str(log.with_name("heard.jsonl"))]) == 0
-        log = log.with_name("heard.jsonl")
     first = next(iter(Log([log])))
     own = first.annotations[0].annotator
     for name, code in (("nobody", 2), (own, 0)):

@@ -23,7 +23,6 @@ COMMANDS = {
     "split": ["data", "split", "LOG", "OUT/parts"],
     "signals": ["feedback", "signals", "LOG", "OUT/signals.jsonl"],
     "aggregate": ["feedback", "aggregate", "LOG", "OUT/targets.jsonl"],
-    "signals page": ["feedback", "report", "LOG", "OUT/page.html"],
     "consensus": ["consensus", "LOG", "OUT/agreed.jsonl", "--statistics", "OUT/people.json"],
     "sample": ["review", "sample", "LOG", "OUT/sample.jsonl", "--count", "3", "--strategy", "audit"],
     "export": ["review", "export", "LOG", "OUT/review", "--to", "label-studio"],
