@@ -120,11 +120,7 @@ def fit(
         [
             *([] if compared is None else [compared]),
             recorder,
-            *(
-                []
-                if compared is None or wandb is None
-                else [ValidationCharts(wandb, compared, options.tracking.examples)]
-            ),
+            *([] if compared is None or wandb is None else [ValidationCharts(wandb, compared)]),
             *callbacks,
             ProgressLine(steps, recorder),
             RunLimit(steps, options.length.max_minutes, recorder),

@@ -163,10 +163,6 @@ class TrackingOptions:
     """Weights & Biases besides metrics.jsonl: a folder on this machine, or its service"""
     tensorboard: bool = False
     """TensorBoard besides metrics.jsonl, in the folder of the run; needs the extra `tensorboard`"""
-    examples: WholeNumber = 0
-    """number of validation dialogues whose predictions are a table of Weights & Biases after each epoch, with ids and texts"""
-    model_files: bool = False
-    """the files of the model in Weights & Biases, besides their digest"""
     log_every: Count = 10
     """number of steps between two rows of metrics.jsonl"""
     checkpoint_every: Count = 200

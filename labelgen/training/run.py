@@ -221,7 +221,7 @@ def _train(
             fit_shares(result.model, validation)
         save(MODEL)
         if wandb is not None:
-            wandb.make(model_artifact(folder / MODEL, wandb.address, options.tracking.model_files))
+            wandb.make(model_artifact(folder / MODEL, wandb.address))
         _write_state(folder, RunState(corpus.digest, result.step, result.steps, result.elapsed_s, result.ended))
         return _summary(options, corpus, targets, result, new)
 

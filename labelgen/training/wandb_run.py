@@ -19,15 +19,12 @@ from pytorch_lightning.loggers import WandbLogger
 from labelgen.base.errors import IntegrityError, UsageError, first_line
 from labelgen.base.files import read_json, write_text
 from labelgen.base.terminal import print_lines
-from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import AtGoal, AtSpan, AtTurn, Label
-from labelgen.metrics.results import Confusion, Evaluation, ReliabilityDiagram, SystemName, TaskResult
+from labelgen.metrics.results import Confusion, Evaluation, ReliabilityDiagram, SystemName
 from labelgen.model.calibration import Calibration
 from labelgen.model.folder import check_model, model_digest, read_card
 from labelgen.tasks.diagrams import confusions, reliability
-from labelgen.tasks.evaluation import answered
 from labelgen.training.options import WandbMode
-from labelgen.training.validation import MODEL, HeldOutPrediction, TaskMetrics, Validation
+from labelgen.training.validation import MODEL, Validation
 
 WANDB_RUN = "wandb_run.json"
 """The address of the run, in the folder of a training. A model does not name it, so that equal trainings have equal digests."""
@@ -35,9 +32,6 @@ WANDB = "wandb"
 """Folder of offline runs in that of a training."""
 STEP = "trainer/global_step"
 """Axis of all metrics, as WandbLogger has it."""
-EXAMPLES = "examples"
-COLUMNS = ("dialogue", "turn", "request", "response", "task", "reference", "prediction", "probability")
-"""Columns of the table of examples."""
 _STAGED = "WANDB_DATA_DIR"
 _CARD = (
     "command",
@@ -302,16 +296,13 @@ def evaluation_summary(evaluation: Evaluation, name: str, system: str) -> dict[s
 def evaluation_diagrams(evaluation: Evaluation, name: str, system: str) -> dict[str, Confusion | ReliabilityDiagram]:
     """NAME/TASK/confusion and NAME/TASK/reliability of a system."""
     return {
-        f"{name}/{_key(task.name)}{view}/{type(one).__name__.lower()}": one
+        f"{name}/{_key(task.name)}{view}/{kind}": one
         for task in evaluation.tasks
         for shown, view in _views(system).items()
-        for one in _diagrams(task)
+        for kind, diagrams in (("confusion", task.confusion), ("reliability", task.reliability))
+        for one in diagrams
         if one.system == shown
     }
-
-
-def _diagrams(task: TaskResult) -> Sequence[Confusion | ReliabilityDiagram]:
-    return [*task.confusion, *task.reliability]
 
 
 def _views(system: str) -> dict[str, str]:
@@ -340,33 +331,25 @@ def calibration_summary(calibration: Calibration) -> dict[str, Any]:
 
 
 class ValidationCharts(pl.Callback):
-    """Adds diagrams to the run after each validation. examples: number of dialogues whose texts and predictions are a table."""
+    """Adds diagrams to the run after each validation."""
 
-    def __init__(self, run: WandbRun, validation: Validation, examples: int) -> None:
+    def __init__(self, run: WandbRun, validation: Validation) -> None:
         self.run = run
         self.validation = validation
-        self.examples = examples
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
             self.run.attempt(lambda run: run.log({**self._shown(), STEP: trainer.global_step}))
 
     def _shown(self) -> dict[str, Any]:
-        import wandb
-
-        predictions, metrics = self.validation.predictions, self.validation.metrics
         shown: dict[str, Any] = {}
-        for group in metrics:
+        for group in self.validation.metrics:
             # Every compared field counts once, whatever its weight.
-            items = [item for one in predictions for _, item in one.items(group)]
+            items = [item for one in self.validation.predictions for _, item in one.items(group)]
             diagrams = {"confusion": confusions(MODEL, items, group.task), "reliability": reliability(MODEL, items)}
             for kind, one in diagrams.items():
                 if one is not None:
                     shown[f"{group.prefix}/{kind}"] = _chart(group.prefix, one)
-        if self.examples:
-            chosen = predictions[: self.examples]
-            rows = [row for one in chosen for group in metrics if not group.on_given_goals for row in _rows(one, group)]
-            shown[EXAMPLES] = wandb.Table(columns=[*COLUMNS], data=rows)
         return shown
 
 
@@ -385,39 +368,3 @@ def _chart(title: str, one: Confusion | ReliabilityDiagram) -> Any:
     wanted, predicted = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     # The labels are the first of the columns.
     return wandb.plot.confusion_matrix(y_true=wanted, preds=predicted, class_names=one.columns, title=title)
-
-
-def _rows(one: HeldOutPrediction, group: TaskMetrics) -> Iterator[list[Any]]:
-    """A row of the table of examples for each field that the reference answers."""
-    dialogue = one.reference.dialogue
-    wanted, predicted = (answered(x, group.task) for x in (one.reference.annotation, one.predicted))
-    for at, labels in wanted.items():
-        texts: tuple[Any, Any] = (None, None)
-        if isinstance(at, AtTurn | AtSpan):
-            texts = (dialogue.turns[at.turn].request, dialogue.turns[at.turn].response)
-        answer = predicted.get(at)
-        known = [label.probability for label in answer or () if label.probability is not None]
-        names = [None if labels is None else _names(dialogue, labels) for labels in (labels, answer)]
-        yield [dialogue.id, _place(at), *texts, group.task.name, *names, min(known) if known else None]
-
-
-def _place(at: Any) -> str:
-    match at:
-        case AtTurn(turn) | AtSpan(turn):
-            return str(turn)
-        case AtGoal(turns):
-            return " ".join(map(str, turns))
-        case _:
-            return ""
-
-
-def _names(dialogue: Dialogue, labels: Sequence[Label]) -> str:
-    """The names of labels, with their words or turns; `none` for no label."""
-    shown = []
-    for label in labels:
-        words = (
-            dialogue.turns[label.at.turn].request[label.at.start : label.at.end] if isinstance(label.at, AtSpan) else ""
-        )
-        goal = f" {_place(label.at)}" if isinstance(label.at, AtGoal) else ""
-        shown.append(f"{label.name}={words}" if words else f"{label.name}{goal}")
-    return "; ".join(shown) or "none"

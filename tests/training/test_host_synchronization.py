@@ -84,8 +84,7 @@ def training(model: LabelModel) -> tuple[TrainingModule, Any]:
     return module, trainer
 
 
-@pytest.mark.parametrize("tasks", MODELS)
-@pytest.mark.parametrize("chunk_tokens", [None, 50])
+@pytest.mark.parametrize(("tasks", "chunk_tokens"), [("every task", 50), ("parts", None), ("pairs", None)])
 def test_training_step_any_model_waits_for_no_device(tiny_encoder: Path, tasks: str, chunk_tokens: int | None):
     model = model_of(tiny_encoder, MODELS[tasks], sound=tasks == "every task")
     model.turn_encoder.chunk_tokens = chunk_tokens

@@ -15,10 +15,11 @@ from labelgen.training.options import FinetuneOptions
 from labelgen.training.run import finetune
 
 
+@pytest.mark.parametrize("how", ["--batch.encoder_tokens=24", "--model.encoder_frozen=true"])
 def test_interrupted_run_resumes_to_same_weights(
-    options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch
+    options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ):
-    more = (f"--data.valid=[{log}]", "--tracking.checkpoint_every=2")
+    more = (f"--data.valid=[{log}]", "--tracking.checkpoint_every=2", how)
     whole, broken = options("whole", *more), options("broken", *more)
     finetune(whole)
     with monkeypatch.context() as patch:
@@ -27,17 +28,10 @@ def test_interrupted_run_resumes_to_same_weights(
             finetune(broken)
         assert not (Path(broken.out) / "model").exists()
         finetune(broken)
+        break_off_at(patch, 0)
+        assert "already done" in finetune(broken)
     assert digest(broken) == digest(whole)
     assert rows(broken) == rows(whole)
-
-
-def test_finished_run_is_not_repeated(options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch):
-    asked = options("a", "--length.max_steps=2")
-    finetune(asked)
-    before = digest(asked)
-    break_off_at(monkeypatch, 0)
-    assert "already done" in finetune(asked)
-    assert digest(asked) == before
 
 
 @pytest.mark.parametrize("typo", ["--model.encoder=nothere", "--hardware.accelerator=abacus"])
@@ -86,19 +80,6 @@ def patient(options: Callable[..., FinetuneOptions], out: str, *more: str) -> Fi
     return options(out, f"--data.valid=[{log}]", "--length.max_epochs=5", "--length.keep=best", *still, *more)
 
 
-def test_early_stopping_after_resume_is_equal(options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch):
-    whole, broken = (patient(options, out, "--length.patience=1") for out in ("whole", "broken"))
-    finetune(whole)
-    batches = 2 * max(row["step"] for row in rows(whole))  # two batches make a step
-    with monkeypatch.context() as patch:
-        break_off_at(patch, batches // 2 + 1)  # in the second of two epochs
-        with pytest.raises(BrokenOffError):
-            finetune(broken)
-    finetune(broken)
-    assert digest(broken) == digest(whole)
-    assert rows(broken) == rows(whole)
-
-
 def test_early_stopping_ignores_partial_epoch(options: Callable[..., FinetuneOptions]):
     more = ("--length.patience=1", "--batch.turns=10")
     whole = patient(options, "whole", *more)
@@ -123,21 +104,6 @@ def test_run_killed_after_last_epoch_does_not_train(
         break_off_at(patch, 0)
         finetune(killed)
     assert digest(killed) == digest(whole)
-
-
-@pytest.mark.parametrize("how", ["--batch.encoder_tokens=24", "--model.encoder_frozen=true"])
-def test_interrupted_run_with_chunks_and_cache_resumes(
-    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch, how: str
-):
-    more = (how, "--length.max_steps=6")
-    whole, broken = options("whole", *more), options("broken", *more)
-    finetune(whole)
-    with monkeypatch.context() as patch:
-        break_off_at(patch, 6)
-        with pytest.raises(BrokenOffError):
-            finetune(broken)
-        finetune(broken)
-    assert digest(broken) == digest(whole)
 
 
 def test_interrupted_run_with_linear_members_resumes_to_same_weights_and_initializes_another(

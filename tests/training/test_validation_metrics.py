@@ -95,18 +95,16 @@ def test_metrics_are_measured_on_as_many_dialogues_as_asked(
 
     monkeypatch.setattr(Validation, "on_validation_end", count)
     losses = []
-    for most in (0, 3, 2000):
+    for most in (3, 2000):
         monkeypatch.setattr("labelgen.training.fit.METRIC_DIALOGUES", most)
         asked = options(str(most), f"--data.valid=[{held_out}]", "--length.max_steps=1")
         finetune(asked)
         losses.append(rows(asked)[-1]["valid_loss"])
-        assert bool(metrics(rows(asked)[-1])) == bool(most)
-    none, few, every = compared
-    assert none == []
+    few, every = compared
     assert 3 <= len(few) < 12
     assert set(few) < set(every)
     assert every == list(range(12))
-    assert losses == [losses[0]] * 3
+    assert losses[0] == losses[1]
 
 
 DIALOGUE = Dialogue(id="d", turns=(Turn(request="play jazz", response=""), Turn(request="no, stop", response="")))
@@ -152,14 +150,10 @@ def test_reference_prefers_annotations_to_targets():
     assert found.weights == {Field("order", AtTurn(0)): 1.0}
 
 
-@pytest.mark.parametrize("broken_off_at", [None, 5])
 def test_monitor_decides_best_epoch_and_early_stopping(
-    options: Callable[..., FinetuneOptions],
-    held_out: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    broken_off_at: int | None,
+    options: Callable[..., FinetuneOptions], held_out: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """By a metric of which larger is better, also over two sessions."""
+    """By a metric of which larger is better, over two sessions."""
     end = Validation.on_validation_end
 
     def measure(self: Validation, trainer: Any, module: Any) -> None:
@@ -169,11 +163,10 @@ def test_monitor_decides_best_epoch_and_early_stopping(
     monkeypatch.setattr(Validation, "on_validation_end", measure)
     selected = ("--length.keep=best", "--length.patience=2", f"--length.monitor={MONITOR}")
     asked = options("a", f"--data.valid=[{held_out}]", "--length.max_epochs=5", *selected)
-    if broken_off_at is not None:
-        with monkeypatch.context() as patch:
-            break_off_at(patch, broken_off_at)
-            with pytest.raises(BrokenOffError):
-                finetune(asked)
+    with monkeypatch.context() as patch:
+        break_off_at(patch, 5)
+        with pytest.raises(BrokenOffError):
+            finetune(asked)
     assert "ended by length.patience" in finetune(asked)
     found = [row for row in rows(asked) if MONITOR in row]
     assert [row[MONITOR] for row in found] == [0.3, 0.6, 0.4, 0.5]

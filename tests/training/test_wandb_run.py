@@ -16,12 +16,11 @@ from whole_runs import BrokenOffError, break_off_at, common
 from labelgen.base.files import digest_file
 from labelgen.base.options import read_options
 from labelgen.cli.main import main
-from labelgen.data.log import Log, write_log
+from labelgen.data.log import write_log
 from labelgen.model.folder import model_digest, read_card
 from labelgen.training.options import FinetuneOptions
 from labelgen.training.run import finetune
 from labelgen.training.tracking import read_metrics
-from labelgen.training.wandb_run import COLUMNS
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 SECRETS = {"WANDB_API_KEY": KEY, "SERVICE_PASSWORD": "password-canary", "HOSTNAME": "host-canary"}
@@ -57,7 +56,7 @@ def write(path: Path, seeds: range) -> Path:
     return path
 
 
-def follow(root: Path, encoder: Path, training: tuple[str, ...] = (), later: tuple[str, ...] = ()) -> Followed:
+def follow(root: Path, encoder: Path) -> Followed:
     """Train, calibrate, certify and evaluate, with canaries in the data and the environment."""
     train, valid = write(root / "log" / "train.jsonl", range(14)), write(root / "log" / "valid.jsonl", range(100, 130))
     folder, evaluation = root / "a", root / "evaluation"
@@ -66,11 +65,11 @@ def follow(root: Path, encoder: Path, training: tuple[str, ...] = (), later: tup
         for name, value in SECRETS.items():
             patch.setenv(name, value)
         wandb.teardown()  # wandb reads its variables once in a process
-        words = common(train, encoder, "a", *TRACKED, f"--data.valid=[{valid}]", *training)
+        words = common(train, encoder, "a", *TRACKED, f"--data.valid=[{valid}]")
         assert main(["finetune", *words]) == 0
         model = folder / "model"
         digests.append(model_digest(model))
-        judged = [str(valid), f"--model={model}", f"--reference={ANNA}", *later]
+        judged = [str(valid), f"--model={model}", f"--reference={ANNA}"]
         assert main(["calibrate", *judged]) == 0
         digests.append(model_digest(model))
         assert main(["certify", *judged, "--max-error=0.9"]) == 0
@@ -83,13 +82,6 @@ def follow(root: Path, encoder: Path, training: tuple[str, ...] = (), later: tup
 @pytest.fixture(scope="module")
 def followed(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Followed:
     return follow(tmp_path_factory.mktemp("followed"), tiny_encoder)
-
-
-@pytest.fixture(scope="module")
-def shown(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Followed:
-    """With all that may be asked for."""
-    root = tmp_path_factory.mktemp("shown")
-    return follow(root, tiny_encoder, ("--tracking.examples=3", "--tracking.model_files=true"), ("--wandb-files",))
 
 
 def test_wandb_run_is_taken_up_by_calibration_and_evaluation(followed: Followed):
@@ -131,7 +123,6 @@ def test_wandb_history_has_charts_of_each_validation(followed: Followed):
     accuracy = validations[-1]["valid/outcome/on_given_goals/accuracy"]
     assert right / sum(n for _, _, n in confusions[-1][1]) == pytest.approx(accuracy)
     assert all(0.0 <= probability <= 1.0 for _, rows in diagrams for probability, _ in rows)
-    assert "examples" not in training.tables
     names = sessions(followed.folder)[-1].tables
     assert {"confusion_table", "reliability_table"} == {name.rpartition("/")[2] for name in names}
     assert all(name.startswith("evaluation/") for name in names)
@@ -200,32 +191,6 @@ def test_wandb_folder_has_no_texts_ids_people_or_secrets(followed: Followed):
     assert not list((followed.folder / "wandb").rglob("requirements.txt"))
 
 
-def test_wandb_folder_has_texts_and_files_where_options_ask(shown: Followed):
-    training, *_, evaluated = sessions(shown.folder)
-    (columns, rows), again = training.tables["examples"]
-    assert tuple(columns) == COLUMNS
-    ids = sorted({row[0] for row in rows})
-    assert len(ids) == 3
-    assert ids == sorted({row[0] for row in again[1]})
-    by_id = {dialogue.id: dialogue for dialogue in Log([shown.valid])}
-    for row in rows:
-        one = dict(zip(COLUMNS, row, strict=True))
-        if one["request"] is not None:
-            turn = by_id[one["dialogue"]].turns[int(one["turn"])]
-            assert (one["request"], one["response"]) == (turn.request, turn.response)
-        if one["task"] == "quality, dialogue":
-            assert (one["reference"], one["turn"]) == ("bad", "")
-        assert one["probability"] is None or 0.0 <= one["probability"] <= 1.0
-    model = training.artifacts[f"model-{training.id}"]
-    assert {entry.path for entry in model.manifest.contents} >= {"model/weights.safetensors", "model/card.json"}
-    made = evaluated.artifacts["evaluation"]
-    assert {entry.path for entry in made.manifest.contents} >= {"evaluation.json", "report.html"}
-    written = all_bytes(shown.folder)
-    assert b"request-canary-100" in written
-    assert KEY.encode() not in written
-    assert b"password-canary" not in written
-
-
 @pytest.fixture
 def judged(followed: Followed, tmp_path: Path) -> tuple[Path, list[str]]:
     """A copy of the training, and words of an evaluation of its model."""
@@ -235,6 +200,18 @@ def judged(followed: Followed, tmp_path: Path) -> tuple[Path, list[str]]:
         copy,
         [str(followed.valid), f"--reference={ANNA}", f"--out={tmp_path / 'out'}", "--resamples=20", "--task=quality"],
     )
+
+
+def test_wandb_files_of_model_and_evaluation_where_options_ask(judged: tuple[Path, list[str]]):
+    folder, words = judged
+    asked = [f"--model={folder / 'model'}", "--wandb-files"]
+    assert main(["evaluate", *words, *asked]) == 0
+    assert main(["calibrate", *words[:2], *asked, "--force"]) == 0
+    wandb.teardown()
+    made = {name: one for session in sessions(folder)[-2:] for name, one in session.artifacts.items()}
+    paths = {entry.path for one in made.values() for entry in one.manifest.contents}
+    assert paths >= {"evaluation.json", "report.html", "model/weights.safetensors", "model/card.json"}
+    assert KEY.encode() not in all_bytes(folder)
 
 
 def test_wandb_copied_model_writes_nothing_beside_it(judged: tuple[Path, list[str]], tmp_path: Path):
