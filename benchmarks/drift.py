@@ -13,8 +13,6 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from labelgen.cli.calibrate import MODEL, annotated
-from labelgen.cli.command import AudioFolders
 from labelgen.confidence.resampling import Array, holm, interval, over_trainings, resamples
 from labelgen.confidence.scaling import Scaling, fit_weights
 from labelgen.confidence.two_sample import Sample, compare
@@ -29,6 +27,8 @@ from labelgen.metrics.results import DriftTest, Setting
 from labelgen.model.abstain import by_field
 from labelgen.model.annotator import Annotator
 from labelgen.model.calibration import TaskCalibration, read_calibration
+from labelgen.steps.calibrate import MODEL, annotated
+from labelgen.steps.shared import AudioFolders
 from labelgen.tasks.evaluation import EvaluationTask, evaluation_tasks
 
 from .results import Result, binomial, bootstrap, versions

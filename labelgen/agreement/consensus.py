@@ -59,7 +59,7 @@ Gain = Callable[[int, Sequence[int]], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Consensus:
+class Decided:
     """annotation: the result. ties: undecided fields, absent from it, sorted by task and place. votes: task -> place -> the answers that
     were given; those to a division into goals on the turns that every annotator divides."""
 
@@ -75,7 +75,7 @@ def consensus(
     ratings: Ratings = "vote",
     unanimous: bool = False,
     reliabilities: Reliabilities | None = None,
-) -> Consensus:
+) -> Decided:
     """Decide every field with at least `least` answers; others stay absent and are no ties.
 
     exclusive: the tasks of which exactly one name holds, with their names in order. unanimous: a field without full agreement
@@ -111,7 +111,7 @@ def consensus(
     result = Annotation(CONSENSUS, "rule", tuple(labels), tuple(none))
     if division(result) is not None:
         result = replace(result, covered_turns=_covered(annotations))
-    return Consensus(result, tuple(ties), every)
+    return Decided(result, tuple(ties), every)
 
 
 def _covered(annotations: Sequence[Annotation]) -> tuple[int, ...] | None:

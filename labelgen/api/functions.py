@@ -6,6 +6,7 @@ names YAML files of options, or those that labelgen brings. Errors are LabelgenE
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -25,14 +26,15 @@ from labelgen.api.results import (
 from labelgen.base.files import existing_file
 from labelgen.base.options import make_options
 from labelgen.base.registry import require
-from labelgen.cli.calibrate import CalibrateOptions, CertifyOptions, write_scaling, write_thresholds
 from labelgen.cli.init import InitOptions, write_config
 from labelgen.cli.pipeline import LABELS, MODEL_NAME, read_pipeline, run_pipeline
 from labelgen.data.dialogue import Dialogue
+from labelgen.data.label_sets import bad_domains
 from labelgen.data.log import MAX_BAD_RATE, Log, Quarantine, require_annotators, write_log
 from labelgen.feedback.training_data import FORMS, Form
 from labelgen.review.form import TASKS, question_lines
 from labelgen.simulator.log import labels as simulated_labels
+from labelgen.steps.calibrate import CalibrateOptions, CertifyOptions, write_scaling, write_thresholds
 from labelgen.steps.changed import Changed
 from labelgen.steps.consensus import AgreeOptions, agree
 from labelgen.steps.evaluate import EvaluateOptions, write_evaluation
@@ -352,25 +354,33 @@ def _folder(model: Any) -> str:
     return os.fspath(model.model if isinstance(model, TrainingRun) else model)
 
 
-def calibrate(log: Source, *, model: Any, **options: Any) -> CalibrationResult:
+def calibrate(log: Source, *, model: Any, force: bool = False, **options: Any) -> CalibrationResult:
     """Scale a model's probabilities to how often its labels are right, in its folder, as `labelgen calibrate`.
 
     Args:
         log: dialogues with a reference that are new to the model.
         model: model folder or TrainingRun.
+        force: replacement of an earlier calibration.
         options: those of the command, such as decide="macro_f1"."""
     with python_hints(), as_files(log) as paths:
-        values = {**options, "log": list(paths), "model": _folder(model)}
-        return CalibrationResult(write_scaling(make_options(CalibrateOptions, values)), Path(_folder(model)))
+        made = make_options(CalibrateOptions, {**options, "model": _folder(model)})
+        return CalibrationResult(
+            write_scaling(Log(list(paths), refuses=partial(bad_domains, field=made.domains_from)), made, force),
+            made.model,
+        )
 
 
-def certify(log: Source, *, model: Any, **options: Any) -> CalibrationResult:
+def certify(log: Source, *, model: Any, force: bool = False, **options: Any) -> CalibrationResult:
     """Find thresholds that bound a model's errors, in its folder, as `labelgen certify`.
 
     Args:
         log: dialogues with a reference that are new to the model.
         model: model folder or TrainingRun.
+        force: replacement of an earlier calibration.
         options: those of the command, such as max_error=0.05."""
     with python_hints(), as_files(log) as paths:
-        values = {**options, "log": list(paths), "model": _folder(model)}
-        return CalibrationResult(write_thresholds(make_options(CertifyOptions, values)), Path(_folder(model)))
+        made = make_options(CertifyOptions, {**options, "model": _folder(model)})
+        return CalibrationResult(
+            write_thresholds(Log(list(paths), refuses=partial(bad_domains, field=made.domains_from)), made, force),
+            made.model,
+        )

@@ -2,63 +2,30 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
-from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import fresh_file, write_text
-from labelgen.base.options import Probability, Range
 from labelgen.base.terminal import print_lines
 from labelgen.cli.command import Command, ForceOptions, LogOptions, open_log
+from labelgen.steps.estimate import EstimateOptions, estimate_rates
 
 
 @dataclass(frozen=True, kw_only=True)
-class EstimateOptions(LogOptions, ForceOptions):
-    """Estimate how often goals are reached in a log that a model labeled whole, and people in a random part: by people's labels alone, and
-    by both (prediction-powered inference)."""
-
-    slice: Annotated[tuple[str, ...], "FIELD"] = ()
-    """field whose values are estimated by themselves: source, device, domain, length, interleaved, locale or user"""
-    annotator: Annotated[str, "NAME"] = "model"
-    """annotator name of the model"""
-    reference: Annotated[str, "NAME"] = "consensus"
-    """reference that the model is compared with: consensus, or an annotator"""
-    annotators: Annotated[tuple[str, ...], "WHO"] = ("kind=person",)
-    """annotators whose labels make the consensus: names, or kind=person for all people"""
-    task: Annotated[str, "NAME"] = "outcome"
-    """task of which exactly one name holds"""
-    label: Annotated[str, "NAME"] = "success"
-    """name whose share is estimated"""
-    confidence: Probability = 0.95
-    """confidence level of each interval by itself"""
-    plan: Annotated[int | None, Range(10), "N"] = None
-    """number of dialogues labeled by people for which intervals are expected, by the spread in this log"""
+class EstimateCommand(EstimateOptions, LogOptions, ForceOptions):
     out: Annotated[Path | None, "FILE"] = None
     """JSON file to write with every number"""
 
 
-def estimate_command(options: EstimateOptions) -> None:
+def estimate_command(options: EstimateCommand) -> None:
     """Print the rates, and write them where a file is named."""
     if options.out is not None:
         fresh_file(options.out, options.force)
-    rows = _rows(options)
-    from labelgen.evaluation.prepare import DIFFICULT, TRAINED_ON
+    from labelgen.evaluation.prepare import DIFFICULT
 
-    if rows[0]["trained_on"] and not rows[0]["dialogues"]:
-        raise InputError(
-            f"no dialogue is left that is new to {options.annotator}: {TRAINED_ON}",
-            ", ".join(options.log),
-            "label a log that it was not trained on",
-        )
-    if not rows[0]["dialogues"]:
-        raise InputError(
-            f"no dialogue is annotated by {options.annotator}",
-            ", ".join(options.log),
-            "label the log first, or name who labeled it by --annotator",
-        )
+    rows = estimate_rates(open_log(options, options.log), options)
     names = [
         row["slice"] if len(set(options.slice)) < 2 or row["by"] is None else f"{row['by']}: {row['slice']}"
         for row in rows
@@ -97,41 +64,6 @@ def estimate_command(options: EstimateOptions) -> None:
         write_text(options.out, msgspec.json.format(msgspec.json.encode(rows), indent=1).decode() + "\n")
 
 
-def _rows(options: EstimateOptions) -> list[dict[str, Any]]:
-    from labelgen.agreement.consensus import CONSENSUS
-    from labelgen.base.registry import require
-    from labelgen.evaluation.estimate import estimate
-    from labelgen.evaluation.protocol import people_of, with_all_named, with_reference
-    from labelgen.metrics.results import Setting
-    from labelgen.tasks.evaluation import about, evaluation_tasks
-
-    tasks = evaluation_tasks()
-    task = about(tasks, [options.task])[0]
-    if task.names is None:
-        raise UsageError(
-            f"of {options.task} several names may hold", f"--task {options.task}", "choose outcome or quality"
-        )
-    require(options.label, task.names, "label")
-    setting = Setting(options.reference, options.annotators)
-    dialogues = (
-        d
-        for one in with_all_named(open_log(options, options.log), setting)
-        for d in with_reference([one], tasks, setting)
-    )
-    voters = partial(people_of, setting=setting) if options.reference == CONSENSUS else None
-    return estimate(
-        dialogues,
-        task,
-        options.label,
-        options.annotator,
-        options.reference,
-        options.slice,
-        options.confidence,
-        voters,
-        options.plan,
-    )
-
-
 def _shown(interval: Mapping[str, float | None]) -> str:
     value, low, high = (interval[name] for name in ("value", "low", "high"))
     if value is None or low is None or high is None:
@@ -139,4 +71,4 @@ def _shown(interval: Mapping[str, float | None]) -> str:
     return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
-ESTIMATE = Command("estimate", EstimateOptions, estimate_command, "labelgen estimate labeled.jsonl --slice domain")
+ESTIMATE = Command("estimate", EstimateCommand, estimate_command, "labelgen estimate labeled.jsonl --slice domain")

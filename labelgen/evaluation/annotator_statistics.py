@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from labelgen.agreement.consensus import CONSENSUS, Consensus, Votes, decide
+from labelgen.agreement.consensus import CONSENSUS, Decided, Votes, decide
 from labelgen.agreement.dawid_skene import POOLED, Reliabilities
 from labelgen.agreement.inter_annotator import KrippendorffAlpha, PairwiseKappa
 from labelgen.data.dialogue import Dialogue
@@ -58,7 +58,7 @@ class AnnotatorStatistics:
         self.dialogues: Counter[str] = Counter()
         self._of = {task.name: _TaskCounts(task, setting) for task in tasks if len(task.tasks) == 1}
 
-    def add(self, agreed: Dialogue, people: Sequence[Annotation], decided: Consensus) -> None:
+    def add(self, agreed: Dialogue, people: Sequence[Annotation], decided: Decided) -> None:
         """agreed: the dialogue with the vote of all annotators as its consensus. decided: the consensus that is written."""
         self.dialogues.update(a.annotator for a in people)
         for counts in self._of.values():

@@ -12,7 +12,7 @@ from functools import cache
 
 from msgspec.structs import replace
 
-from labelgen.agreement.consensus import CONSENSUS, Consensus, consensus
+from labelgen.agreement.consensus import CONSENSUS, Decided, consensus
 from labelgen.base.errors import InputError, UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, At, AtGoal, Label, both_cover, division, tasks_of
@@ -93,7 +93,7 @@ class Protocol:
         self.dialogues = dialogues
         self.setting = setting
         self.exclusive = exclusive_names(tasks)
-        self._known: dict[tuple[int, tuple[str, ...]], Consensus] = {}
+        self._known: dict[tuple[int, tuple[str, ...]], Decided] = {}
 
     def judgments(self, task: EvaluationTask) -> Judgments:
         """The judgments of one task, in the order of the dialogues."""
