@@ -92,13 +92,6 @@ def test_trees_read_the_fields_of_a_log_and_none_of_its_texts():
     assert all(named(d, FieldTrees.name) for d in fitted.annotate(strange, "gold"))
 
 
-def test_a_field_that_one_dialogue_has_is_no_error_in_the_folds_without_it():
-    made = [rated(k, [("x" * (k % 5 + 1), "y")], ["bad" if k % 2 else "good"]) for k in range(40)]
-    made[7] = replace(made[7], turns=(replace(made[7].turns[0], nlu_confidence=0.5),))
-    out = fit_baselines(made, (QUALITY,), GOLD, [FieldTrees()]).annotate(made[:5], "gold")
-    assert all(named(d, FieldTrees.name) for d in out)
-
-
 def test_an_unknown_source_falls_back_to_its_corpus_then_to_all_of_training():
     made = [rated(0, [("x", "y")] * 4, ["bad"] * 4, "one/a"), rated(1, [("x", "y")] * 9, ["fair"] * 9, "one/b")]
     made += [rated(k, [("x", "y")] * 9, ["good"] * 9, "two/a") for k in (2, 3)]
@@ -151,13 +144,6 @@ def test_probabilities_of_every_baseline_sum_to_one_and_survive_the_record(tmp_p
             for labels in answers(annotation, "intents").values():
                 assert all(0.0 <= (x.probability or 0.0) <= 1.0 + 1e-9 for x in labels)
     write_log(tmp_path / "log.jsonl", whole)
-
-
-def test_baselines_are_the_same_by_the_same_seed():
-    made = list(simulate(40, 5))
-    one, other = (fit_baselines(made[:30], ALL, Setting(seed=3)) for _ in range(2))
-    assert one.fitted == other.fitted
-    assert one.annotate(made[30:], "truth") == other.annotate(made[30:], "truth")
 
 
 def test_baselines_never_see_the_texts_that_they_are_judged_on(monkeypatch):
@@ -332,10 +318,3 @@ def test_rates_of_the_last_action_are_smoothed_shares():
     assert failure("new", "sorry") == pytest.approx(sorry)
     assert failure("book", "bye", None) == pytest.approx((0 + bye) / 3)
     assert failure("ask", "bye") == pytest.approx((1 + bye) / 3)
-
-
-def test_rates_of_the_last_action_say_nothing_without_actions():
-    (task,) = tasks_of_units("outcome", ("goal",), ("failure_auprc",), ("success", "failure"))
-    bare = [acted(k, (None, None), name) for k, name in enumerate(("success", "failure"))]
-    fitted = fit_baselines(bare, [task], Setting(reference="user", annotators=None), [RatesOfLastAction()])
-    assert fitted.annotate(bare, "user", None)[0].annotations == bare[0].annotations

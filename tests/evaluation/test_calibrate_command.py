@@ -10,12 +10,9 @@ from labeled import LABELS, labeled_dialogue
 from msgspec.structs import replace
 
 from labelgen.base.errors import UsageError
-from labelgen.base.files import digest_file
 from labelgen.cli.main import main
 from labelgen.data.labels import AtTurn, scope
 from labelgen.data.log import Log, write_log
-from labelgen.data.split import part_of
-from labelgen.evaluation.calibrate import PARTS, PURPOSE
 from labelgen.model.annotator import Annotator
 from labelgen.model.calibration import read_calibration, write_calibration
 from labelgen.model.folder import check_model, model_digest
@@ -79,14 +76,6 @@ def test_what_is_below_the_threshold_is_left_out_and_the_manifest_adds_up(calibr
     by_turn = [t for t in manifest["counts"]["tasks"] if t["unit"] == "turn" and t["task"] != "order"]
     assert {t["labeled"] + t["abstained"] for t in by_turn} == {turns}
     assert sum(t["abstained"] for t in manifest["counts"]["tasks"]) == abstained
-
-
-def test_no_user_is_in_two_parts(log):
-    parts: dict[str | None, set[str]] = {}
-    for dialogue in Log([log]):
-        parts.setdefault(dialogue.user, set()).add(part_of(dialogue, PARTS, purpose=PURPOSE))
-    assert all(len(own) == 1 for own in parts.values())
-    assert set().union(*parts.values()) == {"scale", "choose", "certify"}
 
 
 def test_it_is_not_done_twice_unasked_and_the_same_again_gives_the_same_bytes(calibrated, tiny_model, log, tmp_path):
@@ -182,20 +171,6 @@ def test_a_certificate_is_refused_for_labels_in_another_precision(calibrated, ti
     assert Annotator(calibrated, precision="bf16", calibrated=False).precision == "bf16"
 
 
-def test_a_certificate_is_made_in_the_precision_that_is_asked_for_and_kept_for_it(tiny_model, log, tmp_path):
-    folder = tmp_path / "m"
-    shutil.copytree(tiny_model, folder)
-    words = [str(log), "--model", str(folder), "--reference", "anna"]
-    assert main(["certify", *words, "--max-error", "0.8", "--confidence", "0.9", "--precision", "bf16"]) == 0
-    found = read_calibration(folder)
-    assert found is not None
-    assert (found.precision, bool(found.thresholds())) == ("bf16", True)
-    assert Annotator(folder, precision="bf16").precision == "bf16"
-    for more, code in (([], 2), (["--precision", "bf16"], 0)):
-        out = ["--resamples", "10", "--task", "intents", "--out", str(tmp_path / "e")]
-        assert main(["evaluate", *words, *out, *more]) == code
-
-
 def test_threshold_of_the_user_takes_the_place_of_a_certified_one(calibrated, tiny_model, log, tmp_path):
     """In any precision, since it promises nothing, and without a calibration too."""
     for name, folder in (("calibrated", calibrated), ("plain", tiny_model)):
@@ -213,23 +188,6 @@ def test_threshold_of_the_user_takes_the_place_of_a_certified_one(calibrated, ti
     assert main([*words, "--threshold", "intents=0.5"]) == 4, "labels by other thresholds are in the folder"
     every = dict.fromkeys(("goals", "outcome", "quality", "intents", "slots", "order"), 0.5)
     assert Annotator(calibrated, precision="bf16", thresholds=every).precision == "bf16"
-
-
-def test_calibration_of_version_0_2_is_read(calibrated, tmp_path):
-    """One command did both then: there was no seed, no second command and digest, and every task had a certificate."""
-    folder = tmp_path / "m"
-    shutil.copytree(calibrated, folder)
-    plain = json.loads((folder / "calibration.json").read_text())
-    for name in ("seed", "certify_command", "certify_data_digest"):
-        del plain[name]
-    (folder / "calibration.json").write_text(json.dumps(plain))
-    digests = json.loads((folder / "digests.json").read_text())
-    digests["calibration.json"] = digest_file(folder / "calibration.json")
-    (folder / "digests.json").write_text(json.dumps(digests))
-    before, now = read_calibration(calibrated), read_calibration(folder)
-    assert before is not None
-    assert now is not None
-    assert now.thresholds() == before.thresholds()
 
 
 def _sourced(log, path) -> Path:

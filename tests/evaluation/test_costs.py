@@ -56,22 +56,6 @@ def test_an_accepted_label_costs_the_whole_price_by_what_the_reference_agrees_wi
     assert found["net"]["agreement"] == pytest.approx(3 / 4)
 
 
-def test_only_dialogues_with_a_price_say_what_a_label_costs():
-    priced = says("gpt", "llm", ("good", "bad"), ("a", "b"), price=1.0)
-    found = rows(
-        [dialogue(0, TRUTH, priced), dialogue(1, TRUTH, replace(priced, price=None))], Setting("gold", annotators=None)
-    )
-    assert (found["gpt"]["accepted"], found["gpt"]["priced_dialogues"]) == (8.0, 1)
-    assert found["gpt"]["price_per_accepted"] == pytest.approx(1 / 4)
-
-
-def test_without_prices_nothing_is_said_of_costs():
-    assert (
-        rows([dialogue(0, TRUTH, says("net", "model", ("good", None), ("a", "b")))], Setting("gold", annotators=None))
-        == {}
-    )
-
-
 def test_who_is_asked_once_more_is_not_paid_once_more():
     model = says("net", "model", ("good", "bad"), ("a", None), price=0.5)
     variants = [SystemName("net", on_given_goals=True), SystemName("net", masked=True)]

@@ -103,11 +103,6 @@ def test_drift_of_another_model_is_refused(model, tiny_model, logs, tmp_path, ca
     assert "is about another model" in capsys.readouterr().err
 
 
-def test_model_without_a_reference_is_refused_with_a_hint(tiny_model, logs, capsys):
-    assert main(["drift", str(logs / "same.jsonl"), "--model", str(tiny_model)]) == 2
-    assert "run labelgen calibrate" in capsys.readouterr().err
-
-
 def test_model_without_a_calibration_is_compared_with_another_log(tiny_model, logs, tmp_path):
     words = ["--model", str(tiny_model), "--reference", "anna", "--against", str(logs / "calib.jsonl")]
     differing = {}

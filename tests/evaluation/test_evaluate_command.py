@@ -122,13 +122,6 @@ def test_what_cannot_be_judged_is_refused(logs, tmp_path, monkeypatch, capsys, w
     assert not (tmp_path / "o").exists()
 
 
-@pytest.mark.parametrize("names", [("gold",), ("a", "a")])
-def test_two_who_would_sign_alike_are_refused(model_folder, logs, tmp_path, capsys, names):
-    models = [word for name in names for word in ("--model", f"{name}={model_folder}")]
-    assert run(logs / "log.jsonl", "--reference", "gold", *models, "--out", tmp_path / "e") == 2
-    assert f"{names[-1]!r} names" in capsys.readouterr().err
-
-
 def test_every_metric_is_described():
     page = (Path(__file__).parents[2] / "docs" / "reference" / "metrics.md").read_text()
     assert {name for name in METRICS if f"`{name}`" not in page} == set()

@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 from made_evaluations import evaluate
 
-from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import QUALITY_NAMES, Annotation, AtDialogue, AtTurn, Label, quality_name
-from labelgen.data.log import write_log
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.prepare import KNOWN_USERS, prepare
 from labelgen.evaluation.protocol import Protocol, with_reference
@@ -143,24 +141,3 @@ def test_users_of_the_training_part_are_left_out_where_asked() -> None:
     kept = prepare(dialogues, TASKS, Setting(), training, new_users=True)
     assert kept.left_out == {KNOWN_USERS: 3}
     assert {dialogue.user for dialogue in kept.dialogues} == {"u0", "u2"}
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--new-users"], "--new-users needs a training part"),
-        (["--baseline", "rule"], "--baseline needs a training part"),
-    ],
-)
-def test_options_that_cannot_be_followed_are_refused(tmp_path, capsys, words: list[str], said: str) -> None:
-    write_log(tmp_path / "log.jsonl", log(4)[0])
-    assert main(["evaluate", str(tmp_path / "log.jsonl"), *words, "--out", str(tmp_path / "e")]) == 2
-    assert said in capsys.readouterr().err
-
-
-def test_an_evaluation_of_an_older_form_is_refused_with_a_hint(tmp_path, capsys) -> None:
-    (tmp_path / "evaluation.json").write_text('{"form": "labelgen evaluation 1", "title": "old"}')
-    assert main(["report", str(tmp_path / "evaluation.json"), str(tmp_path / "r.html")]) == 3
-    told = capsys.readouterr().err
-    assert "another version" in told
-    assert "evaluate again with this version" in told

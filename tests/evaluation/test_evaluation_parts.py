@@ -28,7 +28,6 @@ NAMES = ("bad", "fair", "good")
 (QUALITY,) = tasks_of_units("quality", ("turn",), ("accuracy",), NAMES)
 INTENTS = EvaluationTask("intents", ("intents",), ("turn",), ("intent_accuracy",))
 SLOTS = EvaluationTask("slots", ("slots",), ("span",), ("slot_span_f1",))
-GOALS = EvaluationTask("goals", ("goals",), ("goal",), ("exact_goal_f1",))
 (OUTCOME,) = tasks_of_units("outcome", ("goal",), ("accuracy",), ("success", "failure"))
 FRAMES = EvaluationTask("frames", ("intents", "slots"), ("turn",), ("frame_accuracy",))
 GOLD = Setting("gold", annotators=None, resamples=50)
@@ -177,22 +176,6 @@ def test_an_evaluation_holds_examples_with_most_errors_first_and_joint_tasks():
     assert by_name["intents"]["intent_accuracy"]["value"] == pytest.approx(15 / 21)
     assert by_name["frames"]["frame_accuracy"]["value"] == pytest.approx(15 / 21)
     assert by_name["slots"]["slot_span_f1"]["value"] == 1.0
-
-
-def test_model_and_person_are_right_in_shares_of_the_answers_that_they_give():
-    """A model that leaves half of the fields is judged by the other half, and so is a person."""
-    at = [AtTurn(t) for t in range(4)]
-    reference = {a: said("good", None, a) for a in at}
-    model = {a: said(name, 0.9, a) for a, name in zip(at[:2], ("good", "bad"), strict=True)}
-    person = {a: said("good", None, a) for a in at[:2]}
-    curve = plain(
-        precision_coverage(
-            "model", [item(("",) * 4, reference, model)], [item(("",) * 4, reference, person), item(("",) * 4, {}, {})]
-        )
-    )
-    assert curve is not None
-    assert [point["precision"] for point in curve["points"]] == [0.5]
-    assert curve["human_precision"] == 1.0
 
 
 def test_beside_a_certificate_model_and_person_are_judged_on_fields_that_both_answer():

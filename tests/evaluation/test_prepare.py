@@ -144,13 +144,3 @@ def test_a_rate_leaves_out_what_the_model_was_trained_on_and_peoples_word_on_dif
         assert found[kind] == plain[kind]
     rates(TRAINED, code=3)
     assert "no dialogue is left that is new to model" in capsys.readouterr().err
-
-
-def test_training_data_that_nobody_annotated_give_no_baseline_and_that_is_said(
-    model: Path, log, tmp_path: Path, capsys
-):
-    write_log(tmp_path / "train.jsonl", [replace(d, annotations=()) for d in TRAINED])
-    found, _ = evaluated(log(NEW), tmp_path / "e", "--model", model, "--train", tmp_path / "train.jsonl")
-    assert not any("baseline" in one["base"] for one in found["systems"])
-    told = capsys.readouterr().err
-    assert "--train: nobody annotated its dialogues" in told

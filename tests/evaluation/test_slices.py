@@ -19,7 +19,7 @@ from labelgen.data.log import write_log
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.measure import items_of
 from labelgen.evaluation.protocol import Protocol
-from labelgen.evaluation.slices import OTHER, known_fields, slices, value_of
+from labelgen.evaluation.slices import OTHER, slices, value_of
 from labelgen.metrics import METRICS
 from labelgen.metrics.metric import Item
 from labelgen.metrics.results import Setting
@@ -174,10 +174,3 @@ def test_the_command_takes_any_field(tmp_path, capsys):
     capsys.readouterr()
     assert main([*words, "--slice", "acent", "--out", str(tmp_path / "no")]) == 2
     assert "did you mean 'accent'" in capsys.readouterr().err
-
-
-def test_all_names_of_a_log_can_be_sliced_by():
-    dialogues = list(world(3, 12, lambda *_: 0.5))
-    for name in known_fields(dialogues):
-        slices(fields_of(dialogues), name, "gold")
-    assert {"accent", "screen", "volume", "user", "status", "nlu_confidence"} <= known_fields(dialogues)

@@ -17,8 +17,6 @@ from made_evaluations import (
     evaluations,
     labeled,
     named,
-    names,
-    plain,
     render,
     task,
     verdict_of,
@@ -32,7 +30,7 @@ from labelgen.data.labels import QUALITY_NAMES, Annotation, AtGoal, AtSpan, AtTu
 from labelgen.data.record import to_plain
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.protocol import with_reference
-from labelgen.metrics.results import ExampleDialogue, Point, PrecisionCoverage, Setting, SystemName, decode
+from labelgen.metrics.results import ExampleDialogue, Point, PrecisionCoverage, Setting, decode
 from labelgen.report.page import enough
 from labelgen.report.page import render as in_page
 from labelgen.report.plots import ABSENT, count, number, percent
@@ -126,86 +124,6 @@ def test_numbers_are_rounded_and_nothing_else(value: float, digits: int) -> None
     assert not re.fullmatch(r"-[0.]+", text)
 
 
-NAMED = ("baseline: bag of words", "baseline: constant per source")
-
-
-@pytest.mark.parametrize(
-    ("verdicts", "said"),
-    [
-        (
-            ["no_baselines"],
-            "Of 1 task, model is better than one annotator (not compared with baselines) in 1 (q0).",
-        ),
-        (["worse"], "Of 1 task, model is worse than one annotator in 1 (q0)."),
-        (["indistinguishable"], "Of 1 task, model is indistinguishable from one annotator in 1 (q0)."),
-        (
-            ["better", "indistinguishable", "worse"],
-            "Of 3 tasks, model is better than one annotator and the baselines in 1 (q0), indistinguishable"
-            " in 1 (q1), and worse in 1 (q2).",
-        ),
-        (
-            ["ahead", "feedback_dependent"],
-            "Of 2 tasks, model is ahead of one annotator but not significantly of the baselines in 1 (q0) and ahead of"
-            " one annotator only with the users' feedback in view in 1 (q1).",
-        ),
-        (
-            ["better", "not_compared"],
-            "Of 1 task, model is better than one annotator and the baselines in 1 (q0)."
-            " In 1 more there is nothing to compare with.",
-        ),
-        ([], "Nothing could be judged."),
-    ],
-)
-def test_the_headline_follows_the_verdicts(verdicts: list[str], said: str) -> None:
-    rivals = {word: () if word == "no_baselines" else NAMED for word in verdicts}
-    asked = [
-        task(f"q{k}", (0.01, 0.1), True, verdict_of("model", word, *rivals[word])) for k, word in enumerate(verdicts)
-    ]
-    assert answer(evaluation(*asked)) == said
-
-
-def test_the_answer_shows_baselines_and_the_verdict_without_feedback() -> None:
-    hidden = "model, feedback masked"
-    asked = task(
-        "q0",
-        (0.01, 0.1),
-        True,
-        verdict_of("model", "feedback_dependent", *NAMED, beaten_by=NAMED[:1]),
-        verdict_of(hidden, "worse", *NAMED),
-    )
-    asked["rows"] += [
-        {"system": name, "kind": kind, "answered": 1.0, "metrics": {"score": estimate(value)}}
-        for name, kind, value in (
-            (NAMED[0], "rule", 0.703125),
-            (NAMED[1], "rule", 0.296875),
-            (hidden, "model", 0.53125),
-        )
-    ]
-    found = evaluation(asked) | {
-        "systems": [{"base": "model"}, {"base": "model", "masked": True}],
-        "baselines": {"dialogues": 9, "turns": 70, "of_dialogues": 9, "of_turns": 70, "tasks": {"q0": {"answers": 5}}},
-    }
-    html = " ".join(render(found).split())
-    section = html[html.index('id="answer"') : html.index('id="trust"')]
-    assert 'bag of words <data class="number" value="0.703125">0.703</data>' in section
-    assert 'constant per source <data class="number" value="0.296875">0.297</data>' in section
-    assert '<span class="badge feedback_dependent">only with feedback in view</span>' in section
-    notes = re.findall(r'<small class="note">([^<]+)</small>', section)
-    assert notes == ["behind bag of words", "feedback masked: worse"]
-    said = html[html.index('class="verdict"') : html.index('class="facts"')]
-    assert "better" not in said
-    assert "With feedback masked it is worse than one annotator in 1 (q0)." in said
-    assert "It is significantly behind a baseline in 1 (q0: bag of words)." in said
-    assert "no baselines" not in html
-    assert "no baselines: give --train" in render(evaluation(asked))
-    assert "drawn of" not in html
-    drawn = found | {"baselines": {**found["baselines"], "of_turns": 123_456}}
-    assert (
-        '<data class="count" value="70">70</data> turns, drawn of <data class="count" value="123456">123,456'
-        in render(drawn)
-    )
-
-
 def without_people(*models: dict[str, tuple[float, float] | None], larger: bool = True) -> dict[str, Any]:
     """An evaluation of several models and a rule; per question, each model's interval, None for one that is unknown."""
     asked = [task(f"q{k}", None, larger) for k in range(len(models))]
@@ -222,13 +140,6 @@ def without_people(*models: dict[str, tuple[float, float] | None], larger: bool 
 def bounds(interval: tuple[float, float] | None) -> dict[str, Any]:
     low, high = interval or (None, None)
     return {"value": 0.5 if interval is None else sum(interval) / 2, "low": low, "high": high}
-
-
-def test_a_model_that_is_told_the_goals_is_no_baseline() -> None:
-    told = SystemName("old", on_given_goals=True)
-    found = without_people({"new": (0.6, 0.7), "old": (0.4, 0.5), str(told): (0.5, 0.9)})
-    found["systems"] = [plain(told) if one["base"] == str(told) else one for one in found["systems"]]
-    assert answer(found) == "Of 1 task, new is better than old in 1 (q0)."
 
 
 @given(st.lists(st.integers(0, 20), min_size=4, max_size=4), st.booleans())
@@ -305,23 +216,6 @@ def test_goals_that_share_most_turns_share_a_letter() -> None:
     assert [letter(k) for k in (0, 25, 26, 52)] == ["A", "Z", "A1", "A2"]
 
 
-def test_a_page_shows_one_cell_a_turn_and_track() -> None:
-    examples = labeled(6, 3)
-    page = Page(render(evaluation(examples=examples)))
-    cells = [a["class"] or "" for tag, a in page.tags if tag == "span" and (a.get("class") or "").startswith("cell ")]
-    views = [view(ExampleDialogue(record=to_plain(d), system="model", reference="truth")) for d in examples]
-    assert len(cells) == sum(len(v.turns) * (len(v.reference_tracks) + len(v.system_tracks)) for v in views)
-    served = sum(
-        len(x.at.turns)
-        for d in examples
-        for a in d.annotations
-        if a.annotator in ("truth", "model")
-        for x in a.labels
-        if x.task == "goals" and isinstance(x.at, AtGoal)
-    )
-    assert sum("serves" in c.split() for c in cells) == served
-
-
 @given(dialogues())
 def test_a_request_is_whole_in_every_line(dialogue: Dialogue) -> None:
     found = view(ExampleDialogue(record=to_plain(dialogue), system="model", reference="consensus"))
@@ -385,12 +279,6 @@ def test_the_command_writes_a_page(tmp_path: Any, capsys: pytest.CaptureFixture[
     assert "hint:" in capsys.readouterr().err
 
 
-@given(names)
-def test_the_same_evaluation_gives_the_same_page(title: str) -> None:
-    found = {**evaluation(task("q", (0.1, 0.2))), "title": title}
-    assert render(found) == render(json.loads(json.dumps(found)))
-
-
 def test_a_real_evaluation_is_shown_with_all_its_parts() -> None:
     setting = Setting(seed=1, resamples=20)
     questions = (
@@ -442,13 +330,3 @@ def test_a_task_that_the_model_lacks_is_not_answered_and_shows_nobody_in_its_pla
     assert (cells["model"], cells["Ratio"]) == (ABSENT, ABSENT)
     trusted = html[html.index('id="trust"') : html.index('id="weak"')]
     assert [row["Answered"] for row in rows_of(trusted)] == ["100.0%", ABSENT]
-
-
-def test_a_dialogue_shows_no_misses_of_a_task_that_the_model_lacks() -> None:
-    people = Annotation("truth", "truth", (Label("intents", AtTurn(0), "play"), Label("quality", AtTurn(0), "bad")))
-    model = Annotation("model", "model", (Label("quality", AtTurn(0), "good"),))
-    dialogue = Dialogue(id="d", turns=(Turn(request="a", response="b"),), annotations=(people, model))
-    found = evaluation(task("quality", (0.01, 0.1)), unanswered("intents"), examples=(dialogue,))
-    html = render(found)
-    shown = html[html.index('id="dialogues"') :]
-    assert re.findall(r'class="answer (\w+)"', shown) == ["differs"]

@@ -12,7 +12,6 @@ from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, NoLabel
 from labelgen.metrics.results import Evaluation
 from labelgen.report.terminal import DialogueView, results_table
-from labelgen.simulator.log import simulate
 
 
 def draw(what, width=100, color=False):
@@ -113,14 +112,6 @@ def test_what_is_labeled_and_what_is_withheld_can_be_seen():
     # The first goal's track goes on beside the second goal's turn.
     rows = [line[:2] for line in drawn.splitlines() if "user" in line]
     assert rows == ["● ", "│●", "● "]
-
-
-def test_every_simulated_dialogue_is_drawn_for_every_annotator():
-    for dialogue in simulate(15, 8):
-        for annotation in dialogue.annotations:
-            drawn = draw(DialogueView(dialogue, annotation), 160)
-            assert drawn.count("user  ") == len(dialogue.turns)
-            assert all(label.name in drawn for label in annotation.labels if label.task != "goals")
 
 
 def test_the_results_table_shows_every_task_with_its_ratio():
