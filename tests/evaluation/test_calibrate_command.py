@@ -176,7 +176,7 @@ def test_threshold_of_the_user_takes_the_place_of_a_certified_one(calibrated, ti
     for name, folder in (("calibrated", calibrated), ("plain", tiny_model)):
         words = ["label", str(log), str(tmp_path / name), "--model", str(folder), "--workers", "1"]
         assert main([*words, "--threshold", "intents=1", "--threshold", "quality=0"]) == 0
-        assert main(["verify", str(tmp_path / name), "--sample", "3", "--model", str(folder)]) == 0
+        assert main(["verify", str(tmp_path / name), "--input", str(log), "--sample", "3", "--model", str(folder)]) == 0
         for dialogue in Log([tmp_path / name / "log.jsonl"]):
             said = dialogue.annotation("model")
             assert said is not None
