@@ -10,7 +10,7 @@ identical to BERT's (tests/features/test_offline_encoder.py)."""
 import inspect
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from importlib.util import find_spec
@@ -146,18 +146,6 @@ def load_tokenizer(name: str) -> Any:
     return tokenizer
 
 
-def word_tokenizer(words: Sequence[str]) -> Any:
-    """A tokenizer with these words as its vocabulary, split at whitespace; needs no download."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    special = ("<s>", "<pad>", "</s>", "<unk>")
-    vocabulary = {word: k for k, word in enumerate((*special, *words))}
-    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    backend.post_processor = processors.RobertaProcessing(("</s>", vocabulary["</s>"]), ("<s>", vocabulary["<s>"]))
-    return _transformers().PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>")
-
-
 def encoder_from_config(path: Path) -> nn.Module:
     """An encoder of the architecture in a JSON file, with random weights from torch's seed.
 
@@ -225,10 +213,7 @@ def encoder_origin(name: str) -> dict[str, Any]:
     if not folder.is_dir():
         return {"name": name}
     if (folder / ORIGIN).is_file():
-        origin: dict[str, Any] = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
-        if "licence" in origin:  # version 0.2
-            origin["license"] = origin.pop("licence")
-        return origin
+        return json.loads((folder / ORIGIN).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
     return {"name": folder.name, "digests": {p.name: digest_file(p) for p in sorted(folder.glob("*.safetensors"))}}
 
 
@@ -237,7 +222,7 @@ def origin_summary(origin: Mapping[str, Any]) -> str:
     source = f"{origin.get('name', 'unknown')}"
     if "package" in origin:
         source += f" from the package {origin['package']}"
-    license = origin.get("license", origin.get("licence"))  # spelled so in version 0.2
+    license = origin.get("license")
     return "; ".join(filter(None, (source, license and f"license: {license}", origin.get("changed"))))
 
 

@@ -187,9 +187,7 @@ def _limits(card: Mapping[str, Any], calibration: Any, evaluation: Evaluation | 
 
 
 def _license(encoder: Mapping[str, Any]) -> Iterator[str]:
-    # Version 0.2 spelled it so.
-    license = encoder.get("license", encoder.get("licence"))
-    yield f"- encoder: {_cell(encoder.get('name', 'not known'))}; license: {_cell(license or 'not known')}"
+    yield f"- encoder: {_cell(encoder.get('name', 'not known'))}; license: {_cell(encoder.get('license') or 'not known')}"
     yield "- training data and this model: not stated. State it here before you share the model."
 
 

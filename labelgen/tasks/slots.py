@@ -1,7 +1,7 @@
 """Slot filling: named spans of a request, as BIO tags of its tokens, from token states and the state of their turn."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -118,24 +118,24 @@ class Slots(Task[Float[Tensor, "M tags"]]):
     def decode(self, out: Float[Tensor, "M tags"], layout: Layout) -> tuple[Answers, ...]:
         """Best tags by Viterbi. A span's probability: of name, start and end, over all well-formed tags of the request;
         that of an empty turn: every token is O."""
-        scores = out.double()
-        names = len(self.labels.names)
+        requests = _read(out.double(), layout, len(self.labels.names))
         starts, ends = layout.token_start.tolist(), layout.token_end.tolist()
-        answers: list[list[Label | NoLabel]] = [[] for _ in layout.turns]
-        open_to_answers = self.allowed(layout).any(dim=1).tolist()
-        for row, spans, empty in _read(scores, layout, names):
-            first = layout.first_token[row]
-            dialogue, turn = int(layout.dialogue_of[row]), int(layout.position[row])
-            if not open_to_answers[dialogue]:
-                # The source has no such labels, which is not the answer "none".
-                continue
-            for (begin, end, k), probability in spans:
-                last = max(t for t in range(begin, end) if ends[first + t] > starts[first + t])
-                at = AtSpan(turn, starts[first + begin], ends[first + last])
-                answers[dialogue].append(Label(self.name, at, self.labels.names[k].name, probability))
-            if not spans:
-                answers[dialogue].append(NoLabel(self.name, AtTurn(turn), empty))
-        return tuple(map(tuple, answers))
+        answers: list[Answers] = []
+        for b, gives_slots in enumerate(self.allowed(layout).any(dim=1).tolist()):
+            answer: list[Label | NoLabel] = []
+            # A source without such labels has no answer, which is not the answer "none".
+            for turn in range(layout.turns[b] if gives_slots else 0):
+                row = layout.turn(b, turn)
+                first = layout.first_token[row]
+                spans, empty = requests[row]
+                for (begin, end, k), probability in spans:
+                    last = max(t for t in range(begin, end) if ends[first + t] > starts[first + t])
+                    at = AtSpan(turn, starts[first + begin], ends[first + last])
+                    answer.append(Label(self.name, at, self.labels.names[k].name, probability))
+                if not spans:
+                    answer.append(NoLabel(self.name, AtTurn(turn), empty))
+            answers.append(tuple(answer))
+        return tuple(answers)
 
 
 _Span = tuple[int, int, int]
@@ -144,8 +144,8 @@ _Span = tuple[int, int, int]
 
 def _read(
     scores: Float[Tensor, "M tags"], layout: Layout, names: int
-) -> Iterator[tuple[int, list[tuple[_Span, float]], float]]:
-    """Each turn's row, its best spans with their probabilities, and the probability that it has none; turns in order."""
+) -> dict[int, tuple[list[tuple[_Span, float]], float]]:
+    """For each real turn its best spans with their probabilities, and the probability that it has none."""
     rows = tag_rows(scores, layout.token_counts)
     sums = tag_sums(rows, names)
     whole = sums.after[:, 0].tolist() if rows.requests else []
@@ -156,8 +156,7 @@ def _read(
         spans = [(span, span_probability(request, sums, k, span)) for span in _spans(path, names)]
         empty = 0.0 if spans else min(1.0, math.exp(float(request[:, 0].sum()) - whole[k]))
         spans_of[row] = (spans, empty)
-    for row in range(len(layout.token_counts)):
-        yield (row, *spans_of[row])
+    return spans_of
 
 
 def _spans(tags: Sequence[int], names: int) -> list[_Span]:

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from labelgen.features.pretrained import (
     load_encoder,
     load_tokenizer,
     offline_weights,
-    origin_summary,
     write_offline_encoder,
 )
 
@@ -62,15 +60,6 @@ def test_offline_encoder_folder_has_origin(folder: Path):
 
 
 @needs_weights
-def test_offline_encoder_tokenizer_gives_offsets(folder: Path):
-    tokenizer = load_tokenizer(str(folder))
-    text = "Café in Zürich, 日本"
-    found = tokenizer(text, return_offsets_mapping=True)
-    words = [text[start:end] for start, end in found["offset_mapping"] if end > start]
-    assert "".join(words) == text.replace(" ", "")
-
-
-@needs_weights
 def test_encoder_command_repeated_writes_same_bytes_and_needs_force(folder: Path, tmp_path: Path, capsys):
     out = tmp_path / "encoder"
     assert main(["doctor", "--encoder", str(out)]) == 0
@@ -105,12 +94,3 @@ def test_check_offline_weights_changed_file_raises(tmp_path: Path):
     (tmp_path / "vocab.txt").write_bytes(vocabulary.replace(b"the", b"eht"))
     with pytest.raises(IntegrityError, match=r"vocab\.txt"):
         check_offline_weights(tmp_path)
-
-
-def test_encoder_origin_written_by_version_02_gives_license(tmp_path: Path):
-    origin = {"name": "MiniLM", "package": "minilm==1", "licence": "MIT", "changed": "converted"}
-    (tmp_path / "origin.json").write_text(json.dumps(origin))
-    assert encoder_origin(str(tmp_path))["license"] == "MIT"
-    assert origin_summary(encoder_origin(str(tmp_path))) == origin_summary(origin)
-    assert origin_summary(origin) == "MiniLM from the package minilm==1; license: MIT; converted"
-    assert origin_summary({"name": "FacebookAI/roberta-base"}) == "FacebookAI/roberta-base"

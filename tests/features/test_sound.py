@@ -38,8 +38,8 @@ def center_of_band_hz(band: int) -> float:
     return 700 * (10 ** ((low + (high - low) * (band + 1) / (MELS + 1)) / 2595) - 1)
 
 
-@pytest.mark.parametrize("band", [3, 10, 20, 30, 38])
-@pytest.mark.parametrize("rate", [RATE_HZ, 44_100, 48_000])
+@pytest.mark.parametrize("band", [3, 38])
+@pytest.mark.parametrize("rate", [RATE_HZ, 44_100])
 def test_log_mel_tone_at_any_rate_peaks_in_its_band(tmp_path: Path, band: int, rate: int):
     write(tmp_path / "a.wav", tone(center_of_band_hz(band), 0.5, rate), rate)
     assert heard(tmp_path, "a.wav").mean(dim=0).argmax() == band
@@ -169,21 +169,6 @@ def test_audio_encoder_any_batch_is_bitwise_identical(frames: int):
         alone = torch.cat([encoder(sounds[k : k + 1]) for k in range(9)])
     assert torch.equal(together, alone)
     assert together.unique(dim=0).shape == (9, 16)
-
-
-def test_audio_encoder_trained_on_two_tones_separates_them(tmp_path: Path):
-    torch.manual_seed(0)
-    for k, hertz in enumerate((300, 1200)):
-        write(tmp_path / f"{k}.wav", tone(hertz, 0.3))
-    frames = torch.stack([heard(tmp_path, f"{k}.wav") for k in (0, 1)])
-    encoder = AudioEncoder(MELS, 8)
-    optimizer = torch.optim.Adam(encoder.parameters(), lr=0.01)
-    for _ in range(30):
-        loss = torch.nn.functional.cross_entropy(encoder(frames)[:, :2], torch.tensor([0, 1]))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert float(loss.detach()) < 0.1
 
 
 EXTENSION = "torchaudio._extension"

@@ -101,17 +101,6 @@ def test_ngrams_most_keeps_the_most_frequent_ones():
     assert NGrams.learn(rows, 1).fields[0].terms == ("a",)
 
 
-def test_linear_member_alone_finds_the_word_that_decides_in_new_dialogues(tiny_encoder):
-    """The network is untrained here, so what is right comes from the words."""
-    answers = annotate(new_model(tiny_encoder, share=1.0), OTHERS)
-    bad: dict[bool, list[float]] = {True: [], False: []}
-    for dialogue, one in zip(OTHERS, answers, strict=True):
-        for x in one:
-            if isinstance(x, Label) and x.task == "quality" and isinstance(x.at, AtTurn):
-                bad["stop" in dialogue.turns[x.at.turn].request.split()].append(dict(x.distribution or ())["bad"])
-    assert np.mean(bad[True]) > np.mean(bad[False]) + 0.3
-
-
 def test_scores_equal_a_dense_product(model):
     member, layout = model.linear_member("quality"), model.collator().batch(OTHERS, [()] * 30, [None] * 30).layout
     places = model.tasks["quality"].places(layout)
@@ -301,20 +290,3 @@ def test_evidence_is_learned_as_its_likelihood(tiny_encoder):
             if isinstance(x, Label) and isinstance(x.at, AtTurn):
                 bad["stop" in dialogue.turns[x.at.turn].request.split()].append(dict(x.distribution or ())["bad"])
     assert np.mean(bad[True]) > np.mean(bad[False]) + 0.3
-
-
-def test_last_turn_counts_less_than_the_same_word_elsewhere(tiny_encoder):
-    """A request that stands in the last turn of each goal is in two fields, with equal rows before the fit."""
-    goals = [
-        replace(d, turns=d.turns[:1], targets=(Target("outcome", AtGoal((0,)), ((name, 1.0),)),))
-        for d in DIALOGUES
-        for name in ["failure" if "stop" in d.turns[0].request.split() else "success"]
-    ]
-    member = new_model(tiny_encoder, dialogues=goals).linear_member("outcome")
-    weight = dict(zip(_terms(member.ngrams["goal"]), member.get_buffer("goal_weight").tolist(), strict=True))
-    inside, last = ((np.subtract(*weight[field, "stop"])) for field in (0, 6))
-    assert last == pytest.approx(inside / 4, rel=0.02)
-
-
-def _terms(ngrams: NGrams) -> list[tuple[int, str]]:
-    return [(k, term) for k, field in enumerate(ngrams.fields) for term in field.terms]

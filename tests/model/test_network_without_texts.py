@@ -1,7 +1,5 @@
 """The second network of a task, which reads no text: averaged with the first, trained by itself, saved with the model."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from labeled import LABELS, labeled_dialogue
@@ -104,17 +102,6 @@ def test_model_without_the_option_has_no_second_network_and_takes_over_the_first
     stayed = take_over(new_model(tiny_encoder), plain)
     assert stayed
     assert all("without_texts" in name for name in stayed)
-
-
-def test_second_network_keeps_no_weights_of_other_features(tiny_encoder, model):
-    """Weights of words are not taken over where the vocabulary is another."""
-    torch.manual_seed(2)
-    options = replace(model.options, words=25)
-    second = TaskOptions(without_texts=True)
-    other = build_model(options, {"outcome": second, "quality": TaskOptions()}, LABELS, OTHERS).eval()
-    stayed = take_over(other, model)
-    assert "fusion_without_texts.words.weight" in stayed
-    assert "fusion_without_texts.norm.weight" not in stayed
 
 
 @pytest.mark.parametrize(

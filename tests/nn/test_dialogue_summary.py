@@ -6,19 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labeled import LABELS, labeled_dialogue
 from layouts import layout_of
-from random_models import assert_same_in_any_batch, perturb
+from random_models import perturb
 
 from labelgen.data.labels import AtDialogue, AtGoal, Label
 from labelgen.features.layout import Layout
 from labelgen.model.annotate import annotate
-from labelgen.model.annotator import Annotator
 from labelgen.model.build import build_model
-from labelgen.model.folder import load_model, save_model
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
 from labelgen.nn.dialogue_summary import SCALE, DialogueSummary
 from labelgen.tasks.options import TaskOptions
-from labelgen.tasks.quality import QualityHead
 
 WIDTH = 8
 NAMES = ("bad", "fair", "good")
@@ -125,12 +122,6 @@ def model(tiny_encoder) -> LabelModel:
 DIALOGUES = [labeled_dialogue(seed) for seed in range(20, 32)]
 
 
-def test_saved_model_gives_equal_labels_which_are_batch_invariant(model, tmp_path):
-    save_model(model, tmp_path / "m", {})
-    assert annotate(load_model(tmp_path / "m"), DIALOGUES) == annotate(model, DIALOGUES)
-    assert_same_in_any_batch(Annotator(tmp_path / "m"), DIALOGUES)
-
-
 def test_label_of_the_dialogue_depends_on_its_goals(model):
     """Goals of an annotator in place of the decoded ones change the rating of the dialogue, and of no turn."""
     changed = 0
@@ -148,10 +139,3 @@ def test_label_of_the_dialogue_depends_on_its_goals(model):
         assert (overall[0] == overall[1]) or goals[0] != goals[1]
         changed += overall[0] != overall[1]
     assert changed > 0
-
-
-def test_head_without_the_option_has_the_weights_of_older_models():
-    names = set(QualityHead(WIDTH).state_dict())
-    assert names == {
-        f"{part}.{layer}.{kind}" for part in ("turn", "dialogue") for layer in (0, 2) for kind in ("weight", "bias")
-    }

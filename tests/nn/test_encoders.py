@@ -1,8 +1,6 @@
 """The law of encoders: every accepted architecture gives the vectors of transformers' eager attention at every length."""
 
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +8,6 @@ import torch
 from encoder_kinds import ENCODERS, SIZES, random_encoder
 
 from labelgen.base.errors import UsageError
-from labelgen.features.pretrained import encoder_from_config
 from labelgen.nn import turn_encoder
 from labelgen.nn.encoder_check import check_encoder
 from labelgen.nn.turn_encoder import TurnEncoder
@@ -55,14 +52,6 @@ def assert_equal(one: list[torch.Tensor], two: list[torch.Tensor]) -> None:
         torch.testing.assert_close(own, other, rtol=1e-5, atol=1e-5)
 
 
-def test_encoders_are_those_of_the_documents():
-    text = (Path(__file__).parents[2] / "docs" / "how-to" / "train.md").read_text(encoding="utf-8")
-    rows = [line for line in text.splitlines() if re.match(r"\|.*\| (packed|one pass)", line)]
-    names = {"nomic_bert": "Nomic", "deberta-v2": "DeBERTa-v3", "xlm-roberta": "XLM-R"}
-    for kind in ENCODERS:
-        assert any(re.search(rf"\b{names.get(kind, kind)}\b", row, re.I) for row in rows), kind
-
-
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_encoder_any_length_equals_eager_attention(make, kind: str):
     """All lengths together: without gradient and alone."""
@@ -76,15 +65,13 @@ def test_encoder_any_length_equals_eager_attention(make, kind: str):
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
-@pytest.mark.parametrize("chunk_tokens", [None, 400])
-def test_encoder_in_training_equals_eager_attention(make, kind: str, chunk_tokens: int | None):
+def test_encoder_in_training_equals_eager_attention(make, kind: str):
     """Vectors and gradients, without dropout."""
     encoder = make(kind)
     for part in encoder.modules():
         if isinstance(part, torch.nn.Dropout):
             part.p = 0.0
     encoder.train()
-    encoder.chunk_tokens = chunk_tokens
     groups = [ids_of(length, count) for length, count in zip(LENGTHS, (3, 1, 2, 1, 2, 1), strict=True)]
     expected = eager(encoder, groups)
     states = encoder.states(groups)
@@ -95,33 +82,8 @@ def test_encoder_in_training_equals_eager_attention(make, kind: str, chunk_token
         torch.testing.assert_close(own[name], gradient, rtol=1e-3, atol=1e-5 * float(gradient.abs().max()) + 1e-7)
 
 
-@pytest.mark.parametrize("kind", ENCODERS)
-def test_encoder_of_saved_config_gives_the_same_vectors(make, kind: str, tmp_path: Path):
-    """As a model folder is loaded."""
-    encoder = make(kind)
-    (tmp_path / "encoder.json").write_text(encoder.encoder.config.to_json_string(use_diff=False))
-    again: Any = encoder_from_config(tmp_path / "encoder.json")
-    again.load_state_dict(encoder.encoder.state_dict())
-    loaded = TurnEncoder(again, encoder.width, frozen=False).eval()
-    groups = [ids_of(length) for length in LENGTHS]
-    with torch.no_grad():
-        for one, two in zip(loaded.states(groups), encoder.states(groups), strict=True):
-            assert torch.equal(one, two)
-
-
-@pytest.mark.parametrize("kind", ENCODERS)
-def test_encoder_passages_together_are_those_alone(make, kind: str):
-    encoder = make(kind)
-    groups = [ids_of(length) for length in (7, 66, 130)]
-    with torch.no_grad():
-        together = encoder.states(groups)
-        for ids, one in zip(groups, together, strict=True):
-            torch.testing.assert_close(one, encoder.states([ids])[0], rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("kind", ENCODERS)
-def test_check_encoder_known_architecture_passes(make, kind: str):
-    encoder = make(kind)
+def test_check_encoder_known_architecture_passes(make):
+    encoder = make("roberta")
     own = encoder.encoder.config._attn_implementation
     check_encoder(encoder, "some/encoder", 300)
     assert encoder.encoder.config._attn_implementation == own

@@ -14,7 +14,6 @@ from torch import nn
 
 from labelgen.features.layout import Passages
 from labelgen.features.pretrained import load_encoder
-from labelgen.features.sound import prepare_torchaudio
 from labelgen.nn import turn_encoder
 from labelgen.nn.embedding_cache import EmbeddingCache
 from labelgen.nn.turn_encoder import FastDropout, TurnEncoder, pool_texts, use_fast_dropout
@@ -39,13 +38,6 @@ def encoder(tiny_encoder) -> TurnEncoder:
     return TurnEncoder(made, made.config.hidden_size, frozen=False).eval()
 
 
-def test_turn_encoder_padded_equals_each_group(encoder):
-    own = passages()
-    with torch.no_grad():
-        for ids, one in zip(own.groups, encoder.states(own.groups), strict=True):
-            torch.testing.assert_close(one, encoder.encoder(input_ids=ids).last_hidden_state, rtol=1e-5, atol=1e-6)
-
-
 @given(
     st.lists(st.tuples(st.integers(1, 30), st.integers(1, 60)), min_size=1, max_size=6),
     st.integers(1, 200) | st.just(sys.maxsize),
@@ -68,7 +60,7 @@ def learned(encoder: TurnEncoder, own: Passages) -> tuple[list[torch.Tensor], li
     return [pooled, tokens], [p.grad.clone() for p in encoder.parameters() if p.grad is not None]
 
 
-@pytest.mark.parametrize("most", [1, 13, 40, 1000])
+@pytest.mark.parametrize("most", [1, 13, 1000])
 def test_turn_encoder_chunks_have_gradients_of_whole_batch(encoder, most):
     own = passages()
     seen: list[int] = []
@@ -148,12 +140,11 @@ def test_pool_texts_any_batch_is_the_same(encoder):
         torch.testing.assert_close(row, pool_texts(encoder, [text])[0], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("p", [0.05, 0.1, 0.5, 0.9])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_fast_dropout_any_position_drops_with_probability(p: float, dtype: torch.dtype):
+@pytest.mark.parametrize("p", [0.1, 0.9])
+def test_fast_dropout_any_position_drops_with_probability(p: float):
     torch.manual_seed(0)
     count = 200_000
-    kept = (FastDropout(p)(torch.ones(count, 4, dtype=dtype)) != 0).double()
+    kept = (FastDropout(p)(torch.ones(count, 4)) != 0).double()
     # Six standard deviations of a share of so many.
     assert (kept.mean(dim=0) - (1 - p)).abs().max() < 6 * (p * (1 - p) / count) ** 0.5
     # Neighbors share random bits, and must not share their fate.
@@ -190,20 +181,3 @@ def test_use_fast_dropout_twice_replaces_each_once():
     use_fast_dropout(module)
     found = [part for part in module.modules() if isinstance(part, FastDropout)]
     assert [part.p for part in found] == [0.1, 0.3]
-
-
-@pytest.mark.parametrize("length", [16, 65, 66, 128, 300])
-def test_turn_encoder_keeps_sliding_windows_of_modernbert(length: int):
-    prepare_torchaudio()
-    from transformers import AutoConfig, AutoModel
-
-    torch.manual_seed(0)
-    sizes = {"vocab_size": 100, "hidden_size": 32, "intermediate_size": 64, "pad_token_id": 0}
-    config = AutoConfig.for_model("modernbert", num_hidden_layers=4, num_attention_heads=4, **sizes)
-    model = AutoModel.from_config(config).eval()
-    model.set_attn_implementation("eager")
-    ids = torch.randint(3, 100, (2, length))
-    with torch.no_grad():
-        expected = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-        states = TurnEncoder(model, 32, True).eval().states([ids])[0]
-    torch.testing.assert_close(states, expected, rtol=0, atol=1e-5)

@@ -136,15 +136,6 @@ def test_hidden_answers_are_existing_responses(dialogue: Dialogue, seed: int) ->
     assert {(t.task, t.distribution) for t in targets} <= {("selection", (("own", 1.0),))}
 
 
-def test_shuffled_order_keeps_about_half() -> None:
-    moved = [
-        "moved" in names(shuffled_order(dialogue, DialoguePool([]), Random(seed))[1]).values()
-        for seed in range(20)
-        for dialogue in log()
-    ]
-    assert 0.3 < sum(moved) / len(moved) < 0.6
-
-
 def test_examples_depend_on_seed_and_epoch() -> None:
     def examples(seed: int, epoch: int) -> list[tuple[Dialogue, tuple[Target, ...]]]:
         return [pretraining_example(dialogue, DialoguePool(log()), seed, epoch) for dialogue in log()]

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from labelgen.base.options import read_options
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Audio, Dialogue
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, Label, Target, targets_of
@@ -26,7 +25,6 @@ from labelgen.pretraining.corruption import (
     splice,
     whole,
 )
-from labelgen.training.options import PretrainOptions
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 KINDS = {"splice": splice, "in_line": in_line, "whole": whole}
@@ -201,33 +199,3 @@ def test_nearest_dialogue_is_most_similar() -> None:
     far = talk("is it cold", "Two degrees.", id="far")
     assert {DialoguePool([own, near, far]).other("nearest", [own], Random(seed)) for seed in range(5)} == {near}
     assert DialoguePool([own]).other("nearest", [own], Random(0)) is None
-
-
-def test_config_goals_from_splices_mixes_goal_counts() -> None:
-    needed = ["--out", "run", "--data.train", "[log.jsonl]"]
-    options = read_options(
-        PretrainOptions,
-        [
-            *(w for name in ("public_cpu", "goals_from_splices") for w in ("--config", str(CONFIGS / f"{name}.yaml"))),
-            *needed,
-        ],
-    )
-    assert set(options.tasks) == {"goals"}
-    assert set(options.mixture) == set(KINDS)
-    many = log(100)
-    counts = Counter[int]()
-    for dialogue in many:
-        counts[len(goals(pretraining_example(dialogue, DialoguePool(many), 0, 0, options.mixture)))] += 1
-    assert set(counts) == {1, 2, 3, 4}
-
-
-def origins(targets: tuple[Target, ...]) -> set[str]:
-    return {target.origin for target in targets}
-
-
-def test_splice_origin_names_kind() -> None:
-    assert origins(whole(log()[0], DialoguePool(log()), Random(0))[1]) == {"whole of 1 dialogues"}
-    assert origins(splice(log()[0], DialoguePool(log()), Random(0))[1]) <= {
-        "splice of 2 dialogues",
-        "splice of 3 dialogues",
-    }

@@ -80,20 +80,6 @@ def test_pairs_leave_the_rows_of_divisions_as_they_are() -> None:
     assert float(mixed.total_weight()) == float(plain.total_weight()) + 1.0
 
 
-def test_training_on_a_link_and_a_cut_divides_there() -> None:
-    scores = torch.zeros(3, 5, requires_grad=True)
-    target = TASK.encode([[pair(0, 1, same=1.0), pair(1, 2, same=0.0)]], layout_of(3))
-    allowed = torch.tensor([[k < t or k > 2 for k in range(5)] for t in range(3)])
-    optimizer = torch.optim.Adam([scores], lr=0.3)
-    for _ in range(60):
-        optimizer.zero_grad()
-        TASK.loss(scores.masked_fill(~allowed, -1e4), target).total.backward()
-        optimizer.step()
-    together = same_goal(scores.detach().masked_fill(~allowed, -1e4).softmax(dim=1)[None])[0]
-    assert float(together[0, 1]) > 0.9
-    assert float(together[1, 2]) < 0.1
-
-
 def test_pairs_in_long_dialogues_are_read_in_windows() -> None:
     scores = scores_of(7, 3, 2)
     with patch.object(goals, "_REACH", 3):

@@ -8,27 +8,14 @@ import torch
 from decodings import decoded
 from hypothesis import given
 from hypothesis import strategies as st
+from layouts import layout_of
 
 from labelgen.data.label_sets import LabelName, LabelSet
 from labelgen.data.labels import AtGoal, AtTurn, Target
-from labelgen.features.layout import Layout
 from labelgen.tasks.intents import Intents
 from labelgen.tasks.options import TaskOptions
 
-EMPTY = torch.zeros(0, dtype=torch.long)
-ONE_TURN = Layout(
-    (1,),
-    (None,),
-    (None,),
-    ((),),
-    torch.zeros(1, dtype=torch.long),
-    torch.zeros(1, dtype=torch.long),
-    EMPTY,
-    EMPTY,
-    EMPTY,
-    (0,),
-    torch.ones(1, dtype=torch.long),
-)
+ONE_TURN = layout_of(1)
 NAMES = tuple(LabelName(name) for name in "abcd")
 
 
@@ -167,15 +154,3 @@ def test_targets_of_other_places_and_names_that_are_wrong_leave_what_is_said_bes
     elsewhere = Target("intents", AtGoal((0,)), (("b", 1.0),))
     wrong = Target("intents", AtTurn(0), None, ("b",), complete=False)
     assert encoded(elsewhere, wrong, told(0.5, ("a", 1.0))) == encoded(told(0.5, ("a", 1.0)))
-
-
-def test_the_loss_is_least_where_each_score_says_what_is_told():
-    """At even scores it falls towards the names that hold and away from the others."""
-    target = intents().encode([[told(1.0, ("a", 1.0))]], ONE_TURN)
-    out = torch.zeros(1, 5, requires_grad=True)
-    loss = intents().loss(out, target)
-    loss.total.backward()
-    assert out.grad is not None
-    assert out.grad[0].sign().tolist() == [-1, -1, 1, 1, 1]
-    # Five even events, and one name that is to stand above three others and "none of them".
-    assert loss.total.item() == pytest.approx(5 * 0.6931472 + 1.6094379, rel=1e-5)

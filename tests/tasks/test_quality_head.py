@@ -5,24 +5,18 @@ from dataclasses import replace
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from layouts import layout_of
 
 from labelgen.features.layout import Layout, States
 from labelgen.tasks.quality import QualityHead, _around
 
 D = 4
-NONE = torch.zeros(0, dtype=torch.long)
 
 
 def batch_of(counts: list[int], sees: str, width: int = D) -> tuple[States, Layout]:
     torch.manual_seed(sum(counts))
     turns = torch.randn(sum(counts), width)
-    of = torch.tensor([b for b, n in enumerate(counts) for _ in range(n)], dtype=torch.long)
-    at = torch.tensor([t for n in counts for t in range(n)], dtype=torch.long)
-    nowhere = (None,) * len(counts)
-    layout = Layout(
-        tuple(counts), nowhere, nowhere, ((),) * len(counts), of, at, NONE, NONE, NONE, (0,) * sum(counts), at
-    )
-    return States(turns, turns, turns, turns, None, {}, sees), layout  # type: ignore[arg-type]
+    return States(turns, turns, turns, turns, None, {}, sees), layout_of(*counts)  # type: ignore[arg-type]
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.sampled_from(["all", "earlier", "none"]))

@@ -5,8 +5,7 @@ import torch
 from decodings import decoded
 from labeled import LABELS, every_target, labeled_dialogue
 
-from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import AtSpan, Target, scope
+from labelgen.data.labels import scope
 from labelgen.features.layout import Batch, TargetTensors
 from labelgen.model.batches import Example
 from labelgen.model.build import build_model
@@ -108,16 +107,6 @@ def test_encode_two_half_targets_equals_one(model, name):
     once = task.encode([[t for t in ts if t.task == name] for ts in own], layout)
     twice = task.encode([[t for t in ts if t.task == name] * 2 for ts in own], layout)
     assert torch.allclose(once.expected, twice.expected)
-
-
-def test_beside_spans_of_an_incomplete_target_tokens_weigh_nothing(model):
-    dialogue = Dialogue(id="d", turns=(Turn(request="play the red lamp now", response=""),), source="toy")
-    span = Target("slots", AtSpan(0, 9, 17), (("song", 1.0),), None, 0.7, complete=False)
-    target = model.collator()([Example(dialogue, (span,))]).targets["slots"]
-    inside = target.expected[:, 0] < target.expected.sum(dim=1)
-    assert bool(inside.any())
-    assert bool((target.weight[inside] == 0.7).all())
-    assert bool((target.weight[~inside] == 0.0).all())
 
 
 @pytest.mark.parametrize("name", [n for n in TASKS if n != "selection"])
