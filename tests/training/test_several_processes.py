@@ -193,13 +193,9 @@ def test_loss_that_is_not_finite_names_the_dialogues_of_its_batch(log: Path, tin
     assert not [request for request in requests if request in done.stderr]
 
 
-@pytest.mark.parametrize(("strategy", "more"), [("ddp", ()), ("fsdp", ("--lora.rank=4",))])
-def test_two_processes_equal_one(
-    log: Path, rare: Path, tiny_encoder: Path, out: Path, strategy: str, more: tuple[str, ...]
-):
+def test_two_processes_equal_one(log: Path, rare: Path, tiny_encoder: Path, out: Path):
     """With dialogues of unequal length, most of them without targets of most tasks."""
     words = (
-        *more,
         f"--data.train=[{rare}]",
         f"--data.valid=[{log}]",
         "--tracking.log_every=1",
@@ -207,12 +203,12 @@ def test_two_processes_equal_one(
         "--batch.turns=1",
         "--model.label_refresh_steps=1",
     )
-    done = train(log, tiny_encoder, "", *words, f"--hardware.strategy={strategy}")
+    done = train(log, tiny_encoder, "", *words)
     assert done.returncode == 0, done.stderr
     of_two = losses(out)
     model = load_model(out / "model")
     shutil.rmtree(out)
-    assert train(log, tiny_encoder, "", *words, *ONE).returncode == 0
+    assert main(["finetune", *common(log, tiny_encoder, "a", *words, *ONE)]) == 0
     assert of_two == pytest.approx(losses(out), rel=2e-3)
     for name, weights in load_model(out / "model").state_dict().items():
         if name == "steps":  # counts the batches of one process
