@@ -25,7 +25,8 @@ from labelgen.data.groups import UNKNOWN
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Label, NoLabel, quality_name
 from labelgen.data.reader import Exchange, Reader, exchanges, join_texts
 from labelgen.data.record import Rejected, validate
-from labelgen.data.tables import Row, not_utf8, rows_of
+from labelgen.data.tables import Row, rows_of
+from labelgen.readers.cells import undecoded
 
 _DIALOGUES, _TURNS = "annotated_dialogues.csv", "annotated_turns.csv"
 _SCALE = {
@@ -103,7 +104,7 @@ def _rows(file: Path, columns: Sequence[str], use: Callable[[Row, int], None]) -
             yield row
             continue
         try:
-            if (column := not_utf8(row)) is not None:
+            if (column := next((name for name, cell in row.items() if undecoded(cell)), None)) is not None:
                 raise _RowError(column, "bad_text: this is not UTF-8")
             use(row, line)
         except _RowError as error:

@@ -22,7 +22,8 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, NoLabel
 from labelgen.data.reader import Reader
 from labelgen.data.record import Rejected, validate
-from labelgen.data.tables import Row, not_utf8, rows_of
+from labelgen.data.tables import Row, rows_of
+from labelgen.readers.cells import undecoded
 
 _TURNS = Path("data") / "paper_splits" / "splits_annotated_at_turn_level"
 _COLUMNS = ("conversationId", "turnNumber", "utterance", "slot-labels", "intent")
@@ -84,7 +85,7 @@ def _parse_row(row: Row, file: str, line: int, before: Sequence[_MultiDogoRow]) 
         dialogue = row["conversationId"] or None
         return Rejected(file=file, line=line, dialogue=dialogue, field=field, reason=reason, raw=raw)
 
-    if (column := not_utf8(row)) is not None:
+    if (column := next((name for name, cell in row.items() if undecoded(cell)), None)) is not None:
         return rejected(column, "bad_text: this is not UTF-8")
     if not row["conversationId"]:
         return rejected("conversationId", "empty_id: a turn needs a conversation")

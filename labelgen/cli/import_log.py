@@ -18,7 +18,8 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import MAX_BAD_RATE, Log, open_writer
 from labelgen.data.reader import Remark
 from labelgen.data.record import Rejected
-from labelgen.readers.mapped import read_rows, undecoded
+from labelgen.readers.cells import undecoded
+from labelgen.readers.mapped import read_rows
 from labelgen.readers.mapping import COLUMNS, ColumnMapping, entries_of
 from labelgen.readers.sources import SourceRow, read_source
 from labelgen.readers.suggest import ambiguous_dates, leaves, suggest

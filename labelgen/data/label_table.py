@@ -11,6 +11,7 @@ from labelgen.base.errors import UsageError
 from labelgen.base.files import atomic_write, fresh_file
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Annotation, At, AtDialogue, AtGoal, AtSpan, AtTurn, Field, scope
+from labelgen.data.tables import parquet_rows
 
 COLUMNS = {
     "dialogue": "string",
@@ -109,9 +110,13 @@ def open_table_writer(
         what = f"cannot tell the form of {path.name}"
         raise UsageError(what, str(path), f"let the name end in {' or '.join(SUFFIXES)}")
     fresh_file(path, force)
-    form = _parquet_rows if path.suffix == ".parquet" else _csv_rows
-    with atomic_write(path) as file, form(file, columns) as write:
-        yield write
+    with atomic_write(path) as file:
+        if path.suffix == ".csv":
+            form = _csv_rows(file, columns)
+        else:
+            form = parquet_rows(file, arrow_table_schema(columns), _ROW_GROUP)
+        with form as write:
+            yield write
 
 
 @contextmanager
@@ -122,28 +127,6 @@ def _csv_rows(file: IO[bytes], columns: Mapping[str, str]) -> Iterator[Callable[
     flags = [name for name, kind in columns.items() if kind == "bool"]
     yield lambda row: table.writerow({**row, **{name: _WORDS[row[name]] for name in flags}})
     text.detach()
-
-
-@contextmanager
-def _parquet_rows(file: IO[bytes], columns: Mapping[str, str]) -> Iterator[Callable[[Row], None]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema, rows = arrow_table_schema(columns), list[Row]()
-
-    def flush() -> None:
-        writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-        rows.clear()
-
-    def write(row: Row) -> None:
-        rows.append(row)
-        if len(rows) == _ROW_GROUP:
-            flush()
-
-    with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
-        yield write
-        if rows:
-            flush()
 
 
 def arrow_table_schema(columns: Mapping[str, str] = COLUMNS) -> "pa.Schema":

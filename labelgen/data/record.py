@@ -30,7 +30,7 @@ from labelgen.data.groups import (
     to_dialogue,
     to_record,
 )
-from labelgen.data.json_text import explain, readable, too_deep, unreadable, unwritable
+from labelgen.data.json_text import decoded, explain, readable, too_deep, unreadable, unwritable
 from labelgen.data.labels import QUALITY_NAMES
 
 if TYPE_CHECKING:
@@ -94,18 +94,14 @@ def decode(text: str | bytes, file: str, line: int | None = None) -> Dialogue | 
         record = _DECODER.decode(data)
     except (msgspec.MsgspecError, UnicodeError):
         return _decode_plain(data, file, line)
-    fault = _deep_extra(record.extra, [turn.extra for turn in record.turns]) or next(faults(record), None)
-    if fault is not None:
-        return _rejected(fault, record.id, file, line, readable(data))
-    return to_dialogue(record)
+    fault = next(faults(record), None)
+    return to_dialogue(record) if fault is None else _rejected(fault, record.id, file, line, readable(data))
 
 
 def _decode_plain(data: bytes, file: str, line: int | None) -> Dialogue | Rejected:
-    try:
-        plain = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, UnicodeError) as error:
-        reason, field = unreadable(data, error)
-        return Rejected(file=file, line=line, field=field, reason=reason, raw=readable(data))
+    plain = parse(data, Any, file, line)
+    if isinstance(plain, Rejected):
+        return plain
     result = _read(plain)
     return result if isinstance(result, Dialogue) else _rejected(result, _id_of(plain), file, line, readable(data))
 
@@ -142,13 +138,8 @@ def to_plain(dialogue: Dialogue) -> dict[str, Any]:
 def _read(plain: Any) -> Dialogue | Fault:
     if not isinstance(plain, dict):
         return Fault("", "bad_type: a record is a JSON object")
-    if deep := _deep_extra_of_plain(plain):
-        return deep
-    known = _known(plain, Record)
-    if deep := _deep_extra_of_plain(known):
-        return deep
     try:
-        record = msgspec.convert(known, Record)
+        record = msgspec.convert(_known(plain, Record), Record)
     except msgspec.ValidationError as error:
         reason, field = explain(error)
         return Fault(field or "", reason)
@@ -175,10 +166,9 @@ def _known(plain: Any, kind: Any) -> Any:
 
 def _joined_extra(before: Any, unknown: dict[str, Any]) -> str:
     if isinstance(before, str):
-        try:
-            extra = msgspec.json.decode(before)
-        except msgspec.MsgspecError:
-            extra = None
+        if too_deep(before) is not None:
+            return before  # `faults` names it
+        extra = decoded(before)
         unknown = {**extra, **unknown} if isinstance(extra, dict) else {"extra": before, **unknown}
     return msgspec.json.encode(unknown, order="sorted").decode()
 
@@ -209,20 +199,6 @@ def drop_null(plain: Any) -> Any:
     if isinstance(plain, list):
         return [drop_null(value) for value in plain]
     return plain
-
-
-def _deep_extra_of_plain(plain: dict[str, Any]) -> Fault | None:
-    turns = plain.get("turns")
-    turns = turns if isinstance(turns, list) else []
-    return _deep_extra(plain.get("extra"), [turn.get("extra") if isinstance(turn, dict) else None for turn in turns])
-
-
-def _deep_extra(extra: Any, of_turns: Iterable[Any]) -> Fault | None:
-    """The text in `extra` is JSON too, and others decode it to look for a field."""
-    for k, text in enumerate((extra, *of_turns)):
-        if isinstance(text, str) and (reason := too_deep(text)) is not None:
-            return Fault(f"turns[{k - 1}].extra" if k else "extra", reason)
-    return None
 
 
 def _id_of(plain: Any) -> str | None:
@@ -277,20 +253,23 @@ def parse(
     text: bytes, kind: type[Value], file: str, line: int | None = None, dialogue: str | None = None
 ) -> Value | Rejected:
     """Decode JSON text as `kind`. dialogue: the id that the Rejected names, where it is known."""
-    if (deep := too_deep(text)) is not None:
-        return Rejected(file=file, line=line, dialogue=dialogue, reason=deep, raw=readable(text))
-    try:
-        return msgspec.json.decode(text, type=kind)
-    except msgspec.ValidationError as error:
-        reason, field = explain(error)
-        return Rejected(file=file, line=line, dialogue=dialogue, field=field, reason=reason, raw=readable(text))
-    except (msgspec.MsgspecError, UnicodeError) as error:
-        reason, field = unreadable(text, error)
-        return Rejected(file=file, line=line, dialogue=dialogue, field=field, reason=reason, raw=readable(text))
+    reason, field = too_deep(text), None
+    if reason is None:
+        try:
+            return msgspec.json.decode(text, type=kind)
+        except msgspec.ValidationError as error:
+            reason, field = explain(error)
+        except (msgspec.MsgspecError, UnicodeError) as error:
+            reason, field = unreadable(text, error)
+    return Rejected(file=file, line=line, dialogue=dialogue, field=field, reason=reason, raw=readable(text))
 
 
 def faults(record: Record) -> Iterator[Fault]:
     """Every fault of a record, in the order of its fields; none for a valid one."""
+    for field, text in [("extra", record.extra), *((f"turns[{k}].extra", t.extra) for k, t in enumerate(record.turns))]:
+        # It is JSON too, and others decode it to look for a field.
+        if text is not None and (deep := too_deep(text)) is not None:
+            yield Fault(field, deep)
     if not record.id:
         yield Fault("id", "empty_id: a dialogue needs an id")
     lengths = [len(turn.request) for turn in record.turns]

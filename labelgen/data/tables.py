@@ -6,7 +6,6 @@ page checksums and verifies them."""
 import csv
 import difflib
 import io
-import re
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -126,28 +125,32 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def parquet_writer(file: IO[bytes]) -> Iterator[Write]:
+    with parquet_rows(file, arrow_schema(), _ROW_GROUP) as write:
+        yield lambda dialogue: write(to_plain(dialogue))
+
+
+@contextmanager
+def parquet_rows(file: IO[bytes], schema: "pa.Schema", group: int) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Yields a function that writes one row. group: rows of a row group; memory holds no more."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows: list[object] = []
+    rows: list[dict[str, Any]] = []
 
     def flush() -> None:
         if rows:
-            writer.write_table(pa.Table.from_pylist(rows, schema=arrow_schema()))
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
             rows.clear()
 
-    def write(dialogue: Dialogue) -> None:
-        rows.append(to_plain(dialogue))
-        if len(rows) == _ROW_GROUP:
+    def write(row: dict[str, Any]) -> None:
+        rows.append(row)
+        if len(rows) == group:
             flush()
 
-    with pq.ParquetWriter(file, arrow_schema(), compression="zstd", write_page_checksum=True) as writer:
+    with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
         yield write
         flush()
 
-
-# How undecodable bytes come in, by the error handler "surrogateescape".
-_NOT_UTF8 = re.compile("[\udc80-\udcff]")
 
 Row = Mapping[str, str]
 """column -> cell; an empty cell is an empty text."""
@@ -199,11 +202,6 @@ def check_columns(header: Sequence[str], columns: Iterable[str], file: Path, nam
             near = difflib.get_close_matches(column, header, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise UsageError(f"{name} has no column {column!r}", str(file), f"{hint}it has: {', '.join(header)}")
-
-
-def not_utf8(row: Row) -> str | None:
-    """The first column whose cell is not UTF-8, or None."""
-    return next((column for column, text in row.items() if _NOT_UTF8.search(text)), None)
 
 
 _SHOWN = 3

@@ -17,6 +17,8 @@ EPOCH_S = 1e8
 """Seconds since 1970, in 1973; smaller numbers are times since the start of a dialogue."""
 
 _FORMAT = "state time_format, such as '%d.%m.%Y %H:%M:%S'; it may be repeated"
+_UNDECODED = re.compile("[\udc80-\udcff]")
+"""How such bytes come in, by the error handler "surrogateescape"."""
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 
 
@@ -32,6 +34,11 @@ class CellError(ValueError):
 def is_empty(value: Any) -> bool:
     """Whether a cell says nothing: null, an empty text, NaN, or a cell that the row does not have."""
     return value is None or value is MISSING or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def undecoded(text: str) -> bool:
+    """Whether a text has bytes that are not of the encoding by which it was read."""
+    return _UNDECODED.search(text) is not None
 
 
 def cell_text(value: Any) -> str | None:

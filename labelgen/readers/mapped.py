@@ -19,7 +19,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.reader import Reader, Remark
 from labelgen.data.record import Rejected
 from labelgen.readers.building import Counts, DialogueBuilder, MappedRow, all_paths, is_blank
-from labelgen.readers.cells import MISSING, cell_text
+from labelgen.readers.cells import MISSING, cell_text, undecoded
 from labelgen.readers.grouping import Groups
 from labelgen.readers.mapping import ColumnMapping, entries_of
 from labelgen.readers.sources import SourceRow, read_source
@@ -31,7 +31,6 @@ _CHECKED_ROWS = 1000
 _SHOWN = 30
 _LOOKED_AT = 200
 _ENCODING = "name the encoding, such as cp1252 for Western Europe"
-_NOT_UTF8 = range(0xDC80, 0xDD00)
 
 
 def read_mapped(source: Path | str, mapping: ColumnMapping) -> Iterator[Dialogue | Rejected | Remark]:
@@ -121,11 +120,6 @@ def _as_read(row: SourceRow, key: str, broken: bool) -> _Read:
     except TypeError as error:
         fault, packed = ("", f"bad_type: {error}", None), b"{}"
     return _Read(key, MappedRow(row.file, row.line, msgspec.Raw(packed), broken, fault))
-
-
-def undecoded(text: str) -> bool:
-    """Whether a text has bytes that are not of the encoding by which it was read."""
-    return any(ord(character) in _NOT_UTF8 for character in text)
 
 
 def _printable(value: Any) -> Any:
