@@ -353,29 +353,10 @@ def _read_zstd(file: IO[bytes]) -> bytes:
 
 @contextmanager
 def compressed(file: IO[bytes], name: str) -> Iterator[IO[bytes]]:
-    """Compress what is written into `file`, by the end of `name`; equal bytes give equal bytes."""
+    """Compress what is written into `file` where `name` ends in `.gz`; equal input gives equal bytes."""
     if name.endswith(".gz"):
         # No name and no time in the header.
         with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as to:
             yield cast(IO[bytes], to)
-    elif name.endswith(".zst"):
-        import pyarrow as pa
-
-        # Arrow closes the file it writes to, which is still to be synced.
-        with pa.CompressedOutputStream(pa.PythonFile(_Unclosed(file), "w"), "zstd") as to:
-            yield cast(IO[bytes], to)
     else:
         yield file
-
-
-class _Unclosed(io.RawIOBase):
-    """Writes to a file and leaves it open."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: object) -> int:
-        return self._file.write(data)  # type: ignore[call-overload, no-any-return]

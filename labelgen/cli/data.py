@@ -315,6 +315,10 @@ def filter_command(options: FilterOptions) -> None:
     root, out = options.log.resolve(), options.out.resolve()
     if out == root or root.is_relative_to(out) or (root.is_dir() and out.is_relative_to(root)):
         raise UsageError(f"{options.out} is read and would be overwritten", str(options.out), "name another output")
+    if packed := next((file for file in files if file.suffix == ".zst"), None):
+        raise UsageError(
+            "zstd is read and not written", str(packed), "write it as .jsonl.gz with labelgen data convert"
+        )
     if options.log.is_dir():
         fresh_folder(options.out, options.force)
     quarantine = None if options.quarantine is None else Quarantine(options.quarantine)

@@ -33,8 +33,9 @@ from labelgen.data.reader import READERS, Options, Reader, Remark, files_of, num
 from labelgen.data.record import LocatedDialogue, Rejected, decode, encode, locate
 from labelgen.data.tables import Write, count_rows, parquet_writer, read_rows
 
-RECORD_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
-"""Endings of the names of record files."""
+WRITTEN_SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+RECORD_SUFFIXES = (*WRITTEN_SUFFIXES, ".jsonl.zst")
+"""Endings of the names of record files; zstd is only read."""
 
 MAX_BAD_RATE = 0.01
 
@@ -184,8 +185,8 @@ def _labels(path: Path, options: Options) -> Sources:
 
 @contextmanager
 def open_writer(path: Path | str, force: bool = False) -> Iterator[Write]:
-    """Open a log for writing; yields a function that writes one dialogue to `path`: `.jsonl` (also packed: `.jsonl.gz`,
-    `.jsonl.zst`), `.parquet`, or `-` for standard output.
+    """Open a log for writing; yields a function that writes one dialogue to `path`: `.jsonl` , `.jsonl.gz`, `.parquet`, or `-` for
+    standard output.
 
     The file appears complete at the end of the block; if the block raises, there is no file. Raises UsageError for another
     suffix, or if the file exists and force is false."""
@@ -194,9 +195,9 @@ def open_writer(path: Path | str, force: bool = False) -> Iterator[Write]:
             yield write
         return
     path = to_path(path)
-    if not path.name.endswith(RECORD_SUFFIXES):
+    if not path.name.endswith(WRITTEN_SUFFIXES):
         raise UsageError(
-            f"cannot tell the form of {path.name}", str(path), f"let the name end in {', '.join(RECORD_SUFFIXES)}"
+            f"cannot tell the form of {path.name}", str(path), f"let the name end in {', '.join(WRITTEN_SUFFIXES)}"
         )
     fresh_file(path, force)
     form = parquet_writer if path.suffix == ".parquet" else _write_lines

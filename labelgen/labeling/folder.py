@@ -1,6 +1,6 @@
 """Output folder of labels: paths, lock, cleanup after a kill, and joining parts into files.
 
-OUT/a.jsonl                      labeled records, at the input's relative path
+OUT/a.jsonl                      labeled records, at the input's relative path; `.zst` becomes `.gz`
 OUT/a.jsonl.quarantine.jsonl     its rejected records with reasons, if any
 OUT/manifest.json                written last
 OUT/.labeling/                   during a run: ledger/, lock, and parts/a.jsonl/000000.jsonl
@@ -31,14 +31,27 @@ _ROW_GROUP = 1024
 
 
 def input_files(source: Path) -> dict[str, Path]:
-    """Record files at or below `source` by relative path, in order. Raises UsageError if there are none."""
+    """Record files at or below `source` by relative path, in order.
+
+    Raises UsageError if there are none, or if the output of two would have one path."""
     files = shard_files(source)
     root = source if source.is_dir() else source.parent
     for file in files:
         if not file.name.endswith(RECORD_SUFFIXES):
             known = ", ".join(RECORD_SUFFIXES)
             raise UsageError(f"unknown file format: {file.name}", str(file), f"use a name that ends in {known}")
-    return {file.relative_to(root).as_posix(): file for file in files}
+    inputs = {file.relative_to(root).as_posix(): file for file in files}
+    for path, file in inputs.items():
+        if path != output_path(path) and output_path(path) in inputs:
+            raise UsageError(
+                f"the output of {path} would be {output_path(path)}, which is in the input too", str(file), "rename one"
+            )
+    return inputs
+
+
+def output_path(path: str) -> str:
+    """Relative path of the output of an input file; zstd is read and not written."""
+    return path.removesuffix(".zst") + ".gz" if path.endswith(".zst") else path
 
 
 class LabelFolder:
@@ -51,7 +64,7 @@ class LabelFolder:
         self.ledger = self.work / "ledger"
 
     def output(self, path: str) -> Path:
-        return self.out / path
+        return self.out / output_path(path)
 
     def quarantine(self, path: str) -> Path:
         return self.out / f"{path}.quarantine.jsonl"

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pytest
 from labeled import LABELS, labeled_dialogue
 from msgspec.structs import replace
@@ -13,7 +14,7 @@ from labelgen.cli.command import AudioFolders
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_sets import LabelName, merge, read_labels, write_labels
 from labelgen.data.log import Log, open_writer, read_file, write_log
-from labelgen.data.record import Rejected
+from labelgen.data.record import Rejected, encode
 
 GOOD = '{"id":"d%d","turns":[]}'
 
@@ -96,7 +97,10 @@ def test_log_longer_than_row_group_round_trips(tmp_path: Path, suffix: str):
 def test_log_truncated_packed_file_gives_records_then_one_rejected(tmp_path: Path, packing: str):
     written = [Dialogue(id=f"d{k}", turns=(Turn(request=str(k), response=""),)) for k in range(500)]
     for name in ("a", "b"):
-        write_log(tmp_path / f"{name}.jsonl.{packing}", [replace(d, id=f"{name} {d.id}") for d in written])
+        lines = b"".join(encode(replace(d, id=f"{name} {d.id}")) + b"\n" for d in written)
+        codec = {"gz": "gzip", "zst": "zstd"}[packing]
+        with pa.output_stream(str(tmp_path / f"{name}.jsonl.{packing}"), compression=codec) as file:
+            file.write(lines)
     first = tmp_path / f"a.jsonl.{packing}"
     first.write_bytes(first.read_bytes()[:-9])
     log = Log([tmp_path], max_bad_rate=1)

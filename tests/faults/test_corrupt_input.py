@@ -14,12 +14,13 @@ import pytest
 from fake_annotator import FakeAnnotator
 from some_logs import lines, record, tree, write_lines, write_rows
 
-from labelgen.base.errors import InputError, IntegrityError
+from labelgen.base.errors import InputError, IntegrityError, UsageError
 from labelgen.base.files import compressed
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, read_file
 from labelgen.labeling.engines import InlineEngine
+from labelgen.labeling.folder import output_path
 from labelgen.labeling.manifest import LabelCounts
 from labelgen.labeling.run import check_bad_rate, label
 from labelgen.labeling.verify import verify
@@ -52,7 +53,7 @@ def quarantined(folder: Path) -> dict[tuple[str, int | None, str | None], str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
 def test_label_one_percent_bad_records_is_accepted(tmp_path, name):
     good = [json.dumps(record(f"a{k}")).encode() for k in range(400)]
     given = [*good]
@@ -143,15 +144,15 @@ def test_empty_file_stays_empty(tmp_path, name):
         (tmp_path / "in").mkdir()
         (tmp_path / "in" / name).write_bytes(b"")
     assert run(tmp_path) == LabelCounts()
-    assert list(read_file(tmp_path / "out" / name)) == []
+    assert list(read_file(tmp_path / "out" / output_path(name))) == []
 
 
 def write_packed(path: Path, count: int) -> None:
     """So many records in a packed file, of texts that do not pack well."""
     rng = random.Random(0)
     path.parent.mkdir(exist_ok=True)
-    with path.open("wb") as file, compressed(file, path.name) as to:
-        to.write(lines(record(f"d{k}", text=str(rng.getrandbits(2000))) for k in range(count)))
+    with pa.output_stream(str(path), compression={".gz": "gzip", ".zst": "zstd"}[path.suffix]) as file:
+        file.write(lines(record(f"d{k}", text=str(rng.getrandbits(2000))) for k in range(count)))
 
 
 def cut_in_half(path: Path) -> bytes:
@@ -274,13 +275,20 @@ def test_log_damaged_file_is_read_in_part(tmp_path, capsys, name):
 
 
 def test_compression_is_deterministic(tmp_path):
-    """And zstd's is read by others."""
     for folder in ("x", "y"):
         write_lines(tmp_path / folder / "a.jsonl", [record("d")])
-        for end in (".gz", ".zst"):
-            with (tmp_path / folder / f"a{end}").open("wb") as file, compressed(file, end) as to:
-                to.write((tmp_path / folder / "a.jsonl").read_bytes())
+        with (tmp_path / folder / "a.gz").open("wb") as file, compressed(file, ".gz") as to:
+            to.write((tmp_path / folder / "a.jsonl").read_bytes())
     assert tree(tmp_path / "x") == tree(tmp_path / "y")
     assert gzip.decompress((tmp_path / "x" / "a.gz").read_bytes()) == (tmp_path / "x" / "a.jsonl").read_bytes()
-    with pa.input_stream(str(tmp_path / "x" / "a.zst"), compression="zstd") as file:
-        assert file.read() == (tmp_path / "x" / "a.jsonl").read_bytes()
+
+
+def test_zstd_input_gives_gzip_output_and_a_clash_is_refused(tmp_path, capsys):
+    write_packed(tmp_path / "in" / "b.jsonl.zst", 3)
+    assert run(tmp_path).labeled == 3
+    assert set(tree(tmp_path / "out")) == {"b.jsonl.gz", "manifest.json"}
+    assert main(["data", "filter", str(tmp_path / "in"), str(tmp_path / "less"), "--without-user", "u"]) == 2
+    assert not (tmp_path / "less").exists()
+    write_packed(tmp_path / "in" / "b.jsonl.gz", 3)
+    with pytest.raises(UsageError, match="which is in the input too"):
+        run(tmp_path)

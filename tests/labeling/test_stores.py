@@ -100,7 +100,7 @@ def test_commands_store_paths_are_accepted(bucket, monkeypatch, capsys):
 
     monkeypatch.setattr(labelgen.steps.label, "load_annotator", lambda *_: FakeAnnotator())
     assert is_remote(bucket)
-    write_log(str(bucket / "in" / "a.jsonl.zst"), [Dialogue(id="d", turns=(Turn(request="a", response="b"),))])
+    write_log(str(bucket / "in" / "a.jsonl.gz"), [Dialogue(id="d", turns=(Turn(request="a", response="b"),))])
     assert [d.id for d in Log([str(bucket / "in")])] == ["d"]
     assert main(["label", str(bucket / "in"), str(bucket / "out"), "--model", "m", "--workers", "1"]) == 0
     assert main(["verify", str(bucket / "out"), "--input", str(bucket / "in")]) == 0
