@@ -326,7 +326,7 @@ def filter_command(options: FilterOptions) -> None:
         target = options.out / file.relative_to(options.log) if options.log.is_dir() else options.out
         log = open_log(options, [str(file)], quarantine=quarantine)
         count = write_log(target, (dialogue for dialogue in log if _is_kept(dialogue, options)), None, options.force)
-        if count == log.kept and not log.reasons:
+        if count == log.kept and not log.reasons and target.suffixes == file.suffixes:
             with atomic_write(target) as to, file.open("rb") as whole:
                 shutil.copyfileobj(whole, to)
         print_lines(f"{log.kept - count:,} of {log.kept:,} dialogues left out of {target}")
