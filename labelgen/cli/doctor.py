@@ -18,8 +18,8 @@ _PACKAGES = ("torch", "torchaudio", "transformers", "pytorch-lightning", "datase
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorOptions:
-    """Check this machine: versions, torch and its device, sound, weights, batch invariance of labels, the output folder, the tracker.
-    Exit code 1 if something that labelgen needs is wrong."""
+    """Check this machine: versions, torch and its device, sound, weights, the output folder, the tracker. Exit code 1 if
+    something that labelgen needs is wrong."""
 
     out: Annotated[Path, "FOLDER"] = Path()
     """folder to write to"""

@@ -67,7 +67,7 @@ class LinearMember(nn.Module):
         return out
 
     def scores(self, unit: Unit, places: Sequence[tuple[int, At]], layout: Layout, sees: Sees) -> Scores:
-        """Scores of the linear map alone. A sparse product goes row by row, so they are batch-invariant."""
+        """Scores of the linear map alone, by a sparse product."""
         matrix = self.ngrams[unit].matrix([place_texts(layout.texts[dialogue], at, sees) for dialogue, at in places])
         weight, bias = self.get_buffer(f"{unit}_weight"), self.get_buffer(f"{unit}_bias")
         # A copy of the rows that are read costs less than one of the whole weight.

@@ -1,7 +1,6 @@
 """Readers of public corpora: what they make of small samples, and what holds for each of them."""
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -9,14 +8,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from reader_laws import Samples
 
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import AtDialogue, AtGoal, AtSpan, AtTurn, Label, answers
-from labelgen.data.log import Log
+from labelgen.data.labels import AtDialogue, AtGoal, AtTurn, Label, answers
 from labelgen.data.reader import READERS, Reader, Remark
-from labelgen.data.record import Rejected, decode, encode, to_plain
+from labelgen.data.record import Rejected
 
 HERE = Path(__file__).parent
 SAMPLES = HERE / "samples"
@@ -39,55 +38,28 @@ CASES: dict[str, tuple[str, str, Mapping[str, str]]] = {
 """name -> (format, sample, options)."""
 
 
-def read(case: str) -> list[Dialogue | Rejected]:
-    name, sample, options = CASES[case]
-    reader: Reader = resolve(READERS, name, "format")
-    return [item for item in reader.read(SAMPLES / sample, options) if not isinstance(item, Remark)]
-
-
-def dialogues(case: str) -> dict[str, Dialogue]:
-    return {d.id: d for d in read(case) if isinstance(d, Dialogue)}
+LAWS = Samples(HERE, CASES)
 
 
 def test_readers_all_have_samples():
     assert {name for name, _, _ in CASES.values()} == set(READERS) - set(READERS.builtin)
 
 
-def bare(plain: object) -> object:
-    if isinstance(plain, dict):
-        return {key: bare(value) for key, value in plain.items() if value is not None}
-    return [bare(value) for value in plain] if isinstance(plain, (list, tuple)) else plain
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_reader_output_equals_golden_file(case: str):
-    golden = HERE / "golden" / f"{case}.json"
-    found = [bare(to_plain(item) if isinstance(item, Dialogue) else msgspec.to_builtins(item)) for item in read(case)]
-    text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
-    if os.environ.get("LABELGEN_GOLDEN") == "write":
-        golden.write_text(text, encoding="utf-8")
-    assert text == golden.read_text(encoding="utf-8"), "make golden rewrites it"
+    LAWS.check_golden(case)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_reader_records_have_unique_ids_and_are_valid(case: str):
-    found = read(case)
-    good = [d for d in found if isinstance(d, Dialogue)]
-    assert good == found
-    assert len({d.id for d in good}) == len(good) > 0
-    for dialogue in good:
-        assert decode(encode(dialogue), "log") == dialogue
-        for annotation in dialogue.annotations:
-            for label in annotation.labels:
-                if isinstance(label.at, AtSpan):
-                    assert 0 <= label.at.start < label.at.end <= len(dialogue.turns[label.at.turn].request)
+    LAWS.check_records(case)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_published_label_names_include_annotated_names(case: str):
     name, sample, options = CASES[case]
     sources = resolve(READERS, name, "format").labels(SAMPLES / sample, options)
-    for dialogue in dialogues(case).values():
+    for dialogue in LAWS.dialogues(case).values():
         for annotation in dialogue.annotations:
             for label in annotation.labels:
                 names = sources.get(dialogue.source or "*", {}).get(label.task)
@@ -96,13 +68,7 @@ def test_published_label_names_include_annotated_names(case: str):
 
 @pytest.mark.parametrize("case", CASES)
 def test_reader_unknown_option_or_missing_path_raises(case: str, tmp_path: Path):
-    name, _, options = CASES[case]
-    with pytest.raises(UsageError, match="unknown option"):
-        Log([tmp_path], name, {"no_such_option": "x"})
-    with pytest.raises(UsageError):
-        list(Log([tmp_path / "missing"], name, options))
-    with pytest.raises(UsageError):
-        list(Log([tmp_path], name, options))
+    LAWS.check_refusals(case, tmp_path)
 
 
 def labels(dialogue: Dialogue, annotator: str, task: str) -> dict[object, list[str]]:
@@ -112,7 +78,7 @@ def labels(dialogue: Dialogue, annotator: str, task: str) -> dict[object, list[s
 
 
 def test_sgd_services_become_goals_even_when_resumed():
-    found = dialogues("sgd")
+    found = LAWS.dialogues("sgd")
     returning = found["sgd/dev/8_00114"].annotations[0]
     assert [x.at for x in returning.labels if x.task == "goals"] == [AtGoal((0, 1, 4, 5, 6)), AtGoal((2, 3))]
     assert labels(found["sgd/dev/8_00114"], "sgd", "outcome") == {AtGoal((0, 1, 4, 5, 6)): ["success"]}
@@ -121,7 +87,7 @@ def test_sgd_services_become_goals_even_when_resumed():
 
 
 def test_sgd_turns_with_request_are_annotated():
-    for dialogue in dialogues("sgd").values():
+    for dialogue in LAWS.dialogues("sgd").values():
         turns = {AtTurn(t) for t, turn in enumerate(dialogue.turns) if turn.request}
         assert set(labels(dialogue, "sgd", "intents")) == set(labels(dialogue, "sgd", "slots")) == turns
         assert all((t.domain, t.status, t.hypothesis) == (None, None, None) for t in dialogue.turns)
@@ -138,7 +104,7 @@ def test_sgd_schema_gives_descriptions_of_intents_and_span_slots():
 
 
 def test_star_wizard_selections_become_goals():
-    many = dialogues("star")["star/5695"]
+    many = LAWS.dialogues("star")["star/5695"]
     goals = [AtGoal((0, 1, 2, 4, 5, 6, 7)), AtGoal((3, 8)), AtGoal((9,))]
     assert [x.at for x in many.annotations[0].labels] == goals
     assert many.annotation("user") is None, "nobody asked about one of several tasks"
@@ -148,7 +114,7 @@ def test_star_turns_contain_only_utterances():
     for path in (SAMPLES / "star" / "dialogues").glob("*.json"):
         plain = json.loads(path.read_text(encoding="utf-8"))
         said = [e["Text"] for e in plain["Events"] if e["Action"] in ("utter", "pick_suggestion")]
-        turns = dialogues("star")[f"star/{plain['DialogueID']}"].turns
+        turns = LAWS.dialogues("star")[f"star/{plain['DialogueID']}"].turns
         assert [text for turn in turns for text in (turn.request, turn.response) if text] == said
 
 
@@ -174,7 +140,7 @@ def test_star_turn_with_several_replies_has_last_wizard_action(tmp_path: Path):
 
 
 def test_uss_ratings_apply_to_previous_turn():
-    first, second = dialogues("uss").values()
+    first, second = LAWS.dialogues("uss").values()
     assert [a.annotator for a in first.annotations] == ["uss/SGD/0/r1", "uss/SGD/0/r2", "uss/SGD/0/r3"]
     assert [turn.request for turn in first.turns] == [
         "I need a table for two.",

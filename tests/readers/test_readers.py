@@ -1,21 +1,19 @@
 """Readers: what they make of small samples, and what holds for each of them."""
 
-import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import pytest
+from reader_laws import Samples
 
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import AtSpan
 from labelgen.data.log import Log, write_log
 from labelgen.data.reader import READERS, Reader, Remark
-from labelgen.data.record import Rejected, decode, encode, to_plain
+from labelgen.data.record import Rejected
 
 HERE = Path(__file__).parent
 SAMPLES = HERE / "samples"
@@ -40,59 +38,26 @@ CASES: dict[str, tuple[str, str, Mapping[str, str]]] = {
 """name -> (format, sample, options)."""
 
 
-def read(case: str) -> list[Dialogue | Rejected]:
-    name, sample, options = CASES[case]
-    reader: Reader = resolve(READERS, name, "format")
-    return [item for item in reader.read(SAMPLES / sample, options) if not isinstance(item, Remark)]
-
-
-def dialogues(case: str) -> dict[str, Dialogue]:
-    return {d.id: d for d in read(case) if isinstance(d, Dialogue)}
+LAWS = Samples(HERE, CASES)
 
 
 def test_readers_all_have_samples():
     assert {name for name, _, _ in CASES.values()} == set(READERS.builtin) - {"labelgen"}
 
 
-def bare(plain: object) -> object:
-    if isinstance(plain, dict):
-        return {key: bare(value) for key, value in plain.items() if value is not None}
-    return [bare(value) for value in plain] if isinstance(plain, (list, tuple)) else plain
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_reader_output_equals_golden_file(case: str):
-    golden = HERE / "golden" / f"{case}.json"
-    found = [bare(to_plain(item) if isinstance(item, Dialogue) else msgspec.to_builtins(item)) for item in read(case)]
-    text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
-    if os.environ.get("LABELGEN_GOLDEN") == "write":
-        golden.write_text(text, encoding="utf-8")
-    assert text == golden.read_text(encoding="utf-8"), "make golden rewrites it"
+    LAWS.check_golden(case)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_reader_records_have_unique_ids_and_are_valid(case: str):
-    found = read(case)
-    good = [d for d in found if isinstance(d, Dialogue)]
-    assert good == found
-    assert len({d.id for d in good}) == len(good) > 0
-    for dialogue in good:
-        assert decode(encode(dialogue), "log") == dialogue
-        for annotation in dialogue.annotations:
-            for label in annotation.labels:
-                if isinstance(label.at, AtSpan):
-                    assert 0 <= label.at.start < label.at.end <= len(dialogue.turns[label.at.turn].request)
+    LAWS.check_records(case)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_reader_unknown_option_or_missing_path_raises(case: str, tmp_path: Path):
-    name, _, options = CASES[case]
-    with pytest.raises(UsageError, match="unknown option"):
-        Log([tmp_path], name, {"no_such_option": "x"})
-    with pytest.raises(UsageError):
-        list(Log([tmp_path / "missing"], name, options))
-    with pytest.raises(UsageError):
-        list(Log([tmp_path], name, options))
+    LAWS.check_refusals(case, tmp_path)
 
 
 def test_csv_missing_column_error_lists_columns(tmp_path: Path):

@@ -1,0 +1,68 @@
+"""What holds for every reader, on the samples of a folder."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from labelgen.base.errors import UsageError
+from labelgen.base.registry import resolve
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import AtSpan
+from labelgen.data.log import Log
+from labelgen.data.reader import READERS, Reader, Remark
+from labelgen.data.record import Rejected, decode, encode, to_plain
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples below `folder`/samples, with what readers make of them below `folder`/golden. cases: name -> (format, sample, options)."""
+
+    folder: Path
+    cases: Mapping[str, tuple[str, str, Mapping[str, str]]]
+
+    def read(self, case: str) -> list[Dialogue | Rejected]:
+        name, sample, options = self.cases[case]
+        reader: Reader = resolve(READERS, name, "format")
+        path = self.folder / "samples" / sample
+        return [item for item in reader.read(path, options) if not isinstance(item, Remark)]
+
+    def dialogues(self, case: str) -> dict[str, Dialogue]:
+        return {d.id: d for d in self.read(case) if isinstance(d, Dialogue)}
+
+    def check_golden(self, case: str) -> None:
+        golden = self.folder / "golden" / f"{case}.json"
+        items = (to_plain(d) if isinstance(d, Dialogue) else msgspec.to_builtins(d) for d in self.read(case))
+        text = json.dumps([bare(item) for item in items], indent=1, ensure_ascii=False) + "\n"
+        if os.environ.get("LABELGEN_GOLDEN") == "write":
+            golden.write_text(text, encoding="utf-8")
+        assert text == golden.read_text(encoding="utf-8"), "make golden rewrites it"
+
+    def check_records(self, case: str) -> None:
+        found = self.read(case)
+        good = [d for d in found if isinstance(d, Dialogue)]
+        assert good == found
+        assert len({d.id for d in good}) == len(good) > 0
+        for dialogue in good:
+            assert decode(encode(dialogue), "log") == dialogue
+            for label in (label for annotation in dialogue.annotations for label in annotation.labels):
+                if isinstance(label.at, AtSpan):
+                    assert 0 <= label.at.start < label.at.end <= len(dialogue.turns[label.at.turn].request)
+
+    def check_refusals(self, case: str, empty: Path) -> None:
+        name, _, options = self.cases[case]
+        with pytest.raises(UsageError, match="unknown option"):
+            Log([empty], name, {"no_such_option": "x"})
+        for path in (empty / "missing", empty):
+            with pytest.raises(UsageError):
+                list(Log([path], name, options))
+
+
+def bare(plain: object) -> object:
+    if isinstance(plain, dict):
+        return {key: bare(value) for key, value in plain.items() if value is not None}
+    return [bare(value) for value in plain] if isinstance(plain, (list, tuple)) else plain
