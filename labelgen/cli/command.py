@@ -29,11 +29,8 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import bad_domains
 from labelgen.data.log import MAX_BAD_RATE, Log, Quarantine, write_log
 from labelgen.data.reader import READERS
+from labelgen.steps import shared
 from labelgen.steps.changed import Changed
-from labelgen.steps.shared import AudioFolders as AudioFolders
-from labelgen.steps.shared import ConsensusOptions as ConsensusOptions
-from labelgen.steps.shared import ModelRunOptions as ModelRunOptions
-from labelgen.steps.shared import RunOptions as RunOptions
 
 Options = TypeVar("Options")
 
@@ -85,9 +82,9 @@ class Command(Generic[Options]):
     def _rank(self, item: OptionField) -> tuple[bool, bool, bool]:
         """Required options come first, then those of the command, then those that it shares with others, then sections."""
         section, first = "." in item.key or is_dataclass(item.hint.kind), item.key.partition(".")[0]
-        modules = (__name__, ModelRunOptions.__module__)
-        shared = any(first in one.__annotations__ for one in self.options.__mro__ if one.__module__ in modules)
-        return section, item.default is not MISSING, shared
+        modules = (__name__, shared.__name__)
+        in_common = any(first in one.__annotations__ for one in self.options.__mro__ if one.__module__ in modules)
+        return section, item.default is not MISSING, in_common
 
 
 def _usage(item: OptionField) -> str:

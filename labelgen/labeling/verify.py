@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -109,19 +110,20 @@ def _relabel(
         )
     shards = [(file, shard) for file in files for shard in file.shards]
     shards.sort(key=lambda pair: position(sample.seed, f"{pair[1].path} {pair[1].index}"))
+    split = cache(partial(split_file, size=settings.shard_dialogues))
     for file, written in shards[: sample.shards]:
         source = inputs[written.path]
         first = sum(shard.counts.labeled for shard in file.shards[: written.index])
         records = read_dialogues({file.path: folder.output(file.path)})
         labeled = [encode(record) for record in islice(records, first, first + written.counts.labeled)]
-        ranges = split_file(source, settings.shard_dialogues)
+        ranges = split(source)
         with TemporaryDirectory() as scratch:
             shard = Shard(
                 source=source,
                 path=written.path,
                 index=written.index,
                 records=ranges[written.index],
-                file_digest=digest_file(source),
+                file_digest=file.input_digest,
                 output=Path(scratch) / "part.jsonl",
                 quarantine=Path(scratch) / "quarantine.jsonl",
                 damaged=ranges[-1].damage is not None,

@@ -10,11 +10,11 @@ from labeled import LABELS, labeled_dialogue
 from msgspec.structs import replace
 
 from labelgen.base.errors import InputError, StorageError, UsageError
-from labelgen.cli.command import AudioFolders
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_sets import LabelName, merge, read_labels, write_labels
 from labelgen.data.log import Log, open_writer, read_file, write_log
 from labelgen.data.record import Rejected, encode
+from labelgen.steps.shared import AudioFolders
 
 GOOD = '{"id":"d%d","turns":[]}'
 
