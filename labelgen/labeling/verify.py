@@ -114,19 +114,18 @@ def _relabel(
     for file, written in shards[: sample.shards]:
         source = inputs[written.path]
         first = sum(shard.counts.labeled for shard in file.shards[: written.index])
-        records = read_dialogues({file.path: folder.output(file.path)})
-        labeled = [encode(record) for record in islice(records, first, first + written.counts.labeled)]
-        ranges = split(source)
+        kept = islice(read_dialogues({file.path: folder.output(file.path)}), first, first + written.counts.labeled)
+        labeled = [encode(record) for record in kept]
         with TemporaryDirectory() as scratch:
             shard = Shard(
                 source=source,
                 path=written.path,
                 index=written.index,
-                records=ranges[written.index],
+                records=split(source)[written.index],
                 file_digest=file.input_digest,
                 output=Path(scratch) / "part.jsonl",
                 quarantine=Path(scratch) / "quarantine.jsonl",
-                damaged=ranges[-1].damage is not None,
+                damaged=split(source)[-1].damage is not None,
                 redact=REDACT in settings.options,
             )
             entry = label_shard(shard, annotator)

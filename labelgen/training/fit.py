@@ -136,55 +136,27 @@ def fit(
     trained = copy.deepcopy(model)
     sound = ""
     if last_state is None or _end_reason(last_state, steps, options.length) is None:
-        # Pretrained encoders are loaded in evaluation mode, and Lightning keeps modes.
-        model.train()
-        model.turn_encoder.chunk_tokens = options.batch.encoder_tokens
-        known = model.turn_encoder.embedding_cache or EmbeddingCache()
-        model.turn_encoder.embedding_cache = known if options.model.encoder_frozen else None
-        # Where gradients are scaled, a fused optimizer would be given them before they are clipped.
-        fused = options.hardware.precision != "16"
-        module = TrainingModule(model, options.optimizer, steps, options.seed, options.batch.online_share, fused)
-        collator, workers = model.collator(), options.data.workers
-        cuda = trainer.strategy.root_device.type == "cuda"
-        train = TrainingLoader(
-            training, collator, sampler, lambda: trainer.global_step, lambda: trainer.global_rank, steps, workers, cuda
+        module = _module(options, model, steps)
+        cuda, workers, process = (
+            trainer.strategy.root_device.type == "cuda",
+            options.data.workers,
+            lambda: trainer.global_rank,
         )
+        collator = model.collator()
+        train = TrainingLoader(training, collator, sampler, lambda: trainer.global_step, process, steps, workers, cuda)
         valid = None
-        if validation is not None:
+        if validation is not None and compared is not None:
             order = make_sampler(validation, options.batch, options.hardware, (), 0)
-            assert compared is not None
             valid = ValidationLoader(
-                validation,
-                collator,
-                order,
-                lambda: trainer.global_rank,
-                workers,
-                cuda,
-                METRIC_DIALOGUES,
-                compared.goals,
+                validation, collator, order, process, workers, cuda, METRIC_DIALOGUES, compared.goals
             )
             if keep_best or options.length.patience is not None:
                 compared.check(monitor, valid.compared_indices())
-        with _quiet(), tf32_products(cuda), first_process():
-            last = None if index is None else checkpoints.path / index.last.file
-            try:
-                trainer.fit(module, train, valid, ckpt_path=last, weights_only=True)
-            except SystemExit as stop:
-                # Lightning raises SystemExit on an interrupt; the command line has a better message.
-                raise KeyboardInterrupt from stop
-            except StopAllProcesses as stop:
-                _end_processes()
-                if not trainer.is_global_zero:
-                    # Another exit code would kill the other processes, including the one that reports the reason.
-                    raise SystemExit(0) from stop
-                if not isinstance(stop.reason, DivergedError):
-                    raise stop.reason from None
-                return _diverged(checkpoints, trained, steps, stop.reason)
-            finally:
-                for loader in (train, valid):
-                    if loader is not None:
-                        loader.batches.close()
+        last = None if index is None else checkpoints.path / index.last.file
+        diverged = _run(trainer, module, train, valid, last, cuda)
         _end_processes()
+        if diverged is not None:
+            return _diverged(checkpoints, trained, steps, diverged)
         sound = audio_summary(train.audio_turns, train.audio_errors)
         index = checkpoints.index()
         last_state = None if index is None else checkpoints.read(index.last)
@@ -195,6 +167,48 @@ def fit(
     ended = _end_reason(last_state, steps, options.length) or TIME
     step, elapsed_s = last_state["global_step"], _elapsed_s(last_state)
     return FitResult(trained, step, steps, elapsed_s, ended, trainer.is_global_zero, sound)
+
+
+def _module(options: TrainingOptions, model: LabelModel, steps: int) -> TrainingModule:
+    """The module of Lightning, its model set up for training."""
+    # Pretrained encoders are loaded in evaluation mode, and Lightning keeps modes.
+    model.train()
+    model.turn_encoder.chunk_tokens = options.batch.encoder_tokens
+    known = model.turn_encoder.embedding_cache or EmbeddingCache()
+    model.turn_encoder.embedding_cache = known if options.model.encoder_frozen else None
+    # Where gradients are scaled, a fused optimizer would be given them before they are clipped.
+    fused = options.hardware.precision != "16"
+    return TrainingModule(model, options.optimizer, steps, options.seed, options.batch.online_share, fused)
+
+
+def _run(
+    trainer: pl.Trainer,
+    module: TrainingModule,
+    train: TrainingLoader,
+    valid: ValidationLoader | None,
+    last: Path | None,
+    cuda: bool,
+) -> DivergedError | None:
+    """Train from the last checkpoint; returns the error of a divergence. In processes other than the first that ends them."""
+    with _quiet(), tf32_products(cuda), first_process():
+        try:
+            trainer.fit(module, train, valid, ckpt_path=last, weights_only=True)
+        except SystemExit as stop:
+            # Lightning raises SystemExit on an interrupt; the command line has a better message.
+            raise KeyboardInterrupt from stop
+        except StopAllProcesses as stop:
+            _end_processes()
+            if not trainer.is_global_zero:
+                # Another exit code would kill the other processes, including the one that reports the reason.
+                raise SystemExit(0) from stop
+            if not isinstance(stop.reason, DivergedError):
+                raise stop.reason from None
+            return stop.reason
+        finally:
+            for loader in (train, valid):
+                if loader is not None:
+                    loader.batches.close()
+    return None
 
 
 def _tensorboard(options: TrainingOptions, folder: Path, step: int) -> list[Logger]:

@@ -30,7 +30,7 @@ LINES = {
     "labelgen/simulator": 1_650,
     "labelgen/steps": 2_040,
     "labelgen/tasks": 1_370,
-    "labelgen/training": 3_660,
+    "labelgen/training": 3_680,
     "labelgen": 42_600,
     "benchmarks": 5_500,
     "tests": 31_300,
@@ -39,7 +39,7 @@ LINES = {
 FILES = 240
 """Python files of the package; the aim is 180."""
 FILE_LINES = 600
-FUNCTION_LINES = 108
+FUNCTION_LINES = 80
 DOCS_KB = 190
 """Documents without results; the aim is 170."""
 DOUBLED = {"Annotator", "Answer", "Candidate", "Counts", "Rating"}
