@@ -73,9 +73,9 @@ def measure(patterns: Mapping[AnswerPattern, int], people: Collection[str]) -> A
         for k, (who, name) in enumerate(pattern):
             if who in people:
                 share[names.index(name)] += count
-            held = [other for j, (person, other) in enumerate(pattern) if j != k and person in people]
-            for other in held:
-                pairs[rows[who], names.index(other), names.index(name)] += count / len(held)
+            others = [other for j, (person, other) in enumerate(pattern) if j != k and person in people]
+            for other in others:
+                pairs[rows[who], names.index(other), names.index(name)] += count / len(others)
     if not pairs.any():
         raise ValueError("no answer stands beside one of a person")
     pairs += _SMOOTHING
