@@ -17,7 +17,7 @@ from labelgen.feedback.cues import (
     takes_leave,
     went_wrong,
 )
-from labelgen.feedback.items import LONG_GAP_S, domain_of
+from labelgen.feedback.items import domain_of
 
 FASTEST_WORDS_S = 5.0
 """No voice speaks faster than this many words a second, so a request that comes sooner interrupts."""
@@ -73,7 +73,8 @@ class Abandonment:
     @staticmethod
     def detect(dialogue: Dialogue) -> Iterator[Signal]:
         """Reads responses that ask for something (they end with a question mark, or the status is `clarify`), and what
-        follows: nothing, a gap of five minutes, or a turn of another domain after which the first does not come back.
+        follows: nothing, or a turn of another domain after which the first does not come back. A user who goes on with the same after a
+        gap did not leave, however long it was.
 
         Votes bad for the turn that asked; implicit. The vote is about the goal: the question itself may have been the right
         one (items.py). Offers of more help, and questions whether it helped, need no answer. No signal where another kind
@@ -96,9 +97,7 @@ class Abandonment:
             elif gives_up(turns[t + 1].request, dialogue.locale) or says_stop(turns[t + 1].request, dialogue.locale):
                 left = False
             else:
-                gap = gap_s(turn, turns[t + 1])
-                gone = None not in domains[t : t + 2] and last_of[domains[t]] == t
-                left = gone or (gap is not None and gap > LONG_GAP_S)
+                left = None not in domains[t : t + 2] and last_of[domains[t]] == t
             if left:
                 yield Signal(kind="abandonment", turns=(t,), vote="bad", strength=0.8, evidence=(t,))
 
