@@ -298,6 +298,12 @@ def test_abandonment_of_a_question_taken_up_again_is_none() -> None:
 
 
 @given(dialogues())
+def test_abandonment_reads_no_clock(dialogue: Dialogue) -> None:
+    turns = tuple(replace(turn, time_s=None, response_time_s=None) for turn in dialogue.turns)
+    assert found("abandonment", replace(dialogue, turns=turns)) == found("abandonment", dialogue)
+
+
+@given(dialogues())
 def test_leaving_gives_one_signal(dialogue: Dialogue) -> None:
     left = {t for s in find_signals(dialogue, ["abandonment"]) for t in s.turns}
     assert left.isdisjoint(t for s in find_signals(dialogue, ["disconnect", "stop"]) for t in s.turns)

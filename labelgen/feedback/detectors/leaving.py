@@ -73,8 +73,8 @@ class Abandonment:
     @staticmethod
     def detect(dialogue: Dialogue) -> Iterator[Signal]:
         """Reads responses that ask for something (they end with a question mark, or the status is `clarify`), and what
-        follows: nothing, or a turn of another domain after which the first does not come back. A user who goes on with the same after a
-        gap did not leave, however long it was.
+        follows: nothing, or a turn of another domain after which the first does not come back. Clocks are not read: a user who
+        answers late did not leave.
 
         Votes bad for the turn that asked; implicit. The vote is about the goal: the question itself may have been the right
         one (items.py). Offers of more help, and questions whether it helped, need no answer. No signal where another kind
