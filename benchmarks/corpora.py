@@ -25,8 +25,8 @@ from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.labels import GOALS, Annotation, AtDialogue, AtGoal, AtTurn, Label, NoLabel, answers, division
 from labelgen.data.log import Log, write_log
 from labelgen.data.split import position
+from labelgen.feedback import posterior
 from labelgen.feedback.masking import mask
-from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
 from labelgen.metrics.segmentation import borders
@@ -54,7 +54,7 @@ def _star_rules(
     for dialogue in test:
         for label in outcomes_of(dialogue):
             signals = [s for s in find_signals(dialogue) if not s.explicit]
-            targets = [t for t in feedback_targets(dialogue, signals, waterfall, USER) if t.at == label.at]
+            targets = [t for t in feedback_targets(dialogue, signals, posterior.rules(), USER) if t.at == label.at]
             implicit = next((dict(t.distribution)["failure"] for t in targets if t.distribution), base)
             rules = [_rule(name, label, rates[name].get(key(dialogue), base)) for name, key in keys.items()]
             rules.append(_rule("implicit signals (waterfall)", label, implicit))

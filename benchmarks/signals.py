@@ -5,13 +5,12 @@ outcome: bad means failure. Of several annotations of the kind, the first that d
 
 For each detector and vote: precision (share of the places where the vote is right), the base rate (precision of voting everywhere)
 and recall. For each way to combine detectors the same, by the side of 1/2 that its probability is on, and the area under the
-precision-recall curve: once with implicit signals alone, once with all. `em` is fitted on the signals of this log, never on annotations;
-"not pooled" is without other users' votes and the assistant's confidence. A method without a probability gives the share of good items that
-it learned, or one half. Intervals are 95% bootstrap intervals over dialogues.
+precision-recall curve: once with implicit signals alone, once with all. `em` learns from the content and the signals of this log, never from annotations. A
+method without a probability gives one half. Intervals are 95% bootstrap intervals over dialogues.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -24,12 +23,11 @@ from labelgen.base.errors import InputError
 from labelgen.base.registry import require, resolve
 from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.dialogue import Dialogue, Signal
-from labelgen.data.labels import Annotation, At, AtGoal, AtTurn, Label, Unit, division, quality_name
+from labelgen.data.labels import Annotation, At, AtGoal, AtTurn, Label, division, quality_name
 from labelgen.data.log import Log
 from labelgen.feedback import items
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.detectors.words import repeated_requests
-from labelgen.feedback.em.method import EmMethod, learn, learn_pooled
 from labelgen.feedback.posterior import METHODS, Method
 from labelgen.feedback.signal import concerns_dialogue, find_signals
 from labelgen.metrics import METRICS
@@ -81,7 +79,7 @@ def measure(
         require(kind, DETECTORS, "signal")
     counts = {task: VoteCounts() for task in TASKS}
     read = [(d, [s for s in find_signals(d) if s.kind not in without]) for d in Log(list(log), format)]
-    methods = [*_plain_methods(), *_fitted_methods(read, against)]
+    methods = list(_methods(read, against))
     for dialogue, signals in read:
         explored = [
             Signal(kind=EXPLORATION, turns=(again.turn,), vote="good", evidence=(again.later,))
@@ -121,8 +119,9 @@ def _judge(
             predicted: dict[At, tuple[Label, ...]] = {}
             for at, relevant in relevant_to.items():
                 assert isinstance(at, AtTurn | AtGoal)
-                posterior = method(items.FeedbackItem(dialogue, at, tuple(s for s in relevant if used(s))))
-                good = _without_evidence(method, task) if posterior is None else posterior.good
+                item = items.FeedbackItem(_unlabeled(dialogue), at, tuple(s for s in relevant if used(s)))
+                [posterior] = method([item])
+                good = 0.5 if posterior is None else posterior.good
                 both = ((TASKS[task][0], 1.0 - good), (TASKS[task][1], good))
                 predicted[at] = (Label(task, at, max(both, key=lambda pair: pair[1])[0], distribution=both),)
                 if good != 0.5:
@@ -130,39 +129,34 @@ def _judge(
             of_task.items.setdefault(name, []).append(Item((), reference, predicted))
 
 
-def _plain_methods() -> Iterator[Chosen]:
-    """Those that learn nothing from the log."""
-    for name in METHODS:
-        method: Method = resolve(METHODS, name, "method")
-        yield f"{name}, implicit", method, _implicit
-        yield f"{name}, all", method, _every
-
-
-def _fitted_methods(read: Sequence[tuple[Dialogue, Sequence[Signal]]], against: str) -> Iterator[Chosen]:
-    """`em` fitted on what it is to read; goals are those of the annotations, as for the others."""
-    for level, used in (("implicit", _implicit), ("all", _every)):
-        own = [(dialogue, [s for s in signals if used(s)]) for dialogue, signals in read]
-        yield f"em, {level}", fitted_em(own, against), used
-        yield f"em not pooled, {level}", _unanchored(items_of_log(own, against)), used
-
-
 Read = Sequence[tuple[Dialogue, Sequence[Signal]]]
 """A log with the signals that a method reads."""
 
 
-def fitted_em(read: Read, against: str) -> Method:
-    """`em`, fitted on the signals of a log."""
-    return learn_pooled(partial(items_of_log, read, against), _unanchored)[1]
+def _methods(read: Read, against: str) -> Iterator[Chosen]:
+    """Each method by implicit signals, and by all. Goals are those of the annotations; no method sees any other label."""
+    for name in METHODS:
+        for level, used in (("implicit", _implicit), ("all", _every)):
+            own = [(dialogue, [s for s in signals if used(s)]) for dialogue, signals in read]
+            yield f"{name}, {level}", method_of(name, own, against), used
+
+
+def method_of(name: str, read: Read, against: str) -> Method:
+    """A method that learned from the signals of a log."""
+    found: Method = resolve(METHODS, name, "method")(items_of_log(read, against))
+    return found
 
 
 def items_of_log(read: Read, against: str) -> Iterator[items.FeedbackItem]:
-    """All items of a log; goals are those of the first annotation of the kind `against` that divides the dialogue."""
+    """All items of a log, without labels; goals are those of the first annotation of the kind `against` that divides the dialogue."""
     for dialogue, signals in read:
         goals = next((a.annotator for a in dialogue.annotations if a.kind == against and division(a)), None)
-        yield from items.items_of(dialogue, signals, goals)
+        for item in items.items_of(dialogue, signals, goals):
+            yield replace(item, dialogue=_unlabeled(dialogue))
 
 
-_unanchored: Callable[..., EmMethod] = partial(learn, anchored=False)
+def _unlabeled(dialogue: Dialogue) -> Dialogue:
+    return structs.replace(dialogue, annotations=())
 
 
 def _implicit(signal: Signal) -> bool:
@@ -171,12 +165,6 @@ def _implicit(signal: Signal) -> bool:
 
 def _every(signal: Signal) -> bool:
     return signal.kind != EXPLORATION
-
-
-def _without_evidence(method: Method, task: str) -> float:
-    """What a method says of a place of which no signal speaks: the share of good ones where it learned it."""
-    unit: Unit = "goal" if task == "outcome" else "turn"
-    return method.whole[unit].good if isinstance(method, EmMethod) and unit in method.whole else 0.5
 
 
 def known_qualities(annotations: Sequence[Annotation]) -> dict[At, bool]:

@@ -193,7 +193,7 @@ def aggregate(log: Source, *, out: PathLike | None = None, force: bool = False, 
     Args:
         log: where no dialogue has signals, the detectors find them first.
         out: log to write, which replaces an older one if force is true; without it the dialogues are kept in memory.
-        options: those of the command, such as method="em"."""
+        options: those of the command, such as method="waterfall"."""
     with python_hints():
         dialogues = load_log(log)
         detected = dialogues if any(one.signals for one in dialogues) else find_signals(dialogues).dialogues

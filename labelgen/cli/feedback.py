@@ -7,22 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from labelgen.base.errors import UsageError
 from labelgen.base.files import write_text
 from labelgen.base.options import ARGUMENT, Count
-from labelgen.base.terminal import print_lines, progress
+from labelgen.base.terminal import print_lines
 from labelgen.cli.command import (
     Command,
     ForceOptions,
     OneLogOptions,
-    RewriteOptions,
     fresh_log,
     open_log,
     rewriting,
 )
-from labelgen.data.log import write_log
 from labelgen.feedback.asking import TurnBelief
-from labelgen.feedback.posterior import FITTED_METHODS
 from labelgen.report.terminal import PlainConsole
 from labelgen.steps.feedback import (
     AggregateOptions,
@@ -35,32 +31,6 @@ from labelgen.steps.feedback import (
     transcribe,
 )
 from labelgen.steps.signals import SignalsOptions, find_signals
-
-
-@dataclass(frozen=True, kw_only=True)
-class AggregateCommand(AggregateOptions, RewriteOptions):
-    fit: Annotated[Path | None, "FILE"] = None
-    """JSON file for the learned rates of each kind of signal, with --method em"""
-
-    def check(self) -> None:
-        """Raises UsageError also for a file of rates where nothing is learned."""
-        super().check()
-        if self.fit and self.method not in FITTED_METHODS:
-            raise UsageError(f"{self.method} learns nothing", "--fit", f"--method {', '.join(FITTED_METHODS)}")
-
-
-def aggregate_command(options: AggregateCommand) -> None:
-    """Write the records, and print how many targets there are."""
-    for path in (options.fit, options.out):
-        if path:
-            fresh_log(path, options.force, [options.log])
-    log = open_log(options, [options.log])
-    made = aggregate(log, options)
-    if options.fit and made.fitted is not None:
-        write_text(options.fit, json.dumps(made.fitted.to_plain(), indent=1, ensure_ascii=False) + "\n")
-    changed = progress(made.dialogues, "aggregate", "dialogues")
-    count = write_log(options.out, changed, log.labels(), options.force)
-    print_lines(*made.lines(count), file=sys.stderr if options.out == "-" else sys.stdout)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,17 +80,17 @@ def _question(belief: TurnBelief) -> dict[str, Any]:
 SIGNALS = rewriting(
     "feedback signals", find_signals, SignalsOptions, "labelgen feedback signals log.jsonl signals.jsonl"
 )
-AGGREGATE = Command(
+AGGREGATE = rewriting(
     "feedback aggregate",
-    AggregateCommand,
-    aggregate_command,
-    "labelgen feedback aggregate signals.jsonl targets.jsonl --method waterfall --goals anna",
+    aggregate,
+    AggregateOptions,
+    "labelgen feedback aggregate signals.jsonl targets.jsonl --goals anna",
 )
 EXPLAIN = Command(
     "feedback explain",
     ExplainCommand,
     explain_command,
-    "labelgen feedback explain log.jsonl d7 --method waterfall --goals anna",
+    "labelgen feedback explain targets.jsonl d7 --goals anna",
 )
 ASK = Command("feedback ask", AskCommand, ask_command, "labelgen feedback ask log.jsonl questions.jsonl --budget 200")
 TRANSCRIBE = rewriting(

@@ -38,12 +38,12 @@ class TurnBelief:
 
 
 def turn_beliefs(dialogue: Dialogue, method: Method, annotator: str | None = None) -> Iterator[TurnBelief]:
-    """Every turn of a dialogue that has signals. method: gives the posterior of the signals. annotator: the model whose quality of turns is
+    """Every turn of a dialogue that has signals. method: gives the posteriors by the signals. annotator: the model whose quality of turns is
     used, where the dialogue has it; None for the first model."""
     of_model = _qualities(dialogue, annotator)
-    for item in turn_items(dialogue, dialogue.signals):
+    items = list(turn_items(dialogue, dialogue.signals))
+    for item, posterior in zip(items, method(items), strict=True):
         t = item.turns[0]
-        posterior = method(item)
         answered = any(signal.kind == "answer" for signal in item.signals)
         yield TurnBelief(
             dialogue=dialogue.id,

@@ -1,13 +1,13 @@
 """Items that are judged: turns, goals and dialogues, each with the signals about it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.data.label_sets import domain_of_name
-from labelgen.data.labels import At, AtDialogue, AtGoal, AtTurn, QualityName, division
+from labelgen.data.labels import AtDialogue, AtGoal, AtTurn, division
 from labelgen.feedback.cues import gap_s
 from labelgen.feedback.signal import EARLIER, concerns_dialogue
 
@@ -59,7 +59,7 @@ def items_of(dialogue: Dialogue, signals: Sequence[Signal], annotator: str | Non
     """All items of a dialogue. annotator: whose goals, where the dialogue has them."""
     yield from goal_items(dialogue, signals, goals_of(dialogue, annotator, signals)[0])
     yield from turn_items(dialogue, signals)
-    yield from rated_items(dialogue, signals)
+    yield from dialogue_items(dialogue, signals)
 
 
 def goal_items(dialogue: Dialogue, signals: Sequence[Signal], goals: Goals) -> Iterator[FeedbackItem]:
@@ -92,17 +92,13 @@ def turn_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[Feedba
         yield FeedbackItem(dialogue, AtTurn(turn), tuple(about.get(turn, ())))
 
 
-def rated_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[FeedbackItem]:
-    """The dialogue, where the user rated all of it. A yes to "did you get it?" is an outcome instead."""
-    ratings = tuple(s for s in signals if s.kind == "rating" and concerns_dialogue(s, dialogue))
-    if ratings:
-        yield FeedbackItem(dialogue, AtDialogue(), ratings)
-
-
-def ratings(items: Iterable[FeedbackItem]) -> dict[At, QualityName]:
-    """The quality by users' ratings, for items whose ratings do not contradict each other."""
-    names = {item.at: {s.vote for s in item.signals if s.kind == "rating"} for item in items}
-    return {at: min(of_item) for at, of_item in names.items() if len(of_item) == 1}
+def dialogue_items(dialogue: Dialogue, signals: Sequence[Signal]) -> Iterator[FeedbackItem]:
+    """The dialogue as a whole, with all signals, as if it were one goal. What users said of all of it replaces what they said of single
+    turns."""
+    if any(s.explicit and concerns_dialogue(s, dialogue) for s in signals):
+        signals = [s for s in signals if not s.explicit or concerns_dialogue(s, dialogue)]
+    for item in goal_items(dialogue, signals, (tuple(range(len(dialogue.turns))),) if dialogue.turns else ()):
+        yield FeedbackItem(dialogue, AtDialogue(), item.signals)
 
 
 def goals_of(dialogue: Dialogue, annotator: str | None, signals: Sequence[Signal] | None = None) -> tuple[Goals, str]:

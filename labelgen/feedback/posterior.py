@@ -1,10 +1,7 @@
-"""Aggregation methods: from the signals about one item to the probability that it went well.
-
-The methods of this file learn nothing from data: the precision of each kind of signal is the one that its detector declares.
-The method that learns is em (em/method.py)."""
+"""Aggregation methods: from the signals about items to the probability that each went well, by rules or learned from a log."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from labelgen.data.dialogue import Signal
@@ -13,28 +10,25 @@ from labelgen.feedback.items import FeedbackItem
 from labelgen.feedback.signal import reliability
 
 METHODS = {
-    "waterfall": "labelgen.feedback.posterior:waterfall",
-    "majority": "labelgen.feedback.posterior:majority",
+    "em": "labelgen.verdicts.estimate:learn",
+    "waterfall": "labelgen.feedback.posterior:rules",
 }
-"""name -> Method."""
-
-FITTED_METHODS = {"em": "labelgen.feedback.em.method:learn"}
-"""name -> a function that learns a Method from the items of a log."""
+"""name -> a function that gives the Method for the items of a log. The first learns from them, with content; the second is the rules,
+with the precisions that detectors declare."""
 
 
 @dataclass(frozen=True, slots=True)
 class Posterior:
-    """good: probability that it went well. weight: distance from even, |2 good - 1|. origin: the evidence in words. prior:
-    `good` before the evidence, where the method knows how often things go well."""
+    """good: probability that it went well. weight: of a target: distance from even, |2 good - 1|, by the rules, and 1 by a method that
+    knows how often things go well. origin: the evidence in words."""
 
     good: float
     weight: float
     origin: str
-    prior: float | None = None
 
 
-Method = Callable[[FeedbackItem], Posterior | None]
-"""From an item, its signals in any order, to its posterior; None without evidence."""
+Method = Callable[[Sequence[FeedbackItem]], list[Posterior | None]]
+"""From items of one dialogue, their signals in any order, to their posteriors; None without evidence."""
 
 
 def prior_log_odds(kind: str, vote: Vote, strength: float = 1.0) -> float:
@@ -59,6 +53,11 @@ def from_log_odds(nats: float) -> float:
     return 1.0 / (1.0 + math.exp(-nats))
 
 
+def rules(items: Iterable[FeedbackItem] = ()) -> Method:
+    """The method that learns nothing from the items of a log: `waterfall` on each."""
+    return lambda chosen: [waterfall(item) for item in chosen]
+
+
 def waterfall(item: FeedbackItem) -> Posterior | None:
     """Explicit signals; only where there are none, implicit ones.
 
@@ -79,24 +78,15 @@ def waterfall(item: FeedbackItem) -> Posterior | None:
     return posterior(from_log_odds(nats), f"waterfall, {level}: {words(used)}")
 
 
-def majority(item: FeedbackItem) -> Posterior | None:
-    """Each signal one vote, whatever its kind and strength; Laplace's rule of succession."""
-    signals = judging(item.signals)
-    if not signals:
-        return None
-    good = sum(s.vote == "good" for s in signals)
-    return posterior((good + 1.0) / (len(signals) + 2.0), f"majority: {words(signals)}")
-
-
 def judging(signals: Sequence[Signal]) -> list[Signal]:
     """Signals that are evidence: with a vote that their kind declares, so that a correction never counts for good. A rating in
-    the middle is evidence for neither; `em` treats it as not observed."""
+    the middle is evidence for neither."""
     return [s for s in signals if s.vote in reliability(s.kind).precision]
 
 
-def posterior(good: float, origin: str, prior: float | None = None) -> Posterior:
-    """A Posterior with its weight."""
-    return Posterior(good, abs(2.0 * good - 1.0), origin, prior)
+def posterior(good: float, origin: str) -> Posterior:
+    """A Posterior with its distance from even as weight."""
+    return Posterior(good, abs(2.0 * good - 1.0), origin)
 
 
 def words(signals: Sequence[Signal]) -> str:

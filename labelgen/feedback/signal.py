@@ -16,7 +16,8 @@ from labelgen.feedback.detectors import DETECTORS
 class Detector(Protocol):
     """A class or module that finds signals of one kind. A plug-in declares it as an entry point of the group `labelgen.detectors`.
 
-    Two more names are optional: PRECISION and FAMILY (see `Reliability`)."""
+    Three more names are optional: PRECISION and FAMILY (see `Reliability`), and CONTENT, which is true where the detector reads the
+    assistant's side alone, so that its signals are no reaction of a user (verdicts/content.py)."""
 
     EVIDENCE: tuple[str, ...]
     """Fields of a turn that hold the evidence; they are masked where the signal is a target (masking.py)."""
@@ -38,21 +39,12 @@ def detector(kind: str) -> Detector:
 EARLIER = "earlier turns"
 """The kind of all signals about turns after which the user went on with the goal (items.py)."""
 
-OTHERS = "others"
-"""The kind of the votes of other users with the same request and response (em/method.py)."""
-
-CONFIDENCE = "confidence"
-"""The kind of the votes of the assistant's confidence (em/method.py)."""
-
 UNDECLARED: Mapping[Vote, float] = {"good": 0.6, "bad": 0.6}
 """The precision of a kind that declares none."""
 
 
-WITHOUT_DETECTOR: Mapping[str, Mapping[Vote, float]] = {
-    EARLIER: UNDECLARED,
-    OTHERS: {"good": 0.9, "bad": 0.9},
-}
-"""Declared precisions of kinds that no module of the registry finds. That of others was fixed on simulated logs."""
+WITHOUT_DETECTOR: Mapping[str, Mapping[Vote, float]] = {EARLIER: UNDECLARED}
+"""Declared precisions of kinds that no module of the registry finds."""
 
 
 @dataclass(frozen=True, slots=True)

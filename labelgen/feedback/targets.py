@@ -1,24 +1,21 @@
 """Targets from signals: what feedback says about each task. The only module that knows both feedback and names of tasks."""
 
 from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean
 
 from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.labels import (
     GOALS,
     QUALITY_NAMES,
     At,
-    AtDialogue,
     AtGoal,
     AtSpan,
     AtTurn,
-    QualityName,
     Target,
     division,
 )
-from labelgen.feedback.items import goal_items, goals_of, rated_items, ratings, turn_items
+from labelgen.feedback.items import FeedbackItem, goals_of, items_of
 from labelgen.feedback.links import GoalLink, goal_links
-from labelgen.feedback.posterior import Method, Posterior, posterior
+from labelgen.feedback.posterior import Method, Posterior
 from labelgen.feedback.repair import CONFIRMED, Repair, predicted_intents, repair_of, repeats
 from labelgen.feedback.signal import reliability
 
@@ -35,29 +32,28 @@ def feedback_targets(
     of turns with a confirmed hypothesis; those of failed turns by their repair; "not these intents" for failed turns whose
     repair was understood otherwise; without an annotator's goals, whether pairs of turns serve one goal.
 
-    annotator: whose goals, where the dialogue has them; else goals are provisional. Without a prior, evidence that cancels
-    out gives no target. A user's rating is the quality, whatever the other evidence."""
-    goals, whose = goals_of(dialogue, annotator, signals)
-    of_goals = [(item.at, method(item)) for item in goal_items(dialogue, signals, goals)]
-    turns = list(turn_items(dialogue, signals))
-    of_turns = [method(item) for item in turns]
-    informative = {turn: p for turn, p in enumerate(of_turns) if p is not None and _is_informative(p)}
-    rated = ratings((*turns, *rated_items(dialogue, signals)))
-    with_ratings = [_with_rating(p, rated.get(AtTurn(turn))) for turn, p in enumerate(of_turns)]
-    whole = dialogue_posterior([p for _, p in of_goals], with_ratings)
-    targets = [
-        _verdict("outcome", at, p, _outcomes, f"{p.origin}; {whose}")
-        for at, p in of_goals
-        if p is not None and _is_informative(p)
-    ]
-    by_signals: list[tuple[At, Posterior]] = [(AtTurn(turn), p) for turn, p in informative.items()]
-    by_signals += [(AtDialogue(), whole)] if whole is not None and _is_informative(whole) else []
-    targets += [_verdict("quality", at, p, _qualities, p.origin) for at, p in by_signals if at not in rated]
-    targets += [_rated(at, name) for at, name in rated.items()]
+    annotator: whose goals, where the dialogue has them; else goals are provisional. Of the rules, evidence that cancels out gives no
+    target. What a user rated in the middle of the scale and nothing else is fair."""
+    whose = goals_of(dialogue, annotator, signals)[1]
+    items = list(items_of(dialogue, signals, annotator))
+    found = [(item, p) for item, p in zip(items, method(items), strict=True) if p is not None and p.weight > 0.0]
+    middle = {item.at for item in items if _is_rated_fair(item)}
+    outcomes = [(item.at, p) for item, p in found if isinstance(item.at, AtGoal)]
+    targets = [_verdict("outcome", at, p, _outcomes, f"{p.origin}; {whose}") for at, p in outcomes]
+    of_quality = [(item.at, p) for item, p in found if not isinstance(item.at, AtGoal) and item.at not in middle]
+    targets += [_verdict("quality", at, p, _qualities, p.origin) for at, p in of_quality]
+    targets += [_fair(at) for at in sorted(middle, key=str) if not isinstance(at, AtGoal)]
     annotation = None if annotator is None else dialogue.annotation(annotator)
     if annotation is None or division(annotation) is None:
         targets += [_same_goal(link) for link in goal_links(dialogue, signals)]
-    return (*targets, *_understanding(dialogue, signals, informative))
+    return (
+        *targets,
+        *_understanding(dialogue, signals, {at.turn: p for at, p in of_quality if isinstance(at, AtTurn)}),
+    )
+
+
+def _is_rated_fair(item: FeedbackItem) -> bool:
+    return {s.vote for s in item.signals if s.kind == "rating"} == {"fair"}
 
 
 def _same_goal(link: GoalLink) -> Target:
@@ -66,49 +62,16 @@ def _same_goal(link: GoalLink) -> Target:
     return Target(GOALS, AtGoal((link.earlier, link.later)), (("goal", link.same),), origin=link.kind, complete=False)
 
 
-def dialogue_posterior(goals: Sequence[Posterior | None], turns: Sequence[Posterior | None]) -> Posterior | None:
-    """The posterior of a dialogue that nobody rated, from those of its goals and turns: the mean of the goals' mean and the
-    turns' mean; the same for the priors. None where a part is unknown.
-
-    Few users rate, and those who do are not representative. Users care about what they got and about what it took, so both
-    count one half. In the simulated log, where the truth weighs them equally, this ranks dialogues as well as a model
-    trained on the truth; real ratings are less simple (docs/explanation/decisions.md)."""
-    parts = [[part for part in level if part is not None] for level in (goals, turns)]
-    if not any(parts) or sum(map(len, parts)) < len(goals) + len(turns):
-        return None
-    good = fmean(fmean(part.good for part in level) for level in parts if level)
-    priors = [[part.prior for part in level if part.prior is not None] for level in parts]
-    known = list(map(len, priors)) == list(map(len, parts))
-    prior = fmean(fmean(level) for level in priors if level) if known else None
-    return posterior(good, f"how its {len(goals)} goals and {len(turns)} turns went", prior)
-
-
-def _is_informative(p: Posterior) -> bool:
-    """An even posterior says nothing, unless there is a prior."""
-    return p.prior is not None or p.weight > 0.0
-
-
-def _with_rating(p: Posterior | None, name: QualityName | None) -> Posterior | None:
-    """The posterior of a turn, by the user's rating where there is one."""
-    if name is None:
-        return p
-    good = posterior_of(_rated(AtDialogue(), name))
-    return posterior(good, f"{name} by rating", None if p is None else p.prior)
-
-
-def _rated(at: At, name: QualityName) -> Target:
-    """The rating with its prior precision; the rest is shared by the other names."""
+def _fair(at: At) -> Target:
+    """A rating in the middle with its declared precision; the rest is shared by the other names."""
     right = reliability("rating").precision["good"]
     wrong = (1.0 - right) / (len(QUALITY_NAMES) - 1)
-    names = tuple((each, right if each == name else wrong) for each in QUALITY_NAMES)
-    return Target("quality", at, names, None, 2.0 * right - 1.0, f"{name} by rating")
+    names = tuple((name, right if name == "fair" else wrong) for name in QUALITY_NAMES)
+    return Target("quality", at, names, None, 2.0 * right - 1.0, "fair by rating")
 
 
 def _verdict(task: str, at: At, p: Posterior, names: Callable[[float], Names], origin: str) -> Target:
-    """With a prior the weight is 1, since training divides the prior out; without, it is that of the posterior."""
-    prior = None if p.prior is None else names(p.prior)
-    weight = p.weight if prior is None else 1.0
-    return Target(task, at, names(p.good), None, weight, origin, prior=prior)
+    return Target(task, at, names(p.good), None, p.weight, origin)
 
 
 def _outcomes(good: float) -> Names:

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from msgspec.structs import replace
 from rich.console import RenderableType
@@ -21,17 +20,13 @@ from labelgen.data.log import require_annotators
 from labelgen.feedback.answers import USER, user_annotation
 from labelgen.feedback.asking import TurnBelief, choose, turn_beliefs
 from labelgen.feedback.items import FeedbackItem, items_of, turn_items
-from labelgen.feedback.posterior import FITTED_METHODS, METHODS, Method
+from labelgen.feedback.posterior import METHODS, Method, rules
 from labelgen.feedback.signal import with_signals
 from labelgen.feedback.summary import HEADS, SignalSummary
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
 from labelgen.report.terminal import DialogueView, ranges
 from labelgen.steps.changed import Changed, aligned, place_of, require_rereadable
 
-if TYPE_CHECKING:
-    from labelgen.feedback.em.method import EmMethod
-
-_ALL_METHODS = (*METHODS, *FITTED_METHODS)
 _MUTED = "bright_black"
 
 
@@ -49,16 +44,12 @@ class AggregateOptions(_GoalsOptions):
     feedback signals first. Prints how often each kind of signal votes good or bad, how often other kinds agree, and the mean probability
     that it went well."""
 
-    method: Annotated[str, Choices("method", _ALL_METHODS)] = "waterfall"
-    """method that turns signals into probabilities; em learns from the log"""
+    method: Annotated[str, Choices("method", METHODS)] = "em"
+    """method that turns signals into probabilities: em learns from the log and from what was said, waterfall are the rules"""
     explicit_only: bool = False
     """restriction to explicit signals: answers and ratings of users"""
     implicit_only: bool = False
     """restriction to implicit signals: the behavior of users"""
-    no_anchors: bool = False
-    """learning without people's annotations in the log, with --method em"""
-    no_pool: bool = False
-    """learning without other users who got the same response, and without the assistant's confidence, with --method em"""
     answers: bool = False
     """also write what users said themselves as annotations by `user`: thumbs, ratings and answers become labels of quality, to evaluate
     with (--reference user) where nobody else judged the log; users who say something are no fair sample of all"""
@@ -68,33 +59,23 @@ class AggregateOptions(_GoalsOptions):
         if self.explicit_only and self.implicit_only:
             what = "--explicit-only and --implicit-only exclude each other"
             raise UsageError(what, "the command line", "give one of them, or none")
-        if self.method not in FITTED_METHODS and (self.no_anchors or self.no_pool):
-            hint = f"--method {', '.join(FITTED_METHODS)}"
-            raise UsageError(f"{self.method} learns nothing", "--no-anchors, --no-pool", hint)
 
     def select(self, signals: Sequence[Signal]) -> list[Signal]:
         """The signals that explicit_only or implicit_only select."""
         return [s for s in signals if not (self.implicit_only if s.explicit else self.explicit_only)]
 
 
-@dataclass(frozen=True, slots=True)
-class Aggregation(Changed):
-    """Dialogues with their targets. fitted: what the method learned, if it learns."""
-
-    fitted: "EmMethod | None" = None
-
-
-def aggregate(dialogues: Iterable[Dialogue], options: AggregateOptions) -> Aggregation:
-    """The dialogues with their targets. A method that learns reads them several times.
+def aggregate(dialogues: Iterable[Dialogue], options: AggregateOptions) -> Changed:
+    """The dialogues with their targets. They are read twice.
 
     Raises InputError after the last dialogue if no dialogue has a signal."""
-    method: Method
-    fitted: EmMethod | None = None
-    if options.method in FITTED_METHODS:
-        require_rereadable(dialogues, f"--method {options.method}")
-        fitted, method = _learn(dialogues, options)
-    else:
-        method = resolve(METHODS, options.method, "method")
+    require_rereadable(dialogues, f"--method {options.method}")
+
+    def items() -> Iterator[FeedbackItem]:
+        for dialogue in _with_some_signal(dialogues):
+            yield from items_of(dialogue, options.select(dialogue.signals), options.goals)
+
+    method: Method = resolve(METHODS, options.method, "method")(items())
     summary = SignalSummary()
 
     def aggregated() -> Iterator[Dialogue]:
@@ -107,46 +88,33 @@ def aggregate(dialogues: Iterable[Dialogue], options: AggregateOptions) -> Aggre
             yield with_user_answers(result) if options.answers else result
         made.before.extend([*aligned([HEADS, *summary.rows()], 3), ""])
 
-    before = [] if fitted is None else _learned(fitted, options.method)
-    made = Aggregation(aggregated(), "targets", ("task", "unit", "target"), before=before, fitted=fitted)
+    made = Changed(aggregated(), "targets", ("task", "unit", "target"), before=_learned(method))
     return made
 
 
-def _learn(dialogues: Iterable[Dialogue], options: AggregateOptions) -> "tuple[EmMethod, Method]":
-    """The rates learned from the log, and the method."""
-    from labelgen.feedback.em.method import learn_pooled
+def _learned(method: Method) -> list[str]:
+    """What a method learned of each kind of signal, as lines for people; none of one that learns nothing."""
+    from labelgen.verdicts.estimate import LogEstimate
+    from labelgen.verdicts.witnesses import SILENT
 
-    def items() -> Iterator[FeedbackItem]:
-        for dialogue in _with_some_signal(dialogues):
-            yield from items_of(dialogue, options.select(dialogue.signals), options.goals)
-
-    learn = partial(resolve(FITTED_METHODS, options.method, "method"), anchored=not options.no_anchors, compare=True)
-    if options.no_pool:
-        fitted: EmMethod = learn(items())
-        return fitted, fitted
-    return learn_pooled(items, learn)
-
-
-def _learned(fitted: "EmMethod", method: str) -> list[str]:
-    """What was learned, as lines for people."""
-    heads = ("unit", "kind", "vote", "times", "precision", "recall", "log-odds")
+    if not isinstance(method, LogEstimate):
+        return []
     rows = [
-        (k.unit, k.kind, k.vote, f"{k.times:,}", f"{k.precision:.3f}", f"{k.recall:.3f}", f"{k.log_odds:+.2f}")
-        for k in fitted.kinds
+        (unit, key, f"{rate.times:,}", f"{rate.agreement:.0%}", f"{rate.nats:+.2f}")
+        for unit, one in method.units.items()
+        for key, rate in sorted(one.rates.rates.items())
+        if not key.endswith(SILENT)
     ]
-    shares = [f"{rates.good:.1%} of {fitted.items[unit]:,} {unit}s" for unit, rates in fitted.whole.items()]
-    lines = aligned([heads, *rows], 3)
-    lines.append(f"{method} takes {', '.join(shares)} to be good" if shares else "no signal votes: nothing to learn")
-    for unit, rates in fitted.whole.items():
-        for _, votes, _ in sorted(rates.prior_only):
-            shown = ", ".join(f"{kind} {vote}" for kind, vote in votes)
-            lines.append(
-                f"nearly all {unit}s have {shown}; its reliability cannot be estimated from this log, so the prior is used"
-            )
-    for unit in fitted.whole:
-        comparison = next((c.words for c in fitted.comparisons if c.unit == unit), None)
-        lines.append(f"held-out signals of {unit}s: {comparison or 'too few to compare em with the waterfall'}")
-    return [*lines, ""]
+    lines = aligned([("unit", "signal", "items", "agreement", "log-odds"), *rows], 2)
+    for unit, one in method.units.items():
+        lines.append(
+            f"em takes {one.good:.1%} of {one.items:,} {unit}s to be good; users answered about {one.answered:,}"
+        )
+        lines += [
+            f"{key} is switched off for {unit}s: on this log it is no better than chance"
+            for key in one.rates.switched_off()
+        ]
+    return [*lines, ""] if method.units else ["no signal votes: nothing to learn", ""]
 
 
 def _with_some_signal(dialogues: Iterable[Dialogue]) -> Iterator[Dialogue]:
@@ -201,26 +169,14 @@ def add_user_answers(dialogues: Iterable[Dialogue]) -> Changed:
 @dataclass(frozen=True, kw_only=True)
 class ExplainOptions(_GoalsOptions):
     """Explain targets: draw one dialogue with its signals, and for each goal and turn print the probability that it went well, its
-    targets and their origins. Without signals in the record, the detectors find them."""
-
-    method: Annotated[str, Choices("method", _ALL_METHODS)] = "waterfall"
-    """method that turns signals into probabilities; all but em, which needs a whole log"""
-
-    def check(self) -> None:
-        """Raises UsageError for a method that learns from a log."""
-        if self.method in FITTED_METHODS:
-            raise UsageError(
-                f"{self.method} learns from a whole log, and explain reads one dialogue of it",
-                "--method",
-                f"--method {' or '.join(METHODS)}; `labelgen feedback aggregate` writes to `origin` how {self.method} made a target",
-            )
+    targets and their origins. A record without targets gets those of the rules, by its signals, else by those that the detectors
+    find."""
 
 
 def explain(dialogues: Iterable[Dialogue], name: str, options: ExplainOptions) -> Iterator[RenderableType]:
     """The drawing of a dialogue, an empty line, and its targets.
 
     Raises UsageError for a dialogue that is not in the log, and for goals that it does not have."""
-    method: Method = resolve(METHODS, options.method, "method")
     dialogue = next((d for d in dialogues if d.id == name), None)
     if dialogue is None:
         where = place_of(dialogues)
@@ -230,7 +186,7 @@ def explain(dialogues: Iterable[Dialogue], name: str, options: ExplainOptions) -
         known = ", ".join(a.annotator for a in dialogue.annotations) or "nobody"
         raise UsageError(f"nobody annotated {dialogue.id} as {options.goals}", "--goals", f"its annotators: {known}")
     dialogue = _with_signals(dialogue)
-    targets = feedback_targets(dialogue, dialogue.signals, method, options.goals)
+    targets = dialogue.targets or feedback_targets(dialogue, dialogue.signals, rules(), options.goals)
     yield DialogueView(dialogue, dialogue.annotation(options.goals) if options.goals else None)
     yield ""
     yield from _explained(dialogue, targets)
@@ -296,7 +252,7 @@ class AskOptions:
     """number of questions"""
     per_dialogue: Count = 1
     """limit of questions in one dialogue"""
-    method: Annotated[str, Choices("method", _ALL_METHODS)] = "em"
+    method: Annotated[str, Choices("method", METHODS)] = "em"
     """method that turns signals into probabilities"""
     annotator: Annotated[str | None, "NAME"] = None
     """annotator whose quality of turns is used; the first model without a value"""
@@ -314,16 +270,12 @@ class Asked:
 
 
 def ask(dialogues: Iterable[Dialogue], options: AskOptions) -> Asked:
-    """The turns to ask users about. A method that learns reads the dialogues twice.
+    """The turns to ask users about. The dialogues are read twice.
 
     Raises InputError where no turn's quality was judged by the named annotator."""
-    method: Method
-    if options.method in FITTED_METHODS:
-        require_rereadable(dialogues, f"--method {options.method}")
-        learn = resolve(FITTED_METHODS, options.method, "method")
-        method = learn(item for d in map(_with_signals, dialogues) for item in turn_items(d, d.signals))
-    else:
-        method = resolve(METHODS, options.method, "method")
+    require_rereadable(dialogues, f"--method {options.method}")
+    items = (item for d in map(_with_signals, dialogues) for item in turn_items(d, d.signals))
+    method: Method = resolve(METHODS, options.method, "method")(items)
     beliefs = [b for d in map(_with_signals, dialogues) for b in turn_beliefs(d, method, options.annotator)]
     if options.annotator is not None and all(belief.model is None for belief in beliefs):
         raise InputError(

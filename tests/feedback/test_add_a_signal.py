@@ -13,7 +13,7 @@ from labelgen.data.labels import AtTurn
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.items import FeedbackItem
 from labelgen.feedback.masking import mask
-from labelgen.feedback.posterior import waterfall
+from labelgen.feedback.posterior import rules, waterfall
 from labelgen.feedback.signal import Reliability, find_signals, reliability
 from labelgen.feedback.targets import feedback_targets
 
@@ -27,7 +27,7 @@ def test_detector_installed_as_a_plug_in_is_found_aggregated_and_masked(
     assert list(DETECTORS)[-1] == "sigh"
     signals = find_signals(dialogue)
     assert [(s.kind, s.turns) for s in signals] == [("sigh", (0,))]
-    quality = next(t for t in feedback_targets(dialogue, signals, waterfall) if t.at == AtTurn(0))
+    quality = next(t for t in feedback_targets(dialogue, signals, rules()) if t.at == AtTurn(0))
     assert "sigh at turn 1" in quality.origin
     assert reliability("sigh") == Reliability({"bad": 0.9}, "visible failure", True)
     told = waterfall(FeedbackItem(dialogue, AtTurn(0), (replace(signals[0], strength=1.0),)))

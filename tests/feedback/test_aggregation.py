@@ -8,11 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue, Feedback, Hypothesis, HypothesisIntent, HypothesisSlot, Signal, Turn
 from labelgen.data.labels import (
     GOALS,
-    QUALITY_NAMES,
     Annotation,
     AtDialogue,
     AtGoal,
@@ -24,9 +22,8 @@ from labelgen.data.labels import (
 )
 from labelgen.data.record import decode, encode
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.em.patterns import pattern_of
 from labelgen.feedback.items import FeedbackItem, concerning, goal_items, goals_of, turn_items
-from labelgen.feedback.posterior import METHODS, Method, from_log_odds, log_odds, majority, waterfall
+from labelgen.feedback.posterior import from_log_odds, log_odds, rules, waterfall
 from labelgen.feedback.signal import EARLIER, UNDECLARED, find_signals, reliability
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
 
@@ -57,7 +54,6 @@ def turn(*own: Signal) -> FeedbackItem:
 
 def test_method_without_evidence_returns_none() -> None:
     assert waterfall(turn()) is None
-    assert majority(turn()) is None
 
 
 def test_log_odds_of_certainty_is_finite() -> None:
@@ -71,9 +67,6 @@ def test_waterfall_with_explicit_signals_ignores_implicit_ones() -> None:
     assert posterior is not None
     assert posterior.good == pytest.approx(reliability("answer").precision["good"])
     assert posterior.origin == "waterfall, explicit: good by answer"
-    counted = majority(turn(*crowd, good("answer", explicit=True)))
-    assert counted is not None
-    assert counted.good == pytest.approx(2 / 8)
 
 
 @pytest.mark.parametrize("kind", [*DETECTORS.builtin, "unheard_of"])
@@ -96,23 +89,22 @@ def test_waterfall_of_independent_signals_sums_log_odds() -> None:
     assert posterior.good == pytest.approx(naive)
 
 
-RATED = [f"{name} by rating" for name in QUALITY_NAMES]
 TURNED: dict[QualityName, QualityName] = {"bad": "good", "fair": "fair", "good": "bad"}
 
 
-@given(st.lists(signals, min_size=1, max_size=6), st.randoms(use_true_random=False), st.sampled_from(sorted(METHODS)))
-def test_method_of_any_signals_is_a_probability_independent_of_order(own: list[Signal], rng, name: str) -> None:
-    method = resolve(METHODS, name, "method")
-    posterior = method(turn(*own))
+@given(st.lists(signals, min_size=1, max_size=6), st.randoms(use_true_random=False))
+def test_waterfall_of_any_signals_is_a_probability_independent_of_order(own: list[Signal], rng) -> None:
+    posterior = waterfall(turn(*own))
     assert (posterior is None) == all(s.vote == "fair" for s in own)
     if posterior is None:
         return
     assert 0.0 < posterior.good < 1.0
     assert posterior.weight == abs(2 * posterior.good - 1)
     shuffled = rng.sample(own, len(own))
-    assert method(turn(*shuffled)) == posterior
-    turned = [replace(s, vote=TURNED[s.vote]) for s in own]
-    assert method(turn(*turned)).good == pytest.approx(1.0 - posterior.good)
+    assert waterfall(turn(*shuffled)) == posterior
+    turned = waterfall(turn(*(replace(s, vote=TURNED[s.vote]) for s in own)))
+    assert turned is not None
+    assert turned.good == pytest.approx(1.0 - posterior.good)
 
 
 @given(st.lists(signals, min_size=1, max_size=6))
@@ -152,12 +144,11 @@ def test_goals_of_an_annotator_returns_the_annotated_goals() -> None:
     assert goals_of(dialogue, "ben")[1] == "provisional goal: a run of one domain"
 
 
-@pytest.mark.parametrize("method", [waterfall, majority])
-def test_abandonment_counts_for_the_goal_and_not_for_the_turn(method: Method) -> None:
+def test_abandonment_counts_for_the_goal_and_not_for_the_turn() -> None:
     dialogue = talk("hi", "Hello.", "set a timer", "For how long?")
     left = find_signals(dialogue, ["abandonment"])
     assert [s.turns for s in left] == [(1,)]
-    assert [t.task for t in feedback_targets(dialogue, left, method)] == ["outcome"]
+    assert [t.task for t in feedback_targets(dialogue, left, rules()) if t.at != AtDialogue()] == ["outcome"]
     assert all(not item.signals for item in turn_items(dialogue, left))
 
 
@@ -232,7 +223,7 @@ def heard(*more: str, **fields: object) -> Dialogue:
 
 
 def made(dialogue: Dialogue, task: str) -> list[Target]:
-    return [t for t in feedback_targets(dialogue, find_signals(dialogue), waterfall) if t.task == task]
+    return [t for t in feedback_targets(dialogue, find_signals(dialogue), rules()) if t.task == task]
 
 
 def test_confirmed_hypothesis_becomes_a_complete_target() -> None:
@@ -270,19 +261,20 @@ def test_failed_hypothesis_replaced_by_another_becomes_a_complement_target() -> 
 @pytest.mark.parametrize("intent", ["PlayMusic", None])
 def test_failure_without_another_hypothesis_gives_no_intent_target(intent: str | None) -> None:
     assert made(repaired(intent), "intents") == []
-    (quality,) = made(repaired(intent), "quality")
+    quality = next(t for t in made(repaired(intent), "quality") if isinstance(t.at, AtTurn))
     assert max(quality.distribution or (), key=lambda pair: pair[1])[0] == "bad"
 
 
 def test_dialogue_feedback_concerns_all_goals_and_no_single_turn() -> None:
     anna = Annotation("anna", "person", (Label("goals", AtGoal((0,)), "goal"), Label("goals", AtGoal((1, 2)), "goal")))
     said = talk("a", "b", "c", "d", "e", "f", annotations=(anna,), feedback=(Feedback(kind="answer", answer="no"),))
-    targets = feedback_targets(said, find_signals(said), waterfall, "anna")
-    assert [(t.task, t.at) for t in targets] == [("outcome", AtGoal((0,))), ("outcome", AtGoal((1, 2)))]
-    assert all(dict(t.distribution or ())["failure"] == pytest.approx(0.95) for t in targets)
-    assert all("goals by anna" in t.origin for t in targets)
+    targets = feedback_targets(said, find_signals(said), rules(), "anna")
+    places = [("outcome", AtGoal((0,))), ("outcome", AtGoal((1, 2))), ("quality", AtDialogue())]
+    assert [(t.task, t.at) for t in targets] == places
+    assert all(1.0 - posterior_of(t) == pytest.approx(0.95) for t in targets)
+    assert all("goals by anna" in t.origin for t in targets if t.task == "outcome")
     rated = replace(said, feedback=(Feedback(kind="rating", rating=5, scale=(1, 5)),))
-    assert AtDialogue() in [t.at for t in feedback_targets(rated, find_signals(rated), waterfall)]
+    assert AtDialogue() in [t.at for t in feedback_targets(rated, find_signals(rated), rules())]
 
 
 def rated(*ratings: float | None, of_all: float | None = None) -> Dialogue:
@@ -298,7 +290,7 @@ def rated(*ratings: float | None, of_all: float | None = None) -> Dialogue:
 
 def qualities(dialogue: Dialogue) -> dict[object, str]:
     """The most probable name at each place."""
-    made = (t for t in feedback_targets(dialogue, find_signals(dialogue), waterfall) if t.task == "quality")
+    made = (t for t in feedback_targets(dialogue, find_signals(dialogue), rules()) if t.task == "quality")
     return {t.at: max(t.distribution or (), key=lambda pair: pair[1])[0] for t in made}
 
 
@@ -318,35 +310,17 @@ def test_dialogue_rating_in_a_dialogue_of_one_turn_rates_the_turn() -> None:
     assert qualities(rated(None, of_all=3)) == {AtTurn(0): "fair", AtDialogue(): "fair"}
 
 
-@given(st.lists(signals, max_size=6), st.sampled_from(sorted(METHODS)))
-def test_middle_ratings_change_no_posterior(own: list[Signal], name: str) -> None:
-    method = resolve(METHODS, name, "method")
-    assert method(turn(*own)) == method(turn(*(s for s in own if s.vote != "fair")))
-
-
-def test_em_treats_a_middle_rating_as_not_observed() -> None:
-    said = rated(3, None)
-    pattern = pattern_of(next(turn_items(said, find_signals(said))))
-    assert "rating" in pattern.unseen
-    assert pattern.votes == (("repetition", "bad"),)
-
-
-def test_unrated_dialogue_takes_the_mean_of_its_rated_turns() -> None:
-    def whole(*ratings: float) -> float:
-        said = rated(*ratings)
-        targets = feedback_targets(said, find_signals(said), waterfall)
-        return next(posterior_of(t) for t in targets if t.task == "quality" and t.at == AtDialogue())
-
-    assert whole(1, 1) < whole(3, 3) - 0.1 < whole(5, 5) - 0.2
+@given(st.lists(signals, max_size=6))
+def test_middle_ratings_change_no_posterior(own: list[Signal]) -> None:
+    assert waterfall(turn(*own)) == waterfall(turn(*(s for s in own if s.vote != "fair")))
 
 
 def test_evidence_that_cancels_out_gives_no_target() -> None:
     """Of goals, turns and dialogues alike."""
     said = talk("play haze", "Playing.")
-    assert feedback_targets(said, (bad(), good()), majority) == ()
-    assert {t.at for t in feedback_targets(said, (good(),), majority)} == {AtGoal((0,)), AtTurn(0), AtDialogue()}
-    apart = talk("play haze", "Playing.", "louder", "Louder.")
-    assert AtDialogue() not in {t.at for t in feedback_targets(apart, (bad(), good(at=1)), majority)}
+    assert feedback_targets(said, (bad("edit"), good("unheard_of"), bad("unheard_of"), good("rating")), rules())
+    assert feedback_targets(said, (bad("unheard_of"), good("unheard_of")), rules()) == ()
+    assert {t.at for t in feedback_targets(said, (good(),), rules())} == {AtGoal((0,)), AtTurn(0), AtDialogue()}
 
 
 def test_goal_outcome_depends_on_its_last_turn() -> None:
@@ -366,12 +340,11 @@ def test_requests_that_ask_for_nothing_do_not_continue_a_goal() -> None:
     (earlier,) = next(goal_items(said, (again,), ((0, 1),))).signals
     assert (earlier.kind, earlier.vote) == (EARLIER, "bad")
     assert 0.0 < earlier.strength < again.strength
-    assert pattern_of(next(goal_items(said, (again,), ((0, 1),)))).votes == ((EARLIER, "bad"),)
 
 
-@given(dialogues(), st.sampled_from(sorted(METHODS)))
-def test_targets_of_any_dialogue_are_distributions_and_reproducible(dialogue: Dialogue, name: str) -> None:
-    method = resolve(METHODS, name, "method")
+@given(dialogues())
+def test_targets_of_any_dialogue_are_distributions_and_reproducible(dialogue: Dialogue) -> None:
+    method = rules()
     targets = feedback_targets(dialogue, find_signals(dialogue), method)
     assert targets == feedback_targets(dialogue, find_signals(dialogue), method)
     places = [(t.task, t.at) for t in targets if t.task != "slots"]
@@ -384,7 +357,7 @@ def test_targets_of_any_dialogue_are_distributions_and_reproducible(dialogue: Di
             assert 0.0 <= probability <= 1.0
         if target.task in VERDICTS:
             assert math.isclose(sum(p for _, p in target.distribution or ()), 1.0)
-            if target.origin not in RATED:
+            if target.origin != "fair by rating":
                 assert math.isclose(abs(2.0 * posterior_of(target) - 1.0), target.weight)
     again = decode(encode(replace(dialogue, targets=targets)), "memory")
     assert isinstance(again, Dialogue)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelgen.feedback.asking import TurnBelief, choose, turn_beliefs
-from labelgen.feedback.posterior import waterfall
+from labelgen.feedback.posterior import rules
 from labelgen.feedback.signal import with_signals
 
 turns = st.lists(
@@ -53,5 +53,5 @@ def test_choose_takes_the_most_uncertain_turns_within_the_limits(pool, budget, p
     ],
 )
 def test_turns_that_failed_or_ask_for_nothing_are_not_asked_about(texts, askable):
-    (belief,) = turn_beliefs(with_signals(talk(*texts)), waterfall)
+    (belief,) = turn_beliefs(with_signals(talk(*texts)), rules())
     assert belief.askable == askable

@@ -14,7 +14,7 @@ from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Feedback, Step, Turn
 from labelgen.data.log import Log, write_log
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.posterior import waterfall
+from labelgen.feedback.posterior import rules
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
 
@@ -27,7 +27,7 @@ def test_feedback_about_a_missing_turn_gives_no_signal(dialogue: Dialogue, told:
     after = replace(dialogue, feedback=(*dialogue.feedback, lost))
     signals = find_signals(after)
     assert signals == find_signals(dialogue)
-    assert feedback_targets(after, signals, waterfall) == feedback_targets(dialogue, signals, waterfall)
+    assert feedback_targets(after, signals, rules()) == feedback_targets(dialogue, signals, rules())
 
 
 def test_feedback_about_a_missing_turn_is_rejected_when_read(

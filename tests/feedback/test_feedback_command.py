@@ -1,6 +1,5 @@
 """`labelgen feedback` from a log to signals to targets."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -43,70 +42,42 @@ def test_feedback_from_a_log_writes_targets(log: Path, tmp_path: Path, capsys: p
     found, made = tmp_path / "signals.jsonl", tmp_path / "targets.parquet"
     assert run("signals", log, found) == 0
     assert "answer      explicit  bad" in capsys.readouterr().out
-    assert run("aggregate", found, made) == 0
+    assert run("aggregate", found, made, "--method", "waterfall") == 0
     shown = capsys.readouterr().out
     assert "targets in 3 dialogues" in shown
-    assert "goal  answer         bad       1     0%         5%" in shown
+    assert "dialogue  answer         bad       1     0%         5%" in shown
     assert [d.id for d in Log([made])] == ["a", "b", "empty"]
     assert outcomes(made)["b"] == "failure"
     answered = tmp_path / "answered.jsonl"
     assert run("aggregate", found, answered, "--answers") == 0
     assert [a.labels[0].name for d in Log([answered]) for a in d.annotations if a.annotator == "user"] == ["bad"]
     implicit = tmp_path / "implicit.jsonl"
-    assert run("aggregate", found, implicit, "--implicit-only") == 0
+    assert run("aggregate", found, implicit, "--implicit-only", "--method", "waterfall") == 0
     assert outcomes(implicit)["b"] == "success"
     explicit = tmp_path / "explicit.jsonl"
-    assert run("aggregate", found, explicit, "--explicit-only", "--method", "majority") == 0
+    assert run("aggregate", found, explicit, "--explicit-only", "--method", "waterfall") == 0
     assert outcomes(explicit) == {"b": "failure"}
 
 
-def test_aggregate_with_em_prints_and_writes_the_rates(
-    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    found, made, fit = tmp_path / "signals.jsonl", tmp_path / "targets.jsonl", tmp_path / "fit.json"
+def test_aggregate_with_em_prints_the_rates(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found, made = tmp_path / "signals.jsonl", tmp_path / "targets.jsonl"
     run("signals", log, found)
     capsys.readouterr()
-    assert run("aggregate", found, made, "--method", "em", "--fit", fit) == 0
+    assert run("aggregate", found, made) == 0
     shown = capsys.readouterr().out
     assert "log-odds" in shown
     assert "em takes" in shown
-    learned = json.loads(fit.read_text(encoding="utf-8"))
-    assert {row["kind"] for row in learned["goal"]["kinds"]} >= {"answer", "gratitude"}
-    assert all(
-        t.origin.startswith(("em: ", "confirmed hypothesis; em", "failed", "how its"))
-        for d in Log([made])
-        for t in d.targets
-        if t.task != "goals"
-    )
+    targets = [t for d in Log([made]) for t in d.targets if t.task != "goals"]
+    assert all(t.origin.startswith(("em: content ", "confirmed hypothesis; em", "failed")) for t in targets)
     assert outcomes(made)["b"] == "failure"
-    again = tmp_path / "again.jsonl"
-    assert run("aggregate", found, again, "--method", "em", "--fit", fit) == 2
-    assert not again.exists()
-    assert run("aggregate", found, again, "--method", "em", "--no-anchors") == 0
-    assert again.read_bytes() == made.read_bytes()
-    assert run("aggregate", log, tmp_path / "none.jsonl", "--method", "em") == 3
-
-
-def test_aggregate_with_no_pool_ignores_other_users(tmp_path: Path) -> None:
-    path, found = tmp_path / "log.jsonl", tmp_path / "signals.jsonl"
-    write_log(path, [talk("play haze", "Playing.", "thanks", "Ok.", id=f"d{k}", user=f"u{k % 3}") for k in range(6)])
-    run("signals", path, found)
-    kinds = {}
-    for flag in ((), ("--no-pool",)):
-        fit = tmp_path / f"fit{len(flag)}.json"
-        assert run("aggregate", found, tmp_path / f"out{len(flag)}.jsonl", "--method", "em", "--fit", fit, *flag) == 0
-        kinds[flag] = {row["kind"] for row in json.loads(fit.read_text(encoding="utf-8"))["turn"]["kinds"]}
-    assert kinds[()] - kinds["--no-pool",] == {"others"}
-    assert any("good by others" in t.origin for d in Log([tmp_path / "out0.jsonl"]) for t in d.targets)
+    assert run("aggregate", log, tmp_path / "none.jsonl") == 3
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("-", "out.jsonl", "--method", "em"), "standard input"),
-        (("log.jsonl", "out.jsonl", "--fit", "fit.json"), "learns nothing"),
-        (("log.jsonl", "out.jsonl", "--method", "majority", "--no-anchors"), "learns nothing"),
-        (("log.jsonl", "out.jsonl", "--no-pool"), "learns nothing"),
+        (("-", "out.jsonl"), "standard input"),
+        (("log.jsonl", "out.jsonl", "--explicit-only", "--implicit-only"), "exclude each other"),
     ],
 )
 def test_aggregate_with_unfit_options_fails_with_a_message(
@@ -154,30 +125,27 @@ def test_aggregate_without_signals_fails_with_a_hint(
         ("explode",),
         ("signals", "x", "y", "--kind", "moans"),
         ("aggregate", "x", "y", "--method", "guess"),
-        ("explain", "x", "y", "--method", "guess"),
+        ("explain", "x", "y", "--method", "em"),
     ],
 )
 def test_unknown_names_are_usage_errors(words: tuple[str, ...]) -> None:
     assert run(*words) == 2
 
 
-def test_aggregate_with_em_names_answers_that_keep_their_prior(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_em_on_a_log_where_everybody_says_yes_believes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log, found = tmp_path / "log.jsonl", tmp_path / "signals.jsonl"
     said = (Feedback(kind="answer", answer="yes"),)
     write_log(log, [talk("play haze", "Playing.", id=f"d{k}", feedback=said) for k in range(20)])
     assert run("signals", log, found) == 0
-    capsys.readouterr()
-    assert run("aggregate", found, tmp_path / "em.jsonl", "--method", "em", "--no-pool") == 0
-    assert "nearly all goals have answer good" in capsys.readouterr().out
+    assert run("aggregate", found, tmp_path / "em.jsonl") == 0
     told = [dict(t.distribution or ()) for d in Log([tmp_path / "em.jsonl"]) for t in d.targets if t.task == "outcome"]
     assert len(told) == 20
     assert all(outcome["success"] > 0.9 for outcome in told)
     fair = (Feedback(kind="rating", rating=3, scale=(1, 5)),)
     write_log(log, [talk("play haze", "Playing.", id="d", feedback=fair)], force=True)
     assert run("signals", log, found, "--force") == 0
-    assert run("aggregate", found, tmp_path / "em.jsonl", "--method", "em", "--force") == 0
+    capsys.readouterr()
+    assert run("aggregate", found, tmp_path / "em.jsonl", "--force") == 0
     assert "nothing to learn" in capsys.readouterr().out
 
 
@@ -192,7 +160,7 @@ def test_explain_shows_every_target_of_a_dialogue(
 ) -> None:
     found, made = tmp_path / "signals.jsonl", tmp_path / "targets.jsonl"
     run("signals", log, found)
-    run("aggregate", found, made)
+    run("aggregate", found, made, "--method", "waterfall")
     targets = {d.id: d.targets for d in Log([made])}
     capsys.readouterr()
     for name in ("a", "b"):
@@ -210,11 +178,11 @@ def test_explain_shows_every_target_of_a_dialogue(
 def test_explain_with_goals_shows_that_annotators_goals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "log.jsonl"
     main(["simulate", str(log), "--dialogues", "3", "--seed", "3"])
-    assert run("explain", log, "sim-3-000000", "--goals", "truth", "--method", "majority") == 0
+    assert run("explain", log, "sim-3-000000", "--goals", "truth") == 0
     drawn = capsys.readouterr().out
     assert "labels by truth" in drawn
     assert "goals by truth" in drawn
-    assert "majority: good by answer at turn 8" in drawn
+    assert "waterfall, explicit: good by answer at turn 8" in drawn
 
 
 def test_explain_a_dialogue_without_evidence_says_so(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,9 +197,15 @@ def test_explain_an_unknown_dialogue_fails_and_names_it(log: Path, capsys: pytes
     assert f"labelgen show {log}" in told
 
 
-def test_explain_with_em_fails_with_a_hint(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("explain", log, "a", "--method", "em") == 2
-    assert "em learns from a whole log" in capsys.readouterr().err
+def test_explain_shows_the_targets_that_the_record_has(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found, made = tmp_path / "signals.jsonl", tmp_path / "targets.jsonl"
+    run("signals", log, found)
+    run("aggregate", found, made)
+    capsys.readouterr()
+    assert run("explain", made, "b", "--width", 200) == 0
+    assert "em: content " in capsys.readouterr().out
 
 
 def test_explain_text_with_control_characters_prints_them_escaped(

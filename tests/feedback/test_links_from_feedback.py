@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtGoal, Label, Target
 from labelgen.feedback.links import CUT_PRECISION, LINK_PRECISION, goal_links
-from labelgen.feedback.posterior import waterfall
+from labelgen.feedback.posterior import rules
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
 from labelgen.feedback.topics import topic_depths, topic_shifts
@@ -68,12 +68,12 @@ def test_domains_cut_unless_they_stay() -> None:
 
 def test_targets_are_links_unless_an_annotator_gave_goals() -> None:
     signals = find_signals(TWO_TASKS)
-    expected = pairs(feedback_targets(TWO_TASKS, signals, waterfall))
+    expected = pairs(feedback_targets(TWO_TASKS, signals, rules()))
     assert expected == {(0, 1): 0.95, (1, 2): 0.5, (2, 3): 0.9}
     goals = (Label("goals", AtGoal((0, 1)), "goal"), Label("goals", AtGoal((2, 3)), "goal"))
     annotated = replace(TWO_TASKS, annotations=(Annotation("anna", "person", goals),))
-    assert pairs(feedback_targets(annotated, signals, waterfall, "anna")) == {}
-    assert pairs(feedback_targets(annotated, signals, waterfall)) == expected
+    assert pairs(feedback_targets(annotated, signals, rules(), "anna")) == {}
+    assert pairs(feedback_targets(annotated, signals, rules())) == expected
 
 
 @given(dialogues())

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue, Hypothesis, HypothesisIntent, HypothesisSlot, Signal
 from labelgen.data.labels import AtSpan, AtTurn, Target
-from labelgen.feedback.posterior import waterfall
+from labelgen.feedback.posterior import rules
 from labelgen.feedback.repair import repeats, words
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets, posterior_of
@@ -38,7 +38,7 @@ def played(before: str, after: str, first: str | None = "PlayMusic", **slots: st
 
 def projected(dialogue: Dialogue, signals: list[Signal], turn: int = 0) -> list[Target]:
     """The targets of intents and slots of one turn."""
-    made = feedback_targets(dialogue, signals, waterfall)
+    made = feedback_targets(dialogue, signals, rules())
     return [
         t for t in made if t.task in ("intents", "slots") and isinstance(t.at, AtTurn | AtSpan) and t.at.turn == turn
     ]
@@ -46,7 +46,7 @@ def projected(dialogue: Dialogue, signals: list[Signal], turn: int = 0) -> list[
 
 def went_well(dialogue: Dialogue, signals: list[Signal], turn: int) -> float:
     """The posterior of one turn."""
-    made = feedback_targets(dialogue, signals, waterfall)
+    made = feedback_targets(dialogue, signals, rules())
     return next(posterior_of(t) for t in made if (t.task, t.at) == ("quality", AtTurn(turn)))
 
 
@@ -176,7 +176,7 @@ def test_slot_with_recognized_words_is_projected_onto_them(made: tuple[Dialogue,
 def check(dialogue: Dialogue) -> int:
     """Laws of the projected targets of one dialogue; gives how many spans there are."""
     spans = 0
-    for target in feedback_targets(dialogue, find_signals(dialogue), waterfall):
+    for target in feedback_targets(dialogue, find_signals(dialogue), rules()):
         if target.origin.startswith("projected from "):
             assert 0.0 < target.weight < 1.0
             assert target.distribution is not None

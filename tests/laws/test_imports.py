@@ -16,6 +16,7 @@ LAYERS = (
     ("pretraining",),
     ("kernels",),
     ("features",),
+    ("verdicts",),
     ("nn",),
     ("tasks",),
     ("model",),

@@ -17,7 +17,7 @@ LINES = {
     "labelgen/data": 3_640,
     "labelgen/evaluation": 3_230,
     "labelgen/features": 1_450,
-    "labelgen/feedback": 3_920,
+    "labelgen/feedback": 2_710,
     "labelgen/kernels": 410,
     "labelgen/labeling": 1_820,
     "labelgen/metrics": 1_260,
@@ -31,9 +31,10 @@ LINES = {
     "labelgen/steps": 2_040,
     "labelgen/tasks": 1_370,
     "labelgen/training": 3_680,
-    "labelgen": 42_600,
+    "labelgen/verdicts": 740,
+    "labelgen": 42_100,
     "benchmarks": 5_500,
-    "tests": 31_300,
+    "tests": 30_600,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 240

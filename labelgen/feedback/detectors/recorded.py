@@ -92,6 +92,7 @@ class ToolError:
 
     EVIDENCE = ("steps",)
     PRECISION: ClassVar = {"bad": 0.65}
+    CONTENT = True
 
     @staticmethod
     def detect(dialogue: Dialogue) -> Iterator[Signal]:

@@ -123,7 +123,7 @@ class Repetition:
 
     EVIDENCE = ("response", "status")
     PRECISION: ClassVar = {"bad": 0.75}
-    FAMILY = "visible failure"
+    CONTENT = True
 
     @staticmethod
     def detect(dialogue: Dialogue) -> Iterator[Signal]:

@@ -1,0 +1,285 @@
+"""The method `em`: one posterior of each item from its content and its witnesses, learned from a log without labels.
+
+    log-odds(good) = content + sum over witnesses of what they say
+
+EM in steps: beginning with the declared precisions, the posteriors of all items teach a regression on content, and its predictions,
+always from folds over users without the item, teach the rates of the witnesses (witnesses.py). People's labels of an item replace
+its posterior. Where users answered often enough, the weight of answered items beside the others is chosen by the log loss of held-out
+answers, each judged without itself.
+
+Source: Raykar et al. 2010, "Learning from crowds"; Dawid and Skene 1979 is the case without content."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import UNIT_OF, Unit, answers
+from labelgen.data.split import FOLDS, fold_of, position, user_key
+from labelgen.feedback.items import FeedbackItem
+from labelgen.feedback.posterior import Posterior, from_log_odds, log_odds
+from labelgen.verdicts.columns import Columns, fit_regression
+from labelgen.verdicts.content import PlaceContent, contents_of
+from labelgen.verdicts.witnesses import Rates, Statements, fit_rates, statements_of, witness_words
+
+Floats = NDArray[np.float64]
+
+GOOD_SHARE = 0.75
+"""Share of good items from which EM begins."""
+
+STEPS = 2
+"""Steps of EM. More let what content and witnesses share run away from quality."""
+
+C = 0.1
+"""Inverse strength of regularization of the regression on content."""
+
+ANSWER_WEIGHTS = (1.0, 3.0, 10.0, 30.0)
+"""Weights of an answered item that are tried."""
+
+LEAST_ANSWERS, GAIN = 30, 0.5
+"""Fewer answers choose no weight; a gain that is smaller, in standard errors, changes none."""
+
+MOST_ITEMS = 50_000
+"""Items of a unit that EM reads; of a larger log dialogues are drawn by a hash of their ids."""
+
+NGRAMS = 20_000
+"""N-grams of a text field that the regression reads."""
+
+_CLIP = 6.0
+"""Log-odds of content at most, in nats."""
+
+GOOD = {"success": 1.0, "failure": 0.0, "good": 1.0, "fair": 0.5, "bad": 0.0}
+"""A person's label of an item -> the share of good."""
+
+
+@dataclass(frozen=True)
+class ContentMap:
+    """A regression on content. weight: [columns]. bias: log-odds."""
+
+    columns: Columns
+    weight: Floats
+    bias: float
+
+    def nats(self, contents: Sequence[PlaceContent]) -> Floats:
+        """Log-odds of good of each place."""
+        result: Floats = np.clip(self.columns.matrix(contents) @ self.weight + self.bias, -_CLIP, _CLIP)
+        return result
+
+
+@dataclass(frozen=True)
+class UnitEstimate:
+    """What the log teaches about one unit. maps: of each fold, learned without it. items, good: number of items, and their mean
+    posterior. answered: items about which users said something explicit. answer_weight: see ANSWER_WEIGHTS."""
+
+    maps: tuple[ContentMap, ...]
+    rates: Rates
+    items: int
+    good: float
+    answered: int
+    answer_weight: float
+
+
+@dataclass(frozen=True)
+class LogEstimate:
+    """A Method: the posteriors of items of one dialogue. units: what was learned of each unit that has items with signals."""
+
+    units: Mapping[Unit, UnitEstimate]
+
+    def __call__(self, items: Sequence[FeedbackItem]) -> list[Posterior | None]:
+        found: list[Posterior | None] = [None] * len(items)
+        for unit, estimate in self.units.items():
+            chosen = [k for k, item in enumerate(items) if UNIT_OF[type(item.at)] == unit]
+            if chosen:
+                dialogue = items[chosen[0]].dialogue
+                contents = contents_of(dialogue, [items[k].at for k in chosen])
+                nats = estimate.maps[fold_of(dialogue)].nats(contents)
+                for k, of_content in zip(chosen, nats.tolist(), strict=True):
+                    found[k] = _posterior(of_content, statements_of(items[k]), estimate.rates)
+        return found
+
+    def to_plain(self) -> dict[str, Any]:
+        """The rates and shares, as a JSON object."""
+        return {
+            unit: {
+                "items": one.items,
+                "good": one.good,
+                "answered": one.answered,
+                "answer_weight": one.answer_weight,
+                "rates": {
+                    key: {"times": rate.times, "agreement": rate.agreement, "log_odds": rate.nats}
+                    for key, rate in sorted(one.rates.rates.items())
+                },
+                "switched_off": list(one.rates.switched_off()),
+            }
+            for unit, one in sorted(self.units.items())
+        }
+
+
+def _posterior(content: float, statements: Statements, rates: Rates) -> Posterior:
+    total = content + rates.total(statements)
+    said = witness_words(rates, statements)
+    origin = f"em: content {content:+.2f}{', ' if said else ''}{said}"
+    return Posterior(from_log_odds(total), 1.0, origin)
+
+
+def learn(items: Iterable[FeedbackItem]) -> LogEstimate:
+    """Learn from all items of a log. A unit without any statement but silence gets no posteriors."""
+    by_unit: dict[Unit, _Items] = {}
+    for item in items:
+        by_unit.setdefault(UNIT_OF[type(item.at)], _Items()).add(item)
+    return LogEstimate({unit: of_unit.learn() for unit, of_unit in sorted(by_unit.items()) if of_unit.speaks})
+
+
+class _Items:
+    """The items of one unit, at most MOST_ITEMS of them."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[float, Dialogue, FeedbackItem]] = []
+        self.count = 0
+        self.bound = 1.0
+
+    def add(self, item: FeedbackItem) -> None:
+        """Keep the item if its dialogue lies first by a hash."""
+        self.count += 1
+        place = position(0, f"em {item.dialogue.id}")
+        if place < self.bound:
+            self.kept.append((place, item.dialogue, item))
+        if len(self.kept) > 2 * MOST_ITEMS:
+            self._draw()
+
+    def _draw(self) -> None:
+        if len(self.kept) > MOST_ITEMS:
+            self.bound = sorted(place for place, *_ in self.kept)[MOST_ITEMS]
+            self.kept = [entry for entry in self.kept if entry[0] < self.bound]
+
+    @property
+    def speaks(self) -> bool:
+        """Whether some witness says more than silence."""
+        return any(item.signals and any(s.vote for s in statements_of(item)) for *_, item in self.kept)
+
+    def learn(self) -> UnitEstimate:
+        """EM over the items, in an order that does not depend on that of the log."""
+        self._draw()
+        items = [item for *_, item in sorted(self.kept, key=lambda entry: (entry[1].id, str(entry[2].at)))]
+        return _Fit(items).run(self.count)
+
+
+class _Fit:
+    """EM over the items of one unit: arrays over items."""
+
+    def __init__(self, items: Sequence[FeedbackItem]) -> None:
+        self.said = [statements_of(item) for item in items]
+        self.known = np.array([share_of_people(item) for item in items])
+        self.answered = np.array([any(s.explicit for s in said) for said in self.said])
+        fold = np.array([fold_of(item.dialogue) for item in items])
+        self.contents = _contents(items)
+        self.rules = np.array([content.rules for content in self.contents])
+        self.users = len({user_key(item.dialogue) for item in items})
+        self.folds = [fold == k for k in range(FOLDS)]
+        # Vocabularies see no answer, so one for all folds leaks nothing.
+        self.columns = Columns.learn(self.contents, NGRAMS)
+        self.matrix = self.columns.matrix(self.contents)
+
+    def run(self, count: int) -> UnitEstimate:
+        rates = Rates()
+        content = log_odds(GOOD_SHARE) + self.rules
+        weight = 1.0
+        for step in range(STEPS):
+            good = self.posterior(content, rates)
+            if step == STEPS - 1:
+                weight = self.answer_weight(good, rates)
+            maps, content = self.predict(good, weight)
+            rates = fit_rates(self.said, content, self.known, rates)
+        good = self.posterior(content, rates)
+        return UnitEstimate(maps, rates, count, float(good.mean()), int(self.answered.sum()), weight)
+
+    def posterior(self, content: Floats, rates: Rates) -> Floats:
+        """The share of good of each item."""
+        totals = np.array([rates.total(said) for said in self.said])
+        good = 1.0 / (1.0 + np.exp(-(content + totals)))
+        result: Floats = np.where(np.isnan(self.known), good, self.known)
+        return result
+
+    def predict(self, good: Floats, weight: float) -> tuple[tuple[ContentMap, ...], Floats]:
+        """The map of each fold, and the log-odds of each item by the map without it."""
+        maps, content = [], np.zeros(len(good))
+        for fold in self.folds:
+            fitted = self.fit(~fold, good, weight)
+            maps.append(fitted)
+            content[fold] = np.clip(self.matrix[fold] @ fitted.weight + fitted.bias, -_CLIP, _CLIP)
+        return tuple(maps), content
+
+    def fit(self, rows: NDArray[np.bool_], good: Floats, weight: float) -> ContentMap:
+        """The regression on some rows, each as two weighted ones."""
+        from scipy import sparse
+
+        chosen = np.flatnonzero(rows)
+        if len(chosen) == 0:
+            return ContentMap(self.columns, np.zeros(len(self.columns)), log_odds(GOOD_SHARE))
+        matrix, share = self.matrix[chosen], good[chosen]
+        certain = self.answered[chosen] | ~np.isnan(self.known[chosen])
+        of_item = np.where(certain, weight, 1.0)
+        answers = np.repeat([1, 0], len(chosen))
+        weights = np.concatenate([share * of_item, (1.0 - share) * of_item])
+        model = fit_regression(sparse.vstack([matrix, matrix]), answers, np.maximum(weights, 1e-9), C)
+        return ContentMap(self.columns, model.coef_[0].astype(np.float64), float(model.intercept_[0]))
+
+    def answer_weight(self, good: Floats, rates: Rates) -> float:
+        """The weight whose predictions rank best what users of other folds answered, each answer judged without itself; the first
+        unless another gains more than GAIN standard errors over folds. Users who answer are not representative, so ranks decide and not
+        how often they are content."""
+        from scipy.stats import rankdata
+
+        answers = [next((s for s in said if s.explicit and s.vote), None) for said in self.said]
+        judged = np.array([s is not None for s in answers])
+        truth = np.array([s is not None and s.vote == "good" for s in answers])
+        folds = [fold & judged for fold in self.folds if 0 < truth[fold & judged].sum() < (fold & judged).sum()]
+        if judged.sum() < LEAST_ANSWERS or len(folds) < 2:
+            return 1.0
+        implicit = np.array([rates.total(tuple(s for s in said if not s.explicit)) for said in self.said])
+
+        def areas(weight: float) -> Floats:
+            nats = self.predict(good, weight)[1] + implicit
+            found = []
+            for fold in folds:
+                yes = truth[fold]
+                ranks = rankdata(nats[fold])[yes]
+                found.append((ranks.mean() - (yes.sum() + 1) / 2) / (~yes).sum())
+            return np.array(found)
+
+        first, *others = ANSWER_WEIGHTS
+        gains = [areas(weight) for weight in ANSWER_WEIGHTS]
+        best, weight = 0.0, first
+        for other, area in zip(others, gains[1:], strict=True):
+            gain = area - gains[0]
+            if gain.mean() > max(best, GAIN * gain.std(ddof=1) / math.sqrt(len(gain))):
+                best, weight = float(gain.mean()), other
+        return weight
+
+
+def _contents(items: Sequence[FeedbackItem]) -> list[PlaceContent]:
+    """The content of each item; items of one dialogue stand together."""
+    found: list[PlaceContent] = []
+    start = 0
+    for end in range(1, len(items) + 1):
+        if end == len(items) or items[end].dialogue is not items[start].dialogue:
+            found += contents_of(items[start].dialogue, [item.at for item in items[start:end]])
+            start = end
+    return found
+
+
+def share_of_people(item: FeedbackItem) -> float:
+    """The share of the people who judged exactly this item that call it good; NaN where nobody did."""
+    shares = [
+        GOOD[label.name]
+        for annotation in item.dialogue.annotations
+        if annotation.kind == "person"
+        for task in ("outcome", "quality")
+        for label in answers(annotation, task).get(item.at, ())
+        if label.name in GOOD
+    ]
+    return sum(shares) / len(shares) if shares else math.nan
