@@ -20,8 +20,9 @@ from labelgen.data.split import fold_of
 from labelgen.evaluation.baselines import Location, Names, Prediction, TrainingAnswer, has_names, turns_of
 from labelgen.features.ngrams import NGrams, Texts, place_texts
 from labelgen.metrics.results import BASELINE
-from labelgen.model.linear import C_GRID, fit_regression
+from labelgen.model.linear import C_GRID
 from labelgen.tasks.evaluation import EvaluationTask
+from labelgen.verdicts.columns import fit_regression
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -149,8 +150,7 @@ class _Classifier(ABC):
 
 
 def _constant(rows: TrainingRows) -> FittedClassifier:
-    shares = rows.shares()
-    return FittedClassifier(rows.answers, lambda places: np.tile(shares, (len(places), 1)), Scaling())
+    return FittedClassifier(rows.answers, lambda places: np.tile(rows.shares(), (len(places), 1)), Scaling())
 
 
 class BagOfWords(_Classifier):
@@ -181,8 +181,7 @@ class BagOfWords(_Classifier):
 
 
 def _texts(places: Sequence[Location]) -> list[Texts]:
-    turns = {id(x.dialogue): [(t.request, t.response) for t in x.dialogue.turns] for x in places}
-    return [place_texts(turns[id(place.dialogue)], place.at) for place in places]
+    return [place_texts([(t.request, t.response) for t in x.dialogue.turns], x.at) for x in places]
 
 
 def _regression(

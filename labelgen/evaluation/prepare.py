@@ -14,7 +14,8 @@ from labelgen.data.split import Seen
 from labelgen.evaluation.baselines import DEFAULT as DEFAULT_BASELINES
 from labelgen.evaluation.baselines import default_baselines, fit_baselines
 from labelgen.evaluation.protocol import people_of, with_all_named, with_reference
-from labelgen.feedback.masking import mask_feedback
+from labelgen.feedback.answers import USER
+from labelgen.feedback.masking import hide_answers, mask_feedback
 from labelgen.metrics.results import BASELINE, AnnotatedBy, FittedBaselines, Setting, SystemName
 from labelgen.review.sampling import doubt_strategy
 from labelgen.tasks.evaluation import EvaluationTask
@@ -139,13 +140,13 @@ def join(dialogues: Sequence[Dialogue], predictions: Iterable[Dialogue], referen
 def annotated(
     dialogues: Sequence[Dialogue], model: JudgedModel, reference: str
 ) -> tuple[list[Dialogue], frozenset[SystemName]]:
-    """The dialogues with the model's annotations: one end to end and, where it labels goals, one on the reference's goals.
-
-    Where the model learned from feedback and a dialogue carries some, both are made again with the feedback masked. Also returned are the
-    names of all that annotated once more."""
+    """The dialogues with the model's annotations: one end to end and, where it labels goals, one on the reference's goals. Where the user
+    is the reference, no model hears the user's answers. Where the model learned from feedback and a dialogue carries some, both are made
+    again with all feedback masked. Also returned are the names of all that annotated once more."""
+    read = [hide_answers(dialogue) for dialogue in dialogues] if reference == USER else dialogues
     masked = [mask_feedback(dialogue) if model.from_feedback else dialogue for dialogue in dialogues]
     carrying = [k for k, dialogue in enumerate(dialogues) if masked[k] != dialogue]
-    seen = _annotations(dialogues, model.annotate, reference, "annotate")
+    seen = _annotations(read, model.annotate, reference, "annotate")
     unseen = _annotations([masked[k] for k in carrying], model.annotate, reference, "annotate, feedback masked")
     without = dict(zip(carrying, unseen, strict=True))
     out: list[Dialogue] = []

@@ -11,7 +11,7 @@
 Only the dialogue encoder sees padding, as `[B, T, D]`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, Literal, TypeVar
@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from labelgen.data.dialogue import Dialogue
 from labelgen.kernels.transfer import to_device
 
 Value = TypeVar("Value")
@@ -61,7 +62,7 @@ class Layout:
         token_counts: number of tokens of each real turn's request.
         response_of: text of each real turn's response, as a number; equal texts have one number.
         relations: of the real turns; None if no head reads them.
-        texts: request and response of each turn of each dialogue, for heads with a linear member."""
+        dialogues: as they came, for heads with a linear member."""
 
     turns: tuple[int, ...]
     sources: tuple[str | None, ...]
@@ -75,7 +76,7 @@ class Layout:
     token_counts: tuple[int, ...]
     response_of: Int[Tensor, " N"]
     relations: Relations | None = None
-    texts: tuple[tuple[tuple[str, str], ...], ...] = ()
+    dialogues: tuple[Dialogue, ...] = ()
 
     @cached_property
     def first_turn(self) -> tuple[int, ...]:
@@ -282,9 +283,8 @@ class States:
         requests, responses: pooled vectors of the turn's texts.
         tokens: token states of the requests; None if no head reads them.
         labels: pooled label texts of each task that has them.
-        sees: the turns of its dialogue that a turn's state depends on; heads that read other turns respect it.
-        scores: of other tasks, for a head that reads them (Task.reads).
-        without_texts: vector of each turn from its features but the texts; None if no head reads it."""
+        online: nobody has reacted yet, as in causal states.
+        sees: the turns of its dialogue that a turn's state depends on; heads that read other turns respect it."""
 
     turns: Float[Tensor, "N D"]
     alone: Float[Tensor, "N D"]
@@ -293,8 +293,7 @@ class States:
     tokens: Float[Tensor, "M d"] | None
     labels: Mapping[str, Float[Tensor, "_ d"]]
     sees: Sees
-    scores: Mapping[str, Any] = field(default_factory=dict)
-    without_texts: Float[Tensor, "N D"] | None = None
+    online: bool = False
 
 
 def _mapped(value: Value, function: Callable[[Tensor], Tensor]) -> Value:

@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtTurn
-from labelgen.features.layout import Sees
 
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
 TEXT_FIELDS = 8
-LAST_TURN = (False,) * 6 + (True,) * 2
-"""Whether a text field is about the last turn of a place; two others have its texts too."""
 Texts = tuple[str, ...]
 """The text fields of a place, TEXT_FIELDS of them."""
 Exchanges = Sequence[tuple[str, str]]
@@ -39,16 +36,14 @@ def turns_at(at: At, turns: int) -> tuple[int, ...]:
     return (at.turn,)
 
 
-def place_texts(turns: Exchanges, at: At, sees: Sees = "all") -> Texts:
+def place_texts(turns: Exchanges, at: At) -> Texts:
     """The text fields of a place: its requests, its responses; those of the turn before and of the turn after; and, where it is more than
-    a turn, its last request and its last response.
-
-    sees: the neighboring turns that are read; the fields of others are empty."""
+    a turn, its last request and its last response."""
     inside = turns_at(at, len(turns))
     if not inside:
         return ("",) * TEXT_FIELDS
-    before = turns[inside[0] - 1] if inside[0] and sees != "none" else None
-    after = turns[inside[-1] + 1] if inside[-1] + 1 < len(turns) and sees == "all" else None
+    before = turns[inside[0] - 1] if inside[0] else None
+    after = turns[inside[-1] + 1] if inside[-1] + 1 < len(turns) else None
     last = None if isinstance(at, AtTurn) else turns[inside[-1]]
     joined = ("\n".join(turns[k][0] for k in inside), "\n".join(turns[k][1] for k in inside))
     return (*joined, *(text for pair in (before, after, last) for text in pair or ("", "")))

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.data.label_sets import domain_of_name
-from labelgen.data.labels import AtDialogue, AtGoal, AtTurn, division
+from labelgen.data.labels import At, AtDialogue, AtGoal, AtTurn, division
 from labelgen.feedback.cues import gap_s
 from labelgen.feedback.signal import EARLIER, concerns_dialogue
 
@@ -60,6 +60,16 @@ def items_of(dialogue: Dialogue, signals: Sequence[Signal], annotator: str | Non
     yield from goal_items(dialogue, signals, goals_of(dialogue, annotator, signals)[0])
     yield from turn_items(dialogue, signals)
     yield from dialogue_items(dialogue, signals)
+
+
+def items_at(dialogue: Dialogue, places: Sequence[At], signals: Sequence[Signal]) -> list[FeedbackItem]:
+    """The items at these places of a dialogue; those about goals are all goals."""
+    goals = tuple(at.turns for at in places if isinstance(at, AtGoal))
+    found: dict[At, FeedbackItem] = {item.at: item for item in goal_items(dialogue, signals, goals)}
+    units = {type(at) for at in places}
+    found.update((item.at, item) for item in (turn_items(dialogue, signals) if AtTurn in units else ()))
+    found.update((item.at, item) for item in (dialogue_items(dialogue, signals) if AtDialogue in units else ()))
+    return [found[at] for at in places]
 
 
 def goal_items(dialogue: Dialogue, signals: Sequence[Signal], goals: Goals) -> Iterator[FeedbackItem]:

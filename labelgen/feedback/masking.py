@@ -8,8 +8,9 @@ from msgspec.structs import fields, replace
 
 from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.data.labels import Annotation, AtSpan
+from labelgen.feedback.cues import records_feedback
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.signal import detector, find_signals
+from labelgen.feedback.signal import MASKED, detector, find_signals
 
 _EMPTY: dict[str, Any] = {f.name: f.default for f in fields(Turn)} | {"request": "", "response": ""}
 _OF_REQUEST = ("nbest", "audio", "hypothesis", "asr_confidence", "nlu_confidence")
@@ -21,9 +22,9 @@ def mask(dialogue: Dialogue, signals: Sequence[Signal]) -> Dialogue:
     """The dialogue without recorded feedback, and without the fields that hold the evidence of these signals.
 
     Each detector names its fields (`EVIDENCE`); for a kind without a detector it is the request. Turns stay in place. Spans in
-    a masked request are removed from annotations and targets, since their text is."""
+    a masked request are removed from annotations and targets, since their text is. One signal, MASKED, stands for all."""
     masked: dict[int, set[str]] = {t: {"feedback"} for t in range(len(dialogue.turns))}
-    for signal in signals:
+    for signal in reactions(signals):
         names = detector(signal.kind).EVIDENCE if signal.kind in DETECTORS else _ANY_KIND
         for t in signal.evidence:
             masked[t].update(names)
@@ -34,21 +35,38 @@ def mask(dialogue: Dialogue, signals: Sequence[Signal]) -> Dialogue:
         dialogue,
         turns=tuple(replace(turn, **{n: _EMPTY[n] for n in masked[t]}) for t, turn in enumerate(dialogue.turns)),
         feedback=(),
+        signals=(Signal(kind=MASKED, turns=(), vote="fair"),),
         annotations=tuple(_without_spans(a, blank) for a in dialogue.annotations),
         targets=tuple(t for t in dialogue.targets if not (isinstance(t.at, AtSpan) and t.at.turn in blank)),
     )
 
 
 def mask_feedback(dialogue: Dialogue) -> Dialogue:
-    """The dialogue without the evidence of any signal, recorded or detected; unchanged where it has none.
+    """The dialogue without the evidence of any reaction, recorded or detected; unchanged where it has none.
 
     For evaluation: there are no decoys, so a gap may show that feedback was there."""
-    return mask(dialogue, (*dialogue.signals, *find_signals(dialogue)))
+    found = reactions((*dialogue.signals, *find_signals(dialogue)))
+    return mask(dialogue, found) if found or records_feedback(dialogue) else dialogue
+
+
+def hide_answers(dialogue: Dialogue) -> Dialogue:
+    """The dialogue without what its user said explicitly, where that is the reference; other signals stay heard. Unchanged without any."""
+    found = find_signals(dialogue)
+    answers = [signal for signal in found if signal.explicit]
+    if not answers:
+        return dialogue
+    return replace(mask(dialogue, answers), signals=tuple(signal for signal in found if not signal.explicit))
+
+
+def reactions(signals: Sequence[Signal]) -> list[Signal]:
+    """Signals of what users did; those that read the assistant's side alone are left out."""
+    return [s for s in signals if s.kind not in DETECTORS or not getattr(detector(s.kind), "CONTENT", False)]
 
 
 def decoys(dialogue: Dialogue, signals: Sequence[Signal], rng: Random) -> tuple[Signal, ...]:
     """As many false signals, at turns without evidence of their kind. They are masked with the true ones, so that a gap alone
     does not predict the target. Fewer where no such turns are left."""
+    signals = reactions(signals)
     free: dict[str, list[int]] = {}
     for signal in signals:
         taken = {t for other in signals if other.kind == signal.kind for t in other.evidence}

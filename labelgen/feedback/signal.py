@@ -39,6 +39,9 @@ def detector(kind: str) -> Detector:
 EARLIER = "earlier turns"
 """The kind of all signals about turns after which the user went on with the goal (items.py)."""
 
+MASKED = "masked"
+"""The kind of the one signal of a dialogue whose feedback is masked (masking.py): no witness could speak."""
+
 UNDECLARED: Mapping[Vote, float] = {"good": 0.6, "bad": 0.6}
 """The precision of a kind that declares none."""
 

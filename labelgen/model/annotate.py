@@ -104,7 +104,7 @@ def decode_dialogues(
         if "goal" in task.units and not task.divides and layout.goal_count == 0:
             by_name[task.name] = tuple(() for _ in layout.turns)
             continue
-        by_name[task.name] = task.decode(model.score(task.name, states, layout), layout)
+        by_name[task.name] = model.decode(task.name, model.score(task.name, states, layout), layout)
         if task.divides and predict_goals:
             layout = layout.with_goals(tuple(_goals(answers) for answers in by_name[task.name]))
     decoded = [by_name[name] for name in names if name in by_name]

@@ -85,7 +85,7 @@ class Collator:
             token_counts=counts,
             response_of=passages.response,
             relations=relations_of(dialogues) if self.reads_relations else None,
-            texts=tuple(tuple((turn.request, turn.response) for turn in d.turns) for d in dialogues),
+            dialogues=tuple(dialogues),
         )
         sound = None
         if self.sound is not None:

@@ -19,7 +19,6 @@ from labelgen.model.linear import fit_linear
 from labelgen.model.options import ModelOptions
 from labelgen.nn.encoder_check import check_encoder
 from labelgen.tasks import TASKS
-from labelgen.tasks.exclusive import ExclusiveTask
 from labelgen.tasks.options import TaskOptions
 from labelgen.tasks.task import Task, fixed_labels
 
@@ -29,10 +28,10 @@ def build_model(
     tasks: Mapping[str, TaskOptions],
     labels: Sources,
     dialogues: Collection[Dialogue],
-    masked: bool = False,
+    from_feedback: bool = False,
 ) -> LabelModel:
     """A model with pretrained encoder and new heads. labels: per source and task, for tasks whose labels depend on the
-    corpus. dialogues: the training log, from which the features are learned. masked: linear members are fitted on it with feedback masked.
+    corpus. dialogues: the training log, from which the features are learned. from_feedback: its targets come from feedback.
 
     Raises UsageError for an unknown task, or a task that has no labels; for a feature to be left out that there is not; for
     more tokens than the encoder has places for; and for an encoder that fails its self-check."""
@@ -45,7 +44,7 @@ def build_model(
             "model.max_tokens",
             f"give {places} or less",
         )
-    fits = fit_linear(made, dialogues, masked)
+    fits = fit_linear(made, dialogues, from_feedback, options.leave_out)
     model = assemble(
         options,
         made,
@@ -53,7 +52,7 @@ def build_model(
         encoder,
         load_tokenizer(options.encoder),
         encoder_origin(options.encoder),
-        {name: {unit: fit.ngrams for unit, fit in by_unit.items()} for name, by_unit in fits.items()},
+        {name: {unit: fit.settings for unit, fit in by_unit.items()} for name, by_unit in fits.items()},
     )
     check_encoder(model.turn_encoder, options.encoder, options.max_tokens)
     for name, by_unit in fits.items():
@@ -72,7 +71,6 @@ def make_tasks(
         raise _without_labels(unlabeled, {name: options for name, options in tasks.items() if name not in unlabeled})
     made = {}
     for name, kind in kinds.items():
-        _check_options(name, kind, tasks[name])
         labels_of_task = sets[name]
         if kind.gives_several:
             labels_of_task = with_company(
@@ -80,16 +78,6 @@ def make_tasks(
             )
         made[name] = kind(labels_of_task, tasks[name])
     return made
-
-
-def _check_options(name: str, kind: type[Task[Any]], options: TaskOptions) -> None:
-    """Raises UsageError for an option that has no effect on the task."""
-    if options.without_texts and not issubclass(kind, ExclusiveTask):
-        what = f"the task {name} may have several labels at a place, so it has no second network"
-        raise UsageError(what, f"tasks.{name}.without_texts", "give false, or leave it out")
-    if options.parts and "dialogue" not in kind.units:
-        what = f"the task {name} has no labels of whole dialogues"
-        raise UsageError(what, f"tasks.{name}.parts", "give false, or leave it out")
 
 
 def _without_labels(unlabeled: Sequence[str], others: Mapping[str, TaskOptions]) -> UsageError:
@@ -154,12 +142,11 @@ def take_over(model: LabelModel, trained: LabelModel) -> list[str]:
 
 def _of_same_features(model: LabelModel, trained: LabelModel, name: str) -> bool:
     """Weights of features stand in the order of their values; between other values they would be misplaced."""
-    part = name.replace("fusion_without_texts.", "fusion.")
-    if part.startswith("fusion.words."):
+    if name.startswith("fusion.words."):
         return model.features.words == trained.features.words
-    if part.startswith("fusion.categories."):
+    if name.startswith("fusion.categories."):
         return model.features.categories == trained.features.categories
-    if part.startswith("fusion.numbers."):
+    if name.startswith("fusion.numbers."):
         return [n.name for n in model.features.numbers] == [n.name for n in trained.features.numbers]
     return True
 
@@ -198,7 +185,7 @@ def with_labels(trained: LabelModel, labels: Sources) -> LabelModel:
         trained.turn_encoder.encoder,
         trained.tokenizer.tokenizer,
         trained.origin,
-        trained.ngrams(),
+        trained.linear_settings(),
     )
     take_over(model, trained)
     model.linear = trained.linear

@@ -39,16 +39,17 @@ from labelgen.data.label_sets import LabelSet
 from labelgen.data.labels import Unit
 from labelgen.data.split import Fingerprints, fingerprint, pack, unpack
 from labelgen.features.features import FeatureSet
-from labelgen.features.ngrams import TEXT_FIELDS, NGrams
 from labelgen.features.pretrained import encoder_from_config, most_tokens, saved_tokenizer
 from labelgen.model.build import assemble
 from labelgen.model.card import MODEL_CARD, model_card
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
+from labelgen.nn.linear_member import MemberSettings
 from labelgen.nn.turn_encoder import pool_texts
 from labelgen.tasks import TASKS
 from labelgen.tasks.options import TaskOptions
 from labelgen.tasks.task import Task
+from labelgen.verdicts.content import LATER, NUMBERS, TEXTS
 
 DIGESTS, WEIGHTS, SETTINGS = "digests.json", "weights.safetensors", "config.json"
 ENCODER, CARD, TRAINED_ON = "encoder.json", "card.json", "trained_on.bin"
@@ -103,7 +104,7 @@ class SavedTask:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """Content of config.json. form: see FORM. version: of labelgen. origin: of the encoder's weights. linear: n-grams of the linear members."""
+    """Content of config.json. form: see FORM. version: of labelgen. origin: of the encoder's weights. linear: settings of the linear members."""
 
     form: int
     version: str
@@ -111,7 +112,7 @@ class Saved:
     tasks: dict[str, SavedTask]
     features: FeatureSet
     origin: dict[str, Any]
-    linear: dict[str, dict[Unit, NGrams]] = field(default_factory=dict)
+    linear: dict[str, dict[Unit, MemberSettings]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ def save_model(model: LabelModel, folder: Path, card: Mapping[str, Any], trained
         tasks={name: SavedTask(task.options, task.labels) for name, task in model.tasks.items()},
         features=model.features,
         origin=model.origin,
-        linear={name: dict(ngrams) for name, ngrams in model.ngrams().items()},
+        linear={name: dict(settings) for name, settings in model.linear_settings().items()},
     )
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     encoder: Any = model.turn_encoder.encoder
@@ -357,14 +358,19 @@ def _faults(saved: Saved) -> Iterator[str]:
     for name, by_unit in saved.linear.items():
         if name not in saved.tasks:
             yield f"a linear member of {name!r}, which is no task of the model"
-        for unit, ngrams in by_unit.items():
-            yield from (f"linear.{name}.{unit}: {fault}" for fault in _ngram_faults(ngrams))
+        for unit, settings in by_unit.items():
+            yield from (f"linear.{name}.{unit}: {fault}" for fault in _member_faults(settings))
 
 
-def _ngram_faults(ngrams: NGrams) -> Iterator[str]:
-    if len(ngrams.fields) != TEXT_FIELDS:
-        yield f"{len(ngrams.fields)} text fields"
-    for one in ngrams.fields:
+def _member_faults(settings: MemberSettings) -> Iterator[str]:
+    columns = settings.columns
+    if len(columns.ngrams.fields) != len(TEXTS + LATER if columns.later else TEXTS):
+        yield f"{len(columns.ngrams.fields)} text fields"
+    if len(columns.numbers) != len(NUMBERS):
+        yield f"{len(columns.numbers)} numbers"
+    if not all(0.0 <= factor < math.inf for factor in settings.factors):
+        yield "a factor that is negative"
+    for one in columns.ngrams.fields:
         if len(set(one.terms)) < len(one.terms) or len(one.terms) != len(one.idf):
             yield "an n-gram stands twice, or without a frequency"
         if not all(0.0 < x < math.inf for x in one.idf):

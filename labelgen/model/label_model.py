@@ -1,8 +1,7 @@
 """The neural network: a trunk that encodes dialogues, and a head for each task. It names no task."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -10,17 +9,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from labelgen.data.labels import Unit
+from labelgen.data.labels import Answers, Unit
 from labelgen.features.features import FeatureSet
 from labelgen.features.layout import Batch, Layout, Sees, States
-from labelgen.features.ngrams import NGrams
 from labelgen.features.sound import MELS, SoundSource
 from labelgen.features.text import Tokenizer, label_text
 from labelgen.kernels.transfer import to_device
 from labelgen.model.batches import Collator
 from labelgen.model.options import ModelOptions
 from labelgen.nn.dialogue_encoder import DialogueEncoder
-from labelgen.nn.linear_member import LinearMember
+from labelgen.nn.linear_member import LinearMember, MemberSettings
 from labelgen.nn.losses import Loss
 from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
 from labelgen.nn.turn_fusion import AudioEncoder, TurnFusion
@@ -39,22 +37,20 @@ class Turns:
     Attributes:
         turns: fused vectors of texts, features and sound.
         requests, responses: pooled vectors of the texts.
-        tokens: token states of the requests; None if no head reads them.
-        without_texts: as in States."""
+        tokens: token states of the requests; None if no head reads them."""
 
     turns: Float[Tensor, "N D"]
     requests: Float[Tensor, "N d"]
     responses: Float[Tensor, "N d"]
     tokens: Float[Tensor, "M d"] | None
-    without_texts: Float[Tensor, "N D"] | None
 
 
 Encoded = tuple[Float[Tensor, "P d"], Float[Tensor, "tokens d"] | None]
 """Pooled vectors of all passages, and token states."""
 
 
-Linear = Mapping[str, Mapping[Unit, NGrams]]
-"""N-grams of the linear member of each task that has one, by unit."""
+Linear = Mapping[str, Mapping[Unit, MemberSettings]]
+"""Settings of the linear member of each task that has one, by unit."""
 
 
 class LabelModel(nn.Module):
@@ -80,11 +76,7 @@ class LabelModel(nn.Module):
         width = options.dialogue_width
         self.turn_encoder = TurnEncoder(encoder, encoder_width, options.encoder_frozen)
         self.audio_encoder = AudioEncoder(MELS, _SOUND_WIDTH) if options.sound else None
-        second = [
-            name for name, task in tasks.items() if isinstance(task, ExclusiveTask) and task.options.without_texts
-        ]
-        fuse = partial(
-            TurnFusion,
+        self.fusion = TurnFusion(
             encoder_width,
             width,
             tuple(len(c.values) + 2 for c in features.categories),
@@ -93,19 +85,16 @@ class LabelModel(nn.Module):
             _SOUND_WIDTH if options.sound else 0,
             options.dropout,
         )
-        self.fusion = fuse()
-        self.fusion_without_texts = fuse(texts=False) if second else None
         self.dialogue_encoder = DialogueEncoder(
             width, options.dialogue_layers, options.dialogue_heads, options.dropout, options.dialogue_band
         )
         self.heads = nn.ModuleDict({name: task.head(Widths(encoder_width, width)) for name, task in tasks.items()})
-        self.heads_without_texts = nn.ModuleDict(
-            {name: tasks[name].head(Widths(encoder_width, width)) for name in second}
-        )
         self.linear = nn.ModuleDict(
             {
-                name: LinearMember(ngrams, len(tasks[name].labels.names), tasks[name].options.linear_share)
-                for name, ngrams in linear.items()
+                name: LinearMember(
+                    settings, [label.name for label in tasks[name].labels.names], tasks[name].options.linear_share
+                )
+                for name, settings in linear.items()
             }
         )
         self.reads_alone = any(task.reads_alone for task in tasks.values())
@@ -121,9 +110,9 @@ class LabelModel(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         self._passes: int | None = None
 
-    def ngrams(self) -> Linear:
-        """The n-grams of the linear members."""
-        return {name: self.linear_member(name).ngrams for name in self.linear}
+    def linear_settings(self) -> Linear:
+        """The settings of the linear members."""
+        return {name: self.linear_member(name).settings for name in self.linear}
 
     def linear_member(self, task: str) -> LinearMember:
         """The linear member of a task that has one."""
@@ -171,10 +160,8 @@ class LabelModel(nn.Module):
             sound = (batch.sound.turn, vectors)
         features = self.features.causal(batch.features) if causal else batch.features
         turns = self.fusion(requests, responses, features, sound, hidden)
-        fuse = self.fusion_without_texts
-        plain = None if fuse is None else fuse(requests, responses, features, sound, hidden)
         tokens = None if tokens is None else tokens[batch.passages.request_token]
-        return Turns(turns, requests, responses, tokens, plain)
+        return Turns(turns, requests, responses, tokens)
 
     def in_dialogue(self, turns: Turns, layout: Layout, causal: bool = False) -> States:
         """States of the turns after the dialogue encoder."""
@@ -191,7 +178,7 @@ class LabelModel(nn.Module):
             turns.tokens,
             self.label_vectors(),
             sees,
-            without_texts=turns.without_texts,
+            causal,
         )
 
     def _alone(self, turns: Float[Tensor, "N D"], in_dialogue: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
@@ -205,22 +192,18 @@ class LabelModel(nn.Module):
         return in_dialogue.index_copy(0, drawn, alone.to(in_dialogue.dtype))
 
     def score(self, name: str, states: States, layout: Layout) -> Any:
-        """What the head of a task gives, averaged with its second network and its linear member. In training the head alone: the
-        others are fitted separately."""
-        task = self.tasks[name]
-        out = _of_heads(self.heads, task, states, layout)
-        if self.training or not isinstance(task, ExclusiveTask):
+        """What the head of a task gives, averaged with its linear member. In training the head alone: the other is fitted separately."""
+        out = self.heads[name](states, layout)
+        if self.training or name not in self.linear:
             return out
-        if name in self.heads_without_texts:
-            second = self.score_without_texts(name, states, layout)
-            out = (out.float().log_softmax(dim=-1) + second.float().log_softmax(dim=-1)) / 2
-        return self.linear[name](out, task.places(layout), layout, states.sees) if name in self.linear else out
+        return self.linear[name](out, self.tasks[name].places(layout), layout, states.online)  # type: ignore[attr-defined]
 
-    def score_without_texts(self, name: str, states: States, layout: Layout) -> Any:
-        """What the second network of a task gives: another head of the same form, on turns without their texts and their dialogue."""
-        assert states.without_texts is not None
-        plain = replace(states, turns=states.without_texts, alone=states.without_texts)
-        return _of_heads(self.heads_without_texts, self.tasks[name], plain, layout)
+    def decode(self, name: str, out: Any, layout: Layout) -> tuple[Answers, ...]:
+        """The labels of a task by its scores."""
+        task = self.tasks[name]
+        if isinstance(task, ExclusiveTask) and name in self.linear:
+            return task.decode(out, layout, self.linear_member(name).factors(task.places(layout)))
+        return task.decode(out, layout)
 
     def losses(self, batch: Batch, causal: bool = False, encoded: Encoded | None = None) -> dict[str, Loss]:
         """Loss of every task that has targets in the batch. causal: turns see no later turns. encoded: the batch's passages, if they
@@ -238,11 +221,7 @@ class LabelModel(nn.Module):
                 states = self.states(batch, encoded, hidden=target.weight > 0, causal=True)
             else:
                 seen = states = seen if seen is not None else self.states(batch, encoded, causal=causal)
-            loss = task.loss(self.score(name, states, batch.layout), target)
-            if self.training and name in self.heads_without_texts:
-                second = task.loss(self.score_without_texts(name, states, batch.layout), target)
-                loss = Loss((loss.total + second.total) / 2, loss.weight)
-            losses[name] = loss
+            losses[name] = task.loss(self.score(name, states, batch.layout), target)
         return losses
 
     def _count_pass(self) -> None:
@@ -261,16 +240,7 @@ class LabelModel(nn.Module):
 
     def idle_heads(self, active: Collection[str]) -> list[nn.Module]:
         """Heads that get no gradient if these tasks alone have targets; none without any such task, for then all are equal."""
-        used = {*active, *(other for name in active for other in self.tasks[name].reads)}
-        stacks = (self.heads, self.heads_without_texts) if active else ()
-        return [head for stack in stacks for name, head in stack.items() if name not in used]
-
-
-def _of_heads(heads: nn.ModuleDict, task: Task[Any], states: States, layout: Layout) -> Any:
-    """What the task's head gives, with the scores of the heads of other tasks that it reads."""
-    if others := {other: heads[other](states, layout) for other in task.reads if other in heads}:
-        states = replace(states, scores=others)
-    return heads[task.name](states, layout)
+        return [head for name, head in self.heads.items() if name not in active] if active else []
 
 
 def _label_buffer(task: str) -> str:

@@ -1,24 +1,25 @@
-"""Fit of the linear members of heads, and the logistic regression that the bag of words of an evaluation shares."""
+"""Fit of the linear members: a regression on content, the rates of the witnesses, and how a label is chosen."""
 
-import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.base.errors import UsageError
 from labelgen.base.terminal import progress
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, At, Target, Unit
 from labelgen.data.split import FOLDS, fold_of, position
-from labelgen.features.ngrams import LAST_TURN, NGrams, Texts, place_texts
-from labelgen.feedback.masking import decoys, mask
-from labelgen.nn.linear_member import LinearMap
+from labelgen.feedback.items import items_at
+from labelgen.feedback.signal import find_signals
+from labelgen.nn.linear_member import LinearMap, MemberSettings
 from labelgen.tasks.exclusive import ExclusiveTask, exclusive_rows
 from labelgen.tasks.task import Task
+from labelgen.verdicts.columns import Columns, fit_regression
+from labelgen.verdicts.content import PlaceContent, contents_of
+from labelgen.verdicts.estimate import share_of_people
+from labelgen.verdicts.witnesses import GOOD, Rates, Statements, fit_rates, statements_of
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
@@ -28,69 +29,42 @@ C_GRID = (0.01, 0.1, 1.0, 10.0)
 MOST_TURNS = 50_000
 """Turns that a linear member is fitted on; of a larger log whole dialogues are drawn."""
 
-_TOLERANCE = 1e-3
-_STEPS = 300
 _ABSENT = -10.0
 """Score of a label that a fit did not see."""
-_OF_LAST_TURN = 0.5
-"""What the fields of the last turn are multiplied by before a fit, so that regularization holds their weights smaller. Two other fields
-have the same words."""
+_ROUNDS = 200
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
-
-
-def fit_regression(
-    matrix: Any, answers: Indices, weights: Floats, c: float, model: "LogisticRegression | None" = None
-) -> "LogisticRegression":
-    """Logistic regression on weighted rows [rows, n-grams]. c: inverse strength of regularization. model: where to go on from."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    if model is None:
-        model = LogisticRegression(tol=_TOLERANCE, max_iter=_STEPS, warm_start=True)
-    model.C = c
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(matrix, answers, weights)
 
 
 @dataclass(frozen=True)
 class LinearFit:
     """A fitted linear member at one unit."""
 
-    ngrams: NGrams
+    settings: MemberSettings
     map: LinearMap
 
 
 def fit_linear(
-    tasks: Mapping[str, Task[Any]], dialogues: Collection[Dialogue], masked: bool = False
+    tasks: Mapping[str, Task[Any]],
+    dialogues: Collection[Dialogue],
+    from_feedback: bool = False,
+    leave_out: Sequence[str] = (),
 ) -> dict[str, dict[Unit, LinearFit]]:
-    """Fit a linear member for each task whose options ask for one, on the targets of the dialogues.
+    """Fit a linear member for each task about verdicts whose options ask for one, on the targets of the dialogues.
 
-    masked: the evidence of the dialogues' signals is masked, with as many decoys, so that targets from feedback are not read off it.
+    from_feedback: targets come from feedback, so later words are evidence and no content. leave_out: categories and numbers that are not
+    read.
 
     A unit whose targets show fewer than two labels in a fold has none. The strength of regularization has the least log loss on the folds
-    of the dialogues. Raises UsageError for a task that is not exclusive."""
-    wanted = {name: task for name, task in tasks.items() if task.options.ngrams}
-    for name, task in wanted.items():
-        if not isinstance(task, ExclusiveTask):
-            raise UsageError(
-                f"the task {name} may have several labels at a place, so it has no linear member",
-                f"tasks.{name}.ngrams",
-                "give 0, or leave it out",
-            )
-    if not wanted:
-        return {}
-    drawn = _drawn(dialogues)
-    if masked:
-        drawn = [_without_evidence(dialogue) for dialogue in drawn]
-    return {name: dict(_fits(task, drawn)) for name, task in wanted.items() if isinstance(task, ExclusiveTask)}
-
-
-def _without_evidence(dialogue: Dialogue) -> Dialogue:
-    more = decoys(dialogue, dialogue.signals, Random(f"linear {dialogue.id}"))
-    return mask(dialogue, (*dialogue.signals, *more))
+    of the dialogues, in which users are apart."""
+    wanted = [
+        task
+        for task in tasks.values()
+        if isinstance(task, ExclusiveTask) and task.has_witnesses and task.options.ngrams
+    ]
+    drawn = _drawn(dialogues) if wanted else []
+    return {task.name: dict(_fits(task, drawn, not from_feedback, leave_out)) for task in wanted}
 
 
 def _drawn(dialogues: Collection[Dialogue]) -> list[Dialogue]:
@@ -104,34 +78,45 @@ def _drawn(dialogues: Collection[Dialogue]) -> list[Dialogue]:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Places with targets, and their distinct answers as weighted rows."""
+    """Places with targets, and their distinct answers as weighted rows. known: the share of people who call a place good, NaN where nobody
+    judged it."""
 
-    texts: list[Texts]
+    contents: list[PlaceContent]
+    said: list[Statements]
+    known: Floats
     fold: Indices
     place: Indices
     answer: Indices
     weight: Floats
 
 
-def _fits(task: ExclusiveTask, dialogues: Sequence[Dialogue]) -> Iterator[tuple[Unit, LinearFit]]:
+def _fits(
+    task: ExclusiveTask, dialogues: Sequence[Dialogue], later: bool, leave_out: Sequence[str]
+) -> Iterator[tuple[Unit, LinearFit]]:
     for unit in task.units:
-        rows = _rows_of(task, unit, dialogues)
+        rows = _rows_of(task, unit, dialogues, later)
         folds = [rows.fold[rows.place] != fold for fold in range(FOLDS)]
-        if rows.texts and all(len(np.unique(rows.answer[fold])) > 1 for fold in folds):
-            yield unit, _fit(task, unit, rows, folds)
+        if rows.contents and all(len(np.unique(rows.answer[fold])) > 1 for fold in folds):
+            yield unit, _fit(task, unit, rows, folds, later, leave_out)
 
 
-def _rows_of(task: ExclusiveTask, unit: Unit, dialogues: Sequence[Dialogue]) -> _Rows:
-    texts: list[Texts] = []
+def _rows_of(task: ExclusiveTask, unit: Unit, dialogues: Sequence[Dialogue], later: bool) -> _Rows:
+    contents: list[PlaceContent] = []
+    said: list[Statements] = []
+    known: list[float] = []
     fold: list[int] = []
     targets: list[list[Target]] = []
     for dialogue in dialogues:
-        exchanges = [(turn.request, turn.response) for turn in dialogue.turns]
         at_place: dict[At, list[Target]] = {}
         for target in dialogue.targets:
             if target.task == task.name and UNIT_OF[type(target.at)] == unit:
                 at_place.setdefault(target.at, []).append(target)
-        texts += [place_texts(exchanges, at) for at in at_place]
+        if not at_place:
+            continue
+        contents += contents_of(dialogue, list(at_place), later)
+        items = items_at(dialogue, list(at_place), dialogue.signals or find_signals(dialogue))
+        said += map(statements_of, items)
+        known += map(share_of_people, items)
         fold += [fold_of(dialogue)] * len(at_place)
         targets += at_place.values()
     tensors = exclusive_rows(targets, task.index)
@@ -141,27 +126,65 @@ def _rows_of(task: ExclusiveTask, unit: Unit, dialogues: Sequence[Dialogue]) -> 
         likelihood, weight = (x.double().numpy() for x in (tensors.likelihood, tensors.likelihood_weight))
         expected = expected + weight[:, None] * likelihood / likelihood.sum(axis=1, keepdims=True)
     place, answer = np.nonzero(expected)
-    return _Rows(texts, np.array(fold, dtype=np.int64), place, answer, expected[place, answer])
+    return _Rows(
+        contents, said, np.array(known), np.array(fold, dtype=np.int64), place, answer, expected[place, answer]
+    )
 
 
-def _fit(task: ExclusiveTask, unit: Unit, rows: _Rows, folds: Sequence[NDArray[np.bool_]]) -> LinearFit:
-    from scipy.sparse import diags
+def _fit(
+    task: ExclusiveTask,
+    unit: Unit,
+    rows: _Rows,
+    folds: Sequence[NDArray[np.bool_]],
+    later: bool,
+    leave_out: Sequence[str],
+) -> LinearFit:
     from scipy.special import log_softmax
 
-    ngrams, labels = NGrams.learn(rows.texts, task.options.ngrams), len(task.index)
-    scale = np.repeat(np.where(LAST_TURN, _OF_LAST_TURN, 1.0), [len(field.terms) for field in ngrams.fields])
-    matrix = ngrams.matrix(rows.texts)[rows.place] @ diags(scale)
-    nats = np.zeros(len(C_GRID))
-    for inside in progress(folds, f"linear member of {task.name}, {unit}", "folds", len(folds)):
-        model, outside = None, np.flatnonzero(~inside)
+    columns, labels = Columns.learn(rows.contents, task.options.ngrams, leave_out, later), len(task.index)
+    places = columns.matrix(rows.contents)
+    matrix = places[rows.place]
+    held_out = np.zeros((len(C_GRID), len(rows.contents), labels))
+    for fold, inside in enumerate(progress(folds, f"linear member of {task.name}, {unit}", "folds", len(folds))):
+        model, outside = None, rows.fold == fold
         for k, c in enumerate(C_GRID):
             model = fit_regression(matrix[inside], rows.answer[inside], rows.weight[inside], c, model)
             fitted = linear_map(model, labels)
-            log_p = log_softmax(matrix[outside] @ fitted.weight.astype(np.float64) + fitted.bias, axis=1)
-            nats[k] -= rows.weight[outside] @ log_p[np.arange(len(outside)), rows.answer[outside]]
-    c = C_GRID[int(nats.argmin())]
-    fitted = linear_map(fit_regression(matrix, rows.answer, rows.weight, c), labels)
-    return LinearFit(ngrams, LinearMap(fitted.weight * scale[:, None].astype(np.float32), fitted.bias))
+            scores = places[outside] @ fitted.weight.astype(np.float64) + fitted.bias
+            held_out[k, outside] = log_softmax(scores, axis=1)
+    best = int(np.argmax([rows.weight @ log_p[rows.place, rows.answer] for log_p in held_out]))
+    fitted = linear_map(fit_regression(matrix, rows.answer, rows.weight, C_GRID[best]), labels)
+    rates, factors = _decision(task, rows, held_out[best], later)
+    return LinearFit(MemberSettings(columns, rates, factors), fitted)
+
+
+def _decision(task: ExclusiveTask, rows: _Rows, log_p: Floats, later: bool) -> tuple[Rates, tuple[float, ...]]:
+    """The rates of the witnesses, and the factors of names, both by predictions that were held out."""
+    towards_good = np.array([GOOD[name] for name in task.names])
+    good = np.clip(np.exp(log_p) @ towards_good, 1e-6, 1.0 - 1e-6)
+    content = np.log(good / (1.0 - good))
+    rates = fit_rates(rows.said, content, rows.known, fit_rates(rows.said, content, rows.known))
+    rates = rates.explicit() if later else rates
+    nats = np.array([rates.total(said) for said in rows.said])
+    scores = np.exp(log_p + nats[:, None] * (towards_good - 0.5))
+    wanted = np.bincount(rows.answer, rows.weight, log_p.shape[1]) / rows.weight.sum()
+    return rates, balancing(scores / scores.sum(axis=1, keepdims=True), wanted)
+
+
+def balancing(probabilities: Floats, wanted: Floats) -> tuple[float, ...]:
+    """Factors of names [names] by which labels of these rows are as frequent as wanted, up to ties and the size of a step.
+
+    probabilities: [rows, names]. wanted: share of each name."""
+    factors = np.ones(len(wanted))
+    best, least = factors, np.inf
+    for step in range(_ROUNDS):
+        given = np.bincount((probabilities * factors).argmax(axis=1), minlength=len(wanted)) / len(probabilities)
+        error = float(np.abs(given - wanted).sum())
+        if error < least:
+            best, least = factors, error
+        factors = factors * np.exp((wanted - given) / (1.0 + step / 10.0))
+        factors = factors / factors.max()
+    return tuple(float(x) for x in best)
 
 
 def linear_map(model: "LogisticRegression", labels: int) -> LinearMap:

@@ -1,11 +1,12 @@
-"""A linear member of a head: logistic regression on a bag of words, averaged with the network.
+"""The linear member of a task about verdicts: a regression on content, averaged with the network, and what the witnesses say.
 
-The two are fitted separately and make different mistakes: the network reads meaning and context, the regression exact words. Their
-scores are averaged as log-probabilities (a geometric mean of the distributions). Source: Hinton 2002, "Training Products of Experts by
-Minimizing Contrastive Divergence", section 1 (logarithmic opinion pool)."""
+Members are fitted separately and make different mistakes: the network reads meaning and context, the regression exact words and
+categories. Their scores are averaged as log-probabilities (a geometric mean of the distributions); the log-odds of the witnesses of the own
+dialogue are added. Source of the average: Hinton 2002, "Training Products of Experts by Minimizing Contrastive Divergence", section 1
+(logarithmic opinion pool)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,32 +15,48 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from labelgen.data.labels import UNIT_OF, At, Unit
-from labelgen.features.layout import Layout, Sees
-from labelgen.features.ngrams import NGrams, place_texts
+from labelgen.features.layout import Layout
+from labelgen.feedback.items import items_at
+from labelgen.feedback.signal import find_signals
+from labelgen.verdicts.columns import Columns
+from labelgen.verdicts.content import contents_of
+from labelgen.verdicts.witnesses import GOOD, Rates, statements_of
 
 Scores = Float[Tensor, "rows labels"]
 
 
 @dataclass(frozen=True)
 class LinearMap:
-    """Scores of labels from n-grams. weight: [n-grams, labels]. bias: [labels]."""
+    """Scores of labels from columns. weight: [columns, labels]. bias: [labels]."""
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class MemberSettings:
+    """What a member knows of one unit besides its weights. columns: of the regression. rates: of the witnesses. factors: of the names in
+    their order; the name with the greatest product of factor and probability is the label, so that labels are as frequent as in the
+    targets."""
+
+    columns: Columns
+    rates: Rates
+    factors: tuple[float, ...]
+
+
 class LinearMember(nn.Module):
     """A linear map for each unit of a task, and its share in the average; where a unit has none, the network answers alone.
 
-    share: of the map, until a fit sets both. Buffers of each unit: weight and bias of the map, and the shares of the network and of the
-    map, by which their log-probabilities are multiplied."""
+    names: of the labels. share: of the map, until a fit sets both. Buffers of each unit: weight and bias of the map, and the shares of the
+    network and of the map, by which their log-probabilities are multiplied."""
 
-    def __init__(self, ngrams: Mapping[Unit, NGrams], labels: int, share: float = 0.5) -> None:
+    def __init__(self, settings: Mapping[Unit, MemberSettings], names: Sequence[str], share: float = 0.5) -> None:
         super().__init__()
-        self.ngrams = dict(ngrams)
-        for unit, known in self.ngrams.items():
-            self.register_buffer(f"{unit}_weight", torch.zeros(len(known), labels))
-            self.register_buffer(f"{unit}_bias", torch.zeros(labels))
+        self.settings = dict(settings)
+        self.towards_good = torch.tensor([GOOD[name] - 0.5 for name in names])
+        for unit, known in self.settings.items():
+            self.register_buffer(f"{unit}_weight", torch.zeros(len(known.columns), len(names)))
+            self.register_buffer(f"{unit}_bias", torch.zeros(len(names)))
             self.register_buffer(f"{unit}_shares", torch.tensor([1.0 - share, share]))
 
     def fill(self, unit: Unit, fitted: LinearMap) -> None:
@@ -51,27 +68,69 @@ class LinearMember(nn.Module):
         """Set the shares of the average at one unit."""
         self.get_buffer(f"{unit}_shares").copy_(torch.tensor([network, linear]))
 
-    def forward(self, network: Scores, places: Sequence[tuple[int, At]], layout: Layout, sees: Sees) -> Scores:
-        """The average of the network's scores and those of the maps, one row for each place. sees: the neighboring turns that are read."""
-        rows: dict[Unit, list[int]] = {}
-        for row, (_, at) in enumerate(places):
-            rows.setdefault(UNIT_OF[type(at)], []).append(row)
+    def set_factors(self, unit: Unit, factors: tuple[float, ...]) -> None:
+        """Set the factors of the names at one unit."""
+        self.settings[unit] = replace(self.settings[unit], factors=factors)
+
+    def factors(self, places: Sequence[tuple[int, At]]) -> list[tuple[float, ...]]:
+        """The factors of the names at each place; () where the most probable name is the label."""
+        by_unit = {unit: known.factors for unit, known in self.settings.items()}
+        return [by_unit.get(UNIT_OF[type(at)], ()) for _, at in places]
+
+    def forward(self, network: Scores, places: Sequence[tuple[int, At]], layout: Layout, online: bool) -> Scores:
+        """The average of the network's scores and those of the maps, and what the witnesses say, one row for each place. online: no later
+        turn is seen, so nobody has reacted yet."""
         out = network.float()
-        for unit in self.ngrams:
-            if chosen := rows.get(unit):
-                index = torch.tensor(chosen, device=network.device)
-                of_network, of_linear = self.get_buffer(f"{unit}_shares")
-                linear = self.scores(unit, [places[row] for row in chosen], layout, sees).to(network.device)
-                average = of_network * out[index].log_softmax(dim=-1) + of_linear * linear.log_softmax(dim=-1)
-                out = out.index_copy(0, index, average)
+        for unit, chosen in self._rows(places).items():
+            index = torch.tensor(chosen, device=network.device)
+            of_network, of_linear = self.get_buffer(f"{unit}_shares")
+            own = [places[row] for row in chosen]
+            linear = self.scores(unit, own, layout).to(network.device)
+            average = of_network * out[index].log_softmax(dim=-1) + of_linear * linear.log_softmax(dim=-1)
+            if not online:
+                average = average + self.evidence(unit, own, layout).to(network.device)
+            out = out.index_copy(0, index, average)
         return out
 
-    def scores(self, unit: Unit, places: Sequence[tuple[int, At]], layout: Layout, sees: Sees) -> Scores:
+    def _rows(self, places: Sequence[tuple[int, At]]) -> dict[Unit, list[int]]:
+        rows: dict[Unit, list[int]] = {}
+        for row, (_, at) in enumerate(places):
+            if UNIT_OF[type(at)] in self.settings:
+                rows.setdefault(UNIT_OF[type(at)], []).append(row)
+        return rows
+
+    def scores(self, unit: Unit, places: Sequence[tuple[int, At]], layout: Layout) -> Scores:
         """Scores of the linear map alone, by a sparse product."""
-        matrix = self.ngrams[unit].matrix([place_texts(layout.texts[dialogue], at, sees) for dialogue, at in places])
+        columns = self.settings[unit].columns
+        matrix = columns.matrix(
+            [
+                content
+                for dialogue, ats in _by_dialogue(places)
+                for content in contents_of(layout.dialogues[dialogue], ats, columns.later)
+            ]
+        )
         weight, bias = self.get_buffer(f"{unit}_weight"), self.get_buffer(f"{unit}_bias")
         # A copy of the rows that are read costs less than one of the whole weight.
         read = torch.from_numpy(matrix.indices).to(weight.device)
         of_read = type(matrix)((matrix.data, np.arange(len(read)), matrix.indptr), shape=(len(places), len(read)))
         product = of_read @ weight[read].double().cpu().numpy()
         return torch.from_numpy(product + bias.double().cpu().numpy()).float()
+
+    def evidence(self, unit: Unit, places: Sequence[tuple[int, At]], layout: Layout) -> Scores:
+        """What the witnesses of each place add to the scores: half of their log-odds for good, half against bad."""
+        rates, nats = self.settings[unit].rates, []
+        for number, ats in _by_dialogue(places):
+            dialogue = layout.dialogues[number]
+            items = items_at(dialogue, ats, dialogue.signals or find_signals(dialogue))
+            nats += [rates.total(statements_of(item)) for item in items]
+        return torch.tensor(nats)[:, None] * self.towards_good
+
+
+def _by_dialogue(places: Sequence[tuple[int, At]]) -> list[tuple[int, list[At]]]:
+    """Places of one dialogue that stand together."""
+    found: list[tuple[int, list[At]]] = []
+    for dialogue, at in places:
+        if not found or found[-1][0] != dialogue:
+            found.append((dialogue, []))
+        found[-1][1].append(at)
+    return found

@@ -203,7 +203,11 @@ def _held_out(
         )
     tasks = [task for task in tasks if any(answered(d.annotation(options.reference), task) for d in dialogues)]
     data_digest = digest_bytes(b"".join(encode(d) + b"\n" for d in dialogues))
-    judged = annotated(dialogues, annotator, read) if predictions is None else _predicted(dialogues, predictions)
+    judged = (
+        annotated(dialogues, annotator, read, options.reference)
+        if predictions is None
+        else _predicted(dialogues, predictions)
+    )
     return list(judged), tasks, setting, data_digest, annotator
 
 
@@ -283,11 +287,17 @@ def _report_left_out(left_out: Mapping[str, int], any_left: bool, known: bool, l
         )
 
 
-def annotated(dialogues: "Sequence[Dialogue]", annotator: "Annotator", read: AudioFolders) -> "Iterator[Dialogue]":
+def annotated(
+    dialogues: "Sequence[Dialogue]", annotator: "Annotator", read: AudioFolders, reference: str | None = None
+) -> "Iterator[Dialogue]":
+    """The dialogues with the model's annotations. Where the user is the reference, it does not hear what the user answered."""
+    from labelgen.feedback.answers import USER
+    from labelgen.feedback.masking import hide_answers
     from labelgen.labeling.shard import without_annotator
 
     bare = [without_annotator(dialogue, MODEL) for dialogue in dialogues]
     for start in progress(range(0, len(bare), _AT_ONCE), "annotate", f"times {_AT_ONCE} dialogues"):
         group = bare[start : start + _AT_ONCE]
-        for dialogue, annotation in zip(group, read.annotate(annotator, group), strict=True):
+        heard = list(map(hide_answers, group)) if reference == USER else group
+        for dialogue, annotation in zip(group, read.annotate(annotator, heard), strict=True):
             yield structs.replace(dialogue, annotations=(*dialogue.annotations, annotation))

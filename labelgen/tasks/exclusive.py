@@ -19,6 +19,8 @@ class ExclusiveTask(Task[Float[Tensor, "rows labels"]]):
     """A task whose head gives a row of scores for each place, one score for each of its names."""
 
     names: ClassVar[tuple[str, ...]]
+    has_witnesses: ClassVar[bool] = False
+    """Whether its names are verdicts, about which users' reactions say something (verdicts/witnesses.py)."""
 
     @abstractmethod
     def places(self, layout: Layout) -> Sequence[tuple[int, At]]:
@@ -40,10 +42,14 @@ class ExclusiveTask(Task[Float[Tensor, "rows labels"]]):
     def loss(self, out: Float[Tensor, "rows labels"], target: TargetTensors) -> Loss:
         return exclusive(out, target)
 
-    def decode(self, out: Float[Tensor, "rows labels"], layout: Layout) -> tuple[Answers, ...]:
+    def decode(
+        self, out: Float[Tensor, "rows labels"], layout: Layout, factors: Sequence[Sequence[float]] = ()
+    ) -> tuple[Answers, ...]:
+        """factors: of the names at each place; the greatest product of factor and probability is the label."""
         labels: list[list[Label]] = [[] for _ in layout.turns]
-        for (b, at), row in zip(self.places(layout), softmax_rows(out), strict=True):
-            labels[b].append(exclusive_label(self.name, at, self.names, row, self.value(row)))
+        rows = softmax_rows(out)
+        for (b, at), row, factor in zip(self.places(layout), rows, factors or [()] * len(rows), strict=True):
+            labels[b].append(exclusive_label(self.name, at, self.names, row, self.value(row), factor))
         return tuple(map(tuple, labels))
 
 
@@ -95,10 +101,16 @@ def _evidence(target: Target, index: Mapping[str, int]) -> Float[Tensor, " label
 
 
 def exclusive_label(
-    task: str, at: At, names: Sequence[str], probabilities: Sequence[float], value: str | float | None = None
+    task: str,
+    at: At,
+    names: Sequence[str],
+    probabilities: Sequence[float],
+    value: str | float | None = None,
+    factors: Sequence[float] = (),
 ) -> Label:
-    """The most probable name; ties go to the first."""
-    best = max(range(len(names)), key=lambda k: (probabilities[k], -k))
+    """The name with the greatest product of probability and factor, without factors the most probable one; ties go to the first."""
+    products = [p * f for p, f in zip(probabilities, factors, strict=True)] if factors else probabilities
+    best = max(range(len(names)), key=lambda k: (products[k], -k))
     return Label(task, at, names[best], probabilities[best], value, tuple(zip(names, probabilities, strict=True)))
 
 

@@ -31,6 +31,7 @@ class Outcome(ExclusiveTask):
     name: ClassVar[str] = "outcome"
     units: ClassVar[tuple[Unit, ...]] = ("goal",)
     names: ClassVar[tuple[str, ...]] = ("success", "failure")
+    has_witnesses: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = (
         "macro_f1",
         "accuracy",

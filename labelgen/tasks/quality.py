@@ -1,8 +1,7 @@
 """User satisfaction estimation: quality of each response and of the whole dialogue.
 
 The labels are bad (rating below 3), fair (3) and good (above 3). The next request tells most about a response, and the whole
-dialogue tells how its raters judge. So the head reads a turn, its neighbors and the mean of the dialogue. With `parts` in the options
-the label of the dialogue is read from the scores of its turns and of its goals' outcomes (nn/dialogue_summary.py)."""
+dialogue tells how its raters judge. So the head reads a turn, its neighbors and the mean of the dialogue."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -15,23 +14,17 @@ from torch.nn import functional as F
 from labelgen.data.labels import QUALITY_NAMES, At, AtDialogue, AtTurn, Unit, to_scale
 from labelgen.features.layout import Layout, States
 from labelgen.kernels.transfer import to_device
-from labelgen.nn.dialogue_summary import DialogueSummary
 from labelgen.tasks.exclusive import ExclusiveTask
-from labelgen.tasks.outcome import Outcome
 from labelgen.tasks.task import Widths
 
 
 class QualityHead(nn.Module):
-    """Rows: all real turns, then all dialogues: from the mean of their turns' states, with `parts` by a DialogueSummary."""
+    """Rows: all real turns, then all dialogues: from the mean of their turns' states."""
 
-    def __init__(self, width: int, parts: bool = False) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.turn = nn.Sequential(nn.Linear(4 * width, width), nn.GELU(), nn.Linear(width, 3))
-        self.dialogue: nn.Module
-        if parts:
-            self.dialogue = DialogueSummary(3, len(Outcome.names))
-        else:
-            self.dialogue = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 3))
+        self.dialogue = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 3))
 
     def forward(self, states: States, layout: Layout) -> Float[Tensor, "rows 3"]:
         total = states.turns.new_zeros(len(layout.turns), states.turns.shape[1])
@@ -40,10 +33,7 @@ class QualityHead(nn.Module):
         mean = total / count[:, None]
         turns = torch.cat([states.turns, *_around(states, layout, mean)], dim=1)
         of_turns: Tensor = self.turn(turns)
-        if isinstance(self.dialogue, DialogueSummary):
-            of_dialogues = self.dialogue(layout, of_turns, states.scores.get(Outcome.name))
-        else:
-            of_dialogues = self.dialogue(mean)
+        of_dialogues = self.dialogue(mean)
         return torch.cat([of_turns, of_dialogues.to(of_turns.dtype)], dim=0).float()
 
 
@@ -65,6 +55,7 @@ class Quality(ExclusiveTask):
     name: ClassVar[str] = "quality"
     units: ClassVar[tuple[Unit, ...]] = ("turn", "dialogue")
     names: ClassVar[tuple[str, ...]] = QUALITY_NAMES
+    has_witnesses: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = (
         "macro_f1",
         "accuracy",
@@ -77,11 +68,7 @@ class Quality(ExclusiveTask):
     )
 
     def head(self, widths: Widths) -> nn.Module:
-        return QualityHead(widths.dialogue, self.options.parts)
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return (Outcome.name,) if self.options.parts else ()
+        return QualityHead(widths.dialogue)
 
     def places(self, layout: Layout) -> Sequence[tuple[int, At]]:
         turns = [(b, AtTurn(t)) for b, count in enumerate(layout.turns) for t in range(count)]

@@ -66,11 +66,6 @@ class Task(ABC, Generic[Out]):
         """Whether its head reads how turns relate (Layout.relations)."""
         return False
 
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Other tasks whose scores its head reads, where the model has them (States.scores)."""
-        return ()
-
     @abstractmethod
     def head(self, widths: Widths) -> nn.Module:
         """A module whose forward maps (States, Layout) to Out."""

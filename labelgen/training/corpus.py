@@ -227,7 +227,7 @@ class HeldOutExamples:
 
 
 def _example(corpus: Corpus, index: int, dialogue: Dialogue) -> Example:
-    return Example(replace(dialogue, targets=(), signals=()), dialogue.targets, corpus.root(index))
+    return Example(replace(dialogue, targets=()), dialogue.targets, corpus.root(index))
 
 
 class CorruptedExamples:

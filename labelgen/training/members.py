@@ -1,74 +1,83 @@
 """Shares of the network and of its linear member in their average, fitted on the validation log."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
 from labelgen.base.terminal import progress
 from labelgen.confidence.scaling import LEAST_EVENTS
 from labelgen.data.labels import UNIT_OF, Unit
-from labelgen.features.layout import Batch
+from labelgen.features.layout import Batch, Layout
 from labelgen.model.annotate import one_thread
 from labelgen.model.label_model import LabelModel
-from labelgen.tasks.exclusive import ExclusiveTask
+from labelgen.model.linear import balancing
 from labelgen.training.corpus import Examples
 
-_BATCH = 16
-_SHRINKAGE = 1.0
-"""Nats that a share costs for each square of its distance from that of the options."""
+_BATCH, _SHRINKAGE = 16, 1.0
+"""Dialogues at once; nats that a share costs for each square of its distance from that of the options."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Log-probabilities of both members [2, rows, labels], and weighted target probabilities [rows, labels]."""
+    """Log-probabilities of both members [2, rows, labels], what the witnesses add, and weighted target probabilities, both [rows, labels]."""
 
     members: Floats
+    evidence: Floats
     expected: Floats
 
 
 def fit_shares(model: LabelModel, examples: Examples) -> None:
-    """Set the shares of each linear member to those with the least log loss on the examples, shrunk towards those of the options. A unit with fewer
-    than LEAST_EVENTS targets keeps the latter. The model is in evaluation mode afterwards."""
-    by_unit: dict[tuple[str, Unit], list[_Rows]] = {}
+    """Set the shares of each linear member to those with the least log loss on the examples, shrunk towards those of the options, and the
+    factors of its names to those by which labels are as frequent as in the targets. A unit with fewer than LEAST_EVENTS targets keeps what
+    it has. The model is in evaluation mode afterwards."""
     if not model.linear:
         return
     model.eval()
+    by_unit: dict[tuple[str, Unit], list[_Rows]] = {}
     collator, dialogues = model.collator(), len(examples.corpus)
     with torch.inference_mode(), one_thread():
         starts = range(0, dialogues, _BATCH)
         for start in progress(starts, "shares of linear members", "batches", len(starts)):
-            batch = collator([examples.example(0, k) for k in range(start, min(start + _BATCH, dialogues))])
-            for key, rows in _rows(model, batch):
+            numbers = range(start, min(start + _BATCH, dialogues))
+            batch = collator([examples.example(0, k) for k in numbers])
+            # As labeling reads them: nothing is masked.
+            layout = replace(batch.layout, dialogues=tuple(d for k in numbers if (d := examples.corpus[k]).turns))
+            for key, rows in _rows(model, batch, layout):
                 by_unit.setdefault(key, []).append(rows)
     for (name, unit), parts in by_unit.items():
         members = np.concatenate([part.members for part in parts], axis=1)
+        evidence = np.concatenate([part.evidence for part in parts])
         expected = np.concatenate([part.expected for part in parts])
         if np.count_nonzero(expected.sum(axis=1)) >= LEAST_EVENTS:
-            share = model.tasks[name].options.linear_share
-            model.linear_member(name).set_shares(unit, *_shares(members, expected, share))
+            member = model.linear_member(name)
+            shares = _shares(members, expected, model.tasks[name].options.linear_share)
+            member.set_shares(unit, *shares)
+            scores = np.tensordot(shares, members, axes=1) + evidence
+            member.set_factors(unit, balancing(softmax(scores, axis=1), expected.sum(axis=0) / expected.sum()))
 
 
-def _rows(model: LabelModel, batch: Batch) -> Iterator[tuple[tuple[str, Unit], _Rows]]:
+def _rows(model: LabelModel, batch: Batch, layout: Layout) -> Iterator[tuple[tuple[str, Unit], _Rows]]:
+    """layout: of the dialogues that the linear members read."""
     states = model.states(batch, model.encode(batch))
     for name in model.linear:
         task, member, target = model.tasks[name], model.linear_member(name), batch.targets[name]
-        assert isinstance(task, ExclusiveTask)
-        places = task.places(batch.layout)
+        places = task.places(batch.layout)  # type: ignore[attr-defined]
         network = model.heads[name](states, batch.layout)
         expected = (target.expected * target.weight[:, None]).double().numpy()
-        for unit in member.ngrams:
+        for unit in member.settings:
             chosen = [k for k, (_, at) in enumerate(places) if UNIT_OF[type(at)] == unit and expected[k].any()]
             if chosen:
-                linear = member.scores(unit, [places[k] for k in chosen], batch.layout, states.sees)
+                linear = member.scores(unit, [places[k] for k in chosen], layout)
                 both = np.stack([network[chosen].double().numpy(), linear.double().numpy()])
-                yield (name, unit), _Rows(log_softmax(both, axis=2), expected[chosen])
+                evidence = member.evidence(unit, [places[k] for k in chosen], layout).double().numpy()
+                yield (name, unit), _Rows(log_softmax(both, axis=2), evidence, expected[chosen])
 
 
 def _shares(members: Floats, expected: Floats, share: float) -> tuple[float, float]:

@@ -190,8 +190,8 @@ def _train(
     folder, corpus = Path(options.out), training.corpus
     init = None if options.init is None else Path(options.init)
     torch.manual_seed(options.seed)
-    masked = isinstance(training, AnnotatedExamples) and training.hidden > 0.0
-    model = build_model(options.model, options.tasks, corpus.labels, corpus, masked)
+    from_feedback = isinstance(options, FinetuneOptions) and options.targets.feedback
+    model = build_model(options.model, options.tasks, corpus.labels, corpus, from_feedback)
     new = take_over(model, load_model(init)) if init is not None else None
     if options.lora.rank:
         add_adapters(model.turn_encoder, options.lora)

@@ -28,14 +28,17 @@ _TOLERANCE, _STEPS = 1e-3, 300
 
 @dataclass(frozen=True)
 class Columns:
-    """What was learned of the columns. numbers: mean and standard deviation of each of NUMBERS."""
+    """What was learned of the columns. numbers: mean and standard deviation of each of NUMBERS. later: later words are content."""
 
     ngrams: NGrams
     categories: tuple[str, ...]
     numbers: tuple[tuple[float, float], ...]
+    later: bool = False
 
     @classmethod
-    def learn(cls, contents: Sequence[PlaceContent], most: int | None, leave_out: Sequence[str] = ()) -> "Columns":
+    def learn(
+        cls, contents: Sequence[PlaceContent], most: int | None, leave_out: Sequence[str] = (), later: bool = False
+    ) -> "Columns":
         """Of a log. most: number of n-grams of a text field. leave_out: names of categories and numbers that are not read."""
         ngrams = NGrams.learn([content.texts for content in contents], most)
         counts = Counter(name for content in contents for name in content.categories)
@@ -45,7 +48,7 @@ class Columns:
             values = [] if name in leave_out else [c.numbers[name] for c in contents if name in c.numbers]
             deviation = pstdev(values) if len(values) > 1 else 0.0
             scales.append((fmean(values), deviation) if deviation > 0.0 else (0.0, 0.0))
-        return cls(ngrams, tuple(kept), tuple(scales))
+        return cls(ngrams, tuple(kept), tuple(scales), later)
 
     def __len__(self) -> int:
         return len(self.ngrams) + len(self.categories) + len(NUMBERS) + 1

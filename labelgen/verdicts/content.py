@@ -6,8 +6,8 @@
 | a goal, the dialogue | the opening request, the assistant's side | later requests and their sound; gaps; the end; recorded feedback |
 
 The assistant's side is what it said, did and believed: responses, statuses, steps, categories, confidences. Farewells of the assistant
-at the end show that the user took leave, so they are no content. This file decides for every reader: members of a model, EM,
-pretraining and `explain`."""
+at the end show that the user took leave, so they are no content. Where people judged and no target comes from feedback, nothing is
+evidence, and later words are content too. This file decides for every reader: members of a model, EM and `explain`."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +27,9 @@ TEXTS = ("request", "response", "earlier request", "other responses")
 """Names of the text fields of a place: of a turn its request and response, and those of the turn before; of a goal or dialogue its
 opening request, its last response, the response to the opening request, and all responses."""
 
+LATER = ("next request", "next response")
+"""Two more fields where later words are content: of the turn after; of a goal or dialogue its last request, and all requests."""
+
 NUMBERS = (
     *("turns", "request_words", "response_words", "request_in_response", "response_in_request", "request_in_earlier"),
     *("response_repeated", "asks", "asr_confidence", "nlu_confidence", "latency_s", "tool_errors"),
@@ -39,7 +42,7 @@ _LONGEST_FAREWELL = 12
 
 @dataclass(frozen=True, slots=True)
 class PlaceContent:
-    """The content of one place. texts: see TEXTS. categories: `name=value` -> how often, 0..1. numbers: see NUMBERS; those that
+    """The content of one place. texts: see TEXTS, LATER. categories: `name=value` -> how often, 0..1. numbers: see NUMBERS; those that
     are missing are left out. rules: log-odds of good, in nats, by detectors that read content alone."""
 
     texts: tuple[str, ...]
@@ -48,11 +51,11 @@ class PlaceContent:
     rules: float
 
 
-def contents_of(dialogue: Dialogue, places: Sequence[At]) -> list[PlaceContent]:
-    """The content of places of one dialogue. No bit of it depends on evidence of the place."""
+def contents_of(dialogue: Dialogue, places: Sequence[At], later: bool = False) -> list[PlaceContent]:
+    """The content of places of one dialogue. No bit of it depends on evidence of the place. later: later words are no evidence."""
     if not dialogue.turns:
-        return [PlaceContent(("",) * len(TEXTS), {}, {}, 0.0) for _ in places]
-    read = _Read(dialogue)
+        return [PlaceContent(("",) * len(TEXTS + LATER if later else TEXTS), {}, {}, 0.0) for _ in places]
+    read = _Read(dialogue, later)
     return [read.turn(at.turn) if isinstance(at, AtTurn) else read.several(at) for at in places]
 
 
@@ -64,8 +67,8 @@ def content_kinds() -> tuple[str, ...]:
 class _Read:
     """What several places of a dialogue share."""
 
-    def __init__(self, dialogue: Dialogue) -> None:
-        self.dialogue, self.turns = dialogue, dialogue.turns
+    def __init__(self, dialogue: Dialogue, later: bool) -> None:
+        self.dialogue, self.turns, self.later = dialogue, dialogue.turns, later
         self.requests = [frozenset(words_of(turn.request)) for turn in dialogue.turns]
         self.responses = [frozenset(words_of(turn.response)) for turn in dialogue.turns]
         self.rules = [0.0] * len(dialogue.turns)
@@ -77,7 +80,15 @@ class _Read:
 
     def turn(self, t: int) -> PlaceContent:
         turn, before = self.turns[t], self.turns[t - 1] if t else None
-        texts = (turn.request, turn.response, before.request if before else "", before.response if before else "")
+        texts: tuple[str, ...] = (
+            turn.request,
+            turn.response,
+            before.request if before else "",
+            before.response if before else "",
+        )
+        if self.later:
+            after = self.turns[t + 1] if t + 1 < len(self.turns) else None
+            texts += (after.request, after.response) if after else ("", "")
         numbers = {"turns": math.log1p(t), **dict(self._numbers(t, self.requests[t]))}
         if before is not None:
             numbers.update(_share("request_in_earlier", self.requests[t], self.requests[t - 1]))
@@ -85,11 +96,19 @@ class _Read:
 
     def several(self, at: At) -> PlaceContent:
         inside = list(turns_at(at, len(self.turns)))
+        requests = [self.turns[t].request for t in inside]
         while len(inside) > 1 and self._parts(inside[-1]):
             inside.pop()
         first, last = inside[0], inside[-1]
         responses = "\n".join(self.turns[t].response for t in inside)
-        texts = (self.turns[first].request, self.turns[last].response, self.turns[first].response, responses)
+        texts: tuple[str, ...] = (
+            self.turns[first].request,
+            self.turns[last].response,
+            self.turns[first].response,
+            responses,
+        )
+        if self.later:
+            texts += (requests[-1], "\n".join(requests))
         categories: dict[str, float] = {}
         for t in inside:
             for name in self._categories(t):

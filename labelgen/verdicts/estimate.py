@@ -24,7 +24,7 @@ from labelgen.feedback.items import FeedbackItem
 from labelgen.feedback.posterior import Posterior, from_log_odds, log_odds
 from labelgen.verdicts.columns import Columns, fit_regression
 from labelgen.verdicts.content import PlaceContent, contents_of
-from labelgen.verdicts.witnesses import Rates, Statements, fit_rates, statements_of, witness_words
+from labelgen.verdicts.witnesses import GOOD, Rates, Statements, fit_rates, statements_of, witness_words
 
 Floats = NDArray[np.float64]
 
@@ -51,9 +51,6 @@ NGRAMS = 20_000
 
 _CLIP = 6.0
 """Log-odds of content at most, in nats."""
-
-GOOD = {"success": 1.0, "failure": 0.0, "good": 1.0, "fair": 0.5, "bad": 0.0}
-"""A person's label of an item -> the share of good."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ Models", for the ratio."""
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,7 +25,7 @@ from labelgen.feedback.cues import Vote
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.items import FeedbackItem
 from labelgen.feedback.posterior import log_odds, prior_log_odds
-from labelgen.feedback.signal import EARLIER, WITHOUT_DETECTOR, observable, reliability
+from labelgen.feedback.signal import EARLIER, MASKED, WITHOUT_DETECTOR, observable, reliability
 from labelgen.verdicts.content import content_kinds
 
 Floats = NDArray[np.float64]
@@ -49,6 +49,9 @@ ASKED = ("answer", "rating", "questionnaire")
 """Witnesses whose silence says nothing: few users answer, and those who do are not representative."""
 
 SILENT = "silent"
+
+GOOD = {"success": 1.0, "failure": 0.0, "good": 1.0, "fair": 0.5, "bad": 0.0}
+"""A name of a verdict -> the share of good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,9 @@ def statements_of(item: FeedbackItem) -> Statements:
     """What the witnesses of an item say, by witness; those that could not speak are left out.
 
     Of a kind that speaks several times the strongest signal counts, and of a family its strongest vote. Votes of both polarities that
-    are equally strong cancel out: the witness could not speak."""
+    are equally strong cancel out: the witness could not speak. Where feedback is masked nobody could."""
+    if any(signal.kind == MASKED for signal in item.dialogue.signals):
+        return ()
     loudest: dict[str, list[Statement]] = {}
     content = content_kinds()
     for signal in item.signals:
@@ -136,13 +141,16 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """rates: by the key of a statement. A statement without a rate counts as declared."""
+    """rates: by the key of a statement. A statement without a rate counts as declared. only_explicit: implicit witnesses are not heard."""
 
-    rates: Mapping[str, Rate] = field(default_factory=dict)
+    rates: dict[str, Rate] = field(default_factory=dict)
+    only_explicit: bool = False
 
     def nats(self, statement: Statement) -> float:
         """Log-odds of good of one statement: its rate at its strength, times the weight of the witness."""
         rate = self.rates.get(statement.key)
+        if self.only_explicit and not statement.explicit:
+            return 0.0
         if rate is None:
             return statement.weight * statement.declared
         full = 0.0 if statement.vote is None else prior_log_odds(statement.kind, statement.vote)
@@ -151,6 +159,10 @@ class Rates:
     def total(self, statements: Statements) -> float:
         """The sum of all statements of an item."""
         return math.fsum(map(self.nats, statements))
+
+    def explicit(self) -> "Rates":
+        """These rates for explicit witnesses, and nothing for implicit ones."""
+        return Rates(dict(self.rates), only_explicit=True)
 
     def switched_off(self) -> Iterator[str]:
         """Votes that turned against their polarity."""

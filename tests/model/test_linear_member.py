@@ -3,25 +3,34 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from labeled import LABELS, labeled_dialogue
 from msgspec.structs import replace
 from random_models import assert_same_in_any_batch
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from labelgen.base.errors import IntegrityError, UsageError
+from labelgen.base.errors import IntegrityError
 from labelgen.base.files import digest_file, read_json
-from labelgen.data.dialogue import Dialogue, Signal, Turn
+from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.labels import UNIT_OF, Answers, AtDialogue, AtGoal, AtTurn, Label, Target, targets_of
 from labelgen.features.ngrams import NGrams, place_texts
+from labelgen.feedback.items import items_at
+from labelgen.feedback.masking import mask_feedback
+from labelgen.feedback.signal import MASKED, find_signals
 from labelgen.model.annotate import annotate
 from labelgen.model.annotator import Annotator
 from labelgen.model.batches import Example
 from labelgen.model.build import build_model, take_over, with_labels
 from labelgen.model.folder import load_model, save_model, write_json
 from labelgen.model.label_model import LabelModel
+from labelgen.model.linear import balancing
 from labelgen.model.options import ModelOptions
 from labelgen.tasks.options import TaskOptions
 from labelgen.training.members import fit_shares
+from labelgen.verdicts.content import contents_of
+from labelgen.verdicts.witnesses import statements_of
 
 TURNS = (("play the red song", "done"), ("stop", "it stopped"), ("add milk to my list", "added milk"))
 
@@ -75,11 +84,6 @@ def test_place_texts_fields_are_inside_before_after_and_last():
     assert place_texts((), AtDialogue()) == ("",) * 8
 
 
-def test_place_texts_without_later_turns_reads_none_of_them():
-    assert place_texts(TURNS, AtTurn(1), "earlier") == place_texts(TURNS[:2], AtTurn(1))
-    assert place_texts(TURNS, AtTurn(1), "none") == place_texts(TURNS[1:2], AtTurn(0))
-
-
 def test_ngrams_equal_those_of_scikit_learn_and_rows_are_independent():
     rows = [place_texts([(t.request, t.response) for t in d.turns], AtDialogue()) for d in DIALOGUES]
     ngrams = NGrams.learn(rows)
@@ -104,12 +108,13 @@ def test_ngrams_most_keeps_the_most_frequent_ones():
 def test_scores_equal_a_dense_product(model):
     member, layout = model.linear_member("quality"), model.collator().batch(OTHERS, [()] * 30, [None] * 30).layout
     places = model.tasks["quality"].places(layout)
-    for unit in member.ngrams:
+    for unit in member.settings:
         chosen = [place for place in places if UNIT_OF[type(place[1])] == unit]
-        rows = member.ngrams[unit].matrix([place_texts(layout.texts[dialogue], at) for dialogue, at in chosen])
+        known = member.settings[unit].columns
+        rows = known.matrix([contents_of(OTHERS[d], [at], known.later)[0] for d, at in chosen])
         weight, bias = (member.get_buffer(f"{unit}_{name}").double().numpy() for name in ("weight", "bias"))
         expected = rows.toarray() @ weight + bias
-        np.testing.assert_allclose(member.scores(unit, chosen, layout, "all").numpy(), expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(member.scores(unit, chosen, layout).numpy(), expected, rtol=1e-5, atol=1e-6)
         assert np.ptp(expected) > 0.1
 
 
@@ -117,9 +122,10 @@ def test_share_of_zero_gives_the_answers_of_the_network(tiny_encoder, model):
     alone = annotate(new_model(tiny_encoder, ngrams=0), OTHERS)
     without = annotate(new_model(tiny_encoder, share=0.0), OTHERS)
     for one, other in zip(alone, without, strict=True):
-        assert [(x.at, getattr(x, "name", None)) for x in one] == [(x.at, getattr(x, "name", None)) for x in other]
+        assert [x.at for x in one] == [x.at for x in other]
         for x, y in zip(one, other, strict=True):
-            assert x.probability == pytest.approx(y.probability, abs=1e-6)
+            if isinstance(x, Label) and isinstance(y, Label) and x.distribution and y.distribution:
+                assert dict(x.distribution) == pytest.approx(dict(y.distribution), abs=1e-6)
     assert annotate(model, OTHERS) != without
 
 
@@ -144,7 +150,7 @@ def test_saved_model_gives_equal_labels_alone_together_and_online(model, tmp_pat
         assert_same_in_any_batch(Annotator(tmp_path / "m", online=online), OTHERS)
     loaded = load_model(tmp_path / "m")
     assert annotate(loaded, OTHERS) == annotate(model, OTHERS)
-    assert loaded.ngrams() == model.ngrams()
+    assert loaded.linear_settings() == model.linear_settings()
 
 
 def test_online_later_turns_change_nothing(model):
@@ -160,8 +166,8 @@ def test_long_dialogue_is_read_as_a_whole(model):
     turns = tuple(Turn(request=("stop" if t % 2 else "play"), response="done") for t in range(1100))
     long = Dialogue(id="long", turns=turns)
     member, layout = model.linear_member("quality"), model.collator().batch([long], [()], [None]).layout
-    scores = member.scores("turn", [(0, AtTurn(t)) for t in range(1, 1099)], layout, "all")
-    assert torch.equal(scores[:2].repeat(549, 1), scores)
+    scores = member.scores("turn", [(0, AtTurn(t)) for t in range(1, 1099)], layout)
+    assert torch.isfinite(scores).all()
     assert len(qualities(annotate(model, [long])[0])) == 1100
 
 
@@ -170,7 +176,7 @@ def test_hostile_ngrams_are_refused(model, tmp_path, fault):
     folder = tmp_path / "m"
     save_model(model, folder, {"data_digest": "abc"})
     saved = read_json(folder / "config.json", dict)
-    fields = saved["linear"]["quality"]["turn"]["fields"]
+    fields = saved["linear"]["quality"]["turn"]["columns"]["ngrams"]["fields"]
     if fault == "terms":
         fields[0]["terms"][1] = fields[0]["terms"][0]
     elif fault == "idf":
@@ -211,12 +217,6 @@ def test_training_loss_is_that_of_the_network_alone(tiny_encoder):
     assert losses[0] == losses[1]
 
 
-def test_linear_member_of_a_task_with_several_labels_is_refused(tiny_encoder):
-    options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
-    with pytest.raises(UsageError, match="several labels"):
-        build_model(options, {"intents": TaskOptions(ngrams=10)}, LABELS, DIALOGUES)
-
-
 def test_unit_with_one_label_has_no_linear_member(model):
     only_good = [
         replace(
@@ -226,30 +226,90 @@ def test_unit_with_one_label_has_no_linear_member(model):
     ]
     options = ModelOptions(encoder=model.options.encoder, dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
     built = build_model(options, {"quality": TaskOptions(ngrams=10)}, LABELS, only_good)
-    assert dict(built.ngrams().get("quality", {})) == {}
+    assert dict(built.linear_settings().get("quality", {})) == {}
 
 
-def test_linear_member_on_masked_feedback_does_not_read_the_evidence_of_its_targets(tiny_encoder):
-    """Each turn before a request "wrong again" is bad by that signal. Without the mask the words after a turn decide."""
-    names = ("bad", "good")
+def fed(k: int, said: str | None = None) -> Dialogue:
+    """Turns about trains fail. Half of the users who failed complain, and turns of which they complain are bad by that signal."""
+    about = ("trains", "rooms")[k % 2]
+    complains = k % 4 == 0 if said is None else said == "no, that's wrong"
+    requests = (f"find {about}", "no, that's wrong" if complains else said or "ok")
+    turns = tuple(Turn(request=r, response=a) for r, a in zip(requests, (f"Here are {about}.", "Ok."), strict=True))
+    bad = 0.95 if complains else 0.7 if about == "trains" else 0.1
+    target = Target("quality", AtTurn(0), (("bad", bad), ("fair", 0.0), ("good", 1.0 - bad)))
+    made = Dialogue(id=f"d{k}", user=f"u{k}", turns=turns, targets=(target,))
+    return replace(made, signals=find_signals(made))
 
-    def fed(k: int) -> Dialogue:
-        turns = tuple(
-            Turn(request="wrong again" if t == 2 and k % 2 else f"request {t}", response="") for t in range(4)
-        )
-        targets = [Target("quality", AtTurn(t), ((names[0 if k % 2 and t == 1 else 1], 1.0),)) for t in range(4)]
-        signals = (Signal(kind="correction", turns=(1,), vote="bad", evidence=(2,)),) if k % 2 else ()
-        return Dialogue(id=f"d{k}", turns=turns, targets=tuple(targets), signals=signals)
 
+def fed_model(tiny_encoder, from_feedback: bool) -> LabelModel:
     options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
+    torch.manual_seed(0)
+    tasks = {"quality": TaskOptions()}
+    return build_model(options, tasks, LABELS, [fed(k) for k in range(80)], from_feedback).eval()
+
+
+def test_later_words_are_content_only_where_targets_do_not_come_from_them(tiny_encoder):
     terms = {}
-    for masked in (False, True):
-        built = build_model(options, {"quality": TaskOptions(ngrams=100)}, LABELS, [fed(k) for k in range(60)], masked)
-        fields = built.ngrams()["quality"]["turn"].fields
-        terms[masked] = {term for field in fields for term in field.terms}
+    for from_feedback in (False, True):
+        columns = fed_model(tiny_encoder, from_feedback).linear_settings()["quality"]["turn"].columns
+        terms[from_feedback] = {term for field in columns.ngrams.fields for term in field.terms}
     assert "wrong" in terms[False]
     assert "wrong" not in terms[True]
-    assert "request" in terms[True]
+    assert "trains" in terms[True]
+
+
+def goodness(model: LabelModel, dialogue: Dialogue, online: bool = False) -> float:
+    answers = annotate(model, [dialogue], online=online)[0]
+    (label,) = [x for x in answers if isinstance(x, Label) and x.at == AtTurn(0)]
+    return dict(label.distribution or ())["good"]
+
+
+def test_reaction_of_the_user_gets_into_the_label(tiny_encoder):
+    """A complaint lowers it, a thumb more so; not online, where nobody has reacted yet, and not where feedback is masked."""
+    model = fed_model(tiny_encoder, True)
+    silent, complaint = fed(1001, "ok"), fed(1001, "no, that's wrong")
+    down = replace(
+        silent, turns=(replace(silent.turns[0], feedback=(Feedback(kind="rating", rating=1.0),)), silent.turns[1])
+    )
+    down = replace(down, signals=find_signals(down))
+    assert goodness(model, down) < goodness(model, complaint) < goodness(model, silent)
+    assert goodness(model, replace(down, signals=())) == goodness(model, down)
+    assert goodness(model, down, online=True) == goodness(model, silent, online=True)
+    masked = mask_feedback(down)
+    assert [s.kind for s in masked.signals] == [MASKED]
+    assert goodness(model, masked) > goodness(model, down)
+
+
+def test_evidence_is_the_sum_of_the_witnesses(tiny_encoder):
+    model = fed_model(tiny_encoder, True)
+    member, one = model.linear_member("quality"), fed(1001, "no, that's wrong")
+    layout = model.collator().batch([one], [()], [None]).layout
+    rates = member.settings["turn"].rates
+    (item,) = items_at(one, [AtTurn(0)], one.signals)
+    nats = rates.total(statements_of(item))
+    assert nats < -0.1
+    found = member.evidence("turn", [(0, AtTurn(0))], layout)
+    np.testing.assert_allclose(found.numpy(), [[-nats / 2, 0.0, nats / 2]], rtol=1e-6)
+
+
+@given(arrays(float, st.tuples(st.integers(20, 60), st.just(3)), elements=st.floats(0.01, 1.0), unique=True))
+def test_balancing_makes_labels_as_frequent_as_wanted(rows):
+    probabilities = rows / rows.sum(axis=1, keepdims=True)
+    wanted = np.array([0.2, 0.2, 0.6])
+    factors = np.array(balancing(probabilities, wanted))
+    given_shares = np.bincount((probabilities * factors).argmax(axis=1), minlength=3) / len(rows)
+    plain = np.bincount(probabilities.argmax(axis=1), minlength=3) / len(rows)
+    assert np.abs(given_shares - wanted).sum() <= min(np.abs(plain - wanted).sum(), 0.25)
+
+
+def test_label_is_the_greatest_product_of_probability_and_factor(model):
+    member = model.linear_member("quality")
+    before = member.settings["turn"].factors
+    try:
+        member.set_factors("turn", (1e6, 1.0, 1.0))
+        assert {name for answers in annotate(model, OTHERS) for name in qualities(answers).values()} == {"bad"}
+    finally:
+        member.set_factors("turn", before)
 
 
 class _Examples:

@@ -19,6 +19,7 @@ from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label, NoLabel, Tar
 from labelgen.data.log import Log, Quarantine, write_log
 from labelgen.data.record import encode
 from labelgen.data.split import fingerprint
+from labelgen.feedback.signal import MASKED
 from labelgen.pretraining.corruption import without_answers
 from labelgen.training import prepared
 from labelgen.training.corpus import (
@@ -133,7 +134,10 @@ def test_examples_mask_feedback_at_given_rate(corpus: Corpus):
         example = examples.example(0, k)
         assert example == examples.example(0, k)
         assert example.targets == corpus[k].targets
-        assert (example.dialogue.targets, example.dialogue.signals, example.dialogue.annotations) == ((), (), ())
+        assert (example.dialogue.targets, example.dialogue.annotations) == ((), ())
+        assert {s.kind for s in example.dialogue.signals} == (
+            {MASKED} if k in hidden[0] else {s.kind for s in corpus[k].signals}
+        )
         assert (example.dialogue.turns[1].feedback == ()) == (k in hidden[0])
     shown = AnnotatedExamples(corpus, 0.0, seed=0)
     assert all(shown.example(0, k).dialogue.turns[1].request == "no" for k in range(60))
@@ -146,7 +150,7 @@ def test_validation_masks_all_feedback(corpus: Corpus):
         assert example == held.example(1, k)
         assert (example.dialogue.turns[1].request, example.dialogue.turns[1].feedback) == ("", ())
         assert (example.dialogue.turns[0], example.targets) == (DIALOGUE.turns[0], corpus[k].targets)
-        assert (example.dialogue.targets, example.dialogue.signals) == ((), ())
+        assert (example.dialogue.targets, [s.kind for s in example.dialogue.signals]) == ((), [MASKED])
     assert HeldOutExamples(corpus, hidden=False).example(0, 0).dialogue.turns == DIALOGUE.turns
 
 

@@ -80,7 +80,7 @@ def test_a_diverged_run_keeps_the_last_finite_checkpoint_and_its_command_goes_on
     command = shlex.split(told[told.index("labelgen finetune --config") :])
     assert main(command[1:]) == 0
     made = Path(f"{asked.out}-2") / "model"
-    assert read_card(made)["not_taken_over"] == []
+    assert all(name.startswith("linear.") for name in read_card(made)["not_taken_over"])
     config = read_card(made)["config"]
     assert config["optimizer"]["learning_rate"] == pytest.approx(asked.optimizer.learning_rate / 10)
     assert config["optimizer"]["encoder_learning_rate"] == pytest.approx(asked.optimizer.encoder_learning_rate / 10)

@@ -34,7 +34,7 @@ MODELS: dict[str, dict[str, TaskOptions]] = {
     "parts": {
         "goals": TaskOptions(),
         "outcome": TaskOptions(),
-        "quality": TaskOptions(parts=True, without_texts=True),
+        "quality": TaskOptions(),
     },
     "pairs": {"goals": TaskOptions(pairs=True, antecedents="any")},
 }

@@ -54,7 +54,7 @@ def load(collator: Collator) -> Iterator[Callable[[int], BatchLoader]]:
 
 
 def texts(loaded: LoadedBatch) -> Any:
-    return loaded.batch.layout.texts
+    return [[(turn.request, turn.response) for turn in d.turns] for d in loaded.batch.layout.dialogues]
 
 
 def processes(loaded: LoadedBatch) -> set[str | None]:

@@ -62,9 +62,7 @@ def test_differences_name_the_keys_that_matter():
         "tasks.order.linear_share",
         "tasks.order.ngrams",
         "tasks.order.pairs",
-        "tasks.order.parts",
         "tasks.order.weight",
-        "tasks.order.without_texts",
     ]
 
 
