@@ -18,7 +18,14 @@ from labelgen.labeling.manifest import read_manifest, summary
 from labelgen.labeling.run import check_bad_rate
 from labelgen.labeling.verify import RelabelSample, verify
 from labelgen.report.terminal import DialogueView, PlainConsole
-from labelgen.steps.label import LabelOptions, annotator_of_manifest, check_files, label_log, label_standard_input
+from labelgen.steps.label import (
+    LabelOptions,
+    annotator_of_manifest,
+    check_files,
+    label_log,
+    label_standard_input,
+    lines_of_weak,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +64,7 @@ def label_command(options: LabelCommand) -> None:
         else label_log(source, out, options, options.force, void)
     )
     print_lines(
+        *([] if options.keep_weak else lines_of_weak(options.model)),
         *summary(counts),
         *(f"void: the certificate of {task} ({unit}): {reason}" for (task, unit), reason in void.items()),
         file=sys.stderr if stream else sys.stdout,

@@ -21,6 +21,7 @@ from labelgen.cli.command import Command
 from labelgen.cli.commands import find_command
 from labelgen.data.log import MAX_BAD_RATE
 from labelgen.data.reader import READERS
+from labelgen.steps.label import lines_of_weak
 from labelgen.tasks import TASKS
 from labelgen.training.options import FinetuneOptions
 
@@ -113,7 +114,8 @@ def stages_of(options: PipelineOptions) -> list[Stage]:
         targets[name] = out / "targets" / f"{name}.jsonl"
         find = {"log": parts[name], "out": signals}
         stages.append(Stage(f"feedback in the {name} part", "feedback signals", find, signals, needed=needed))
-        aggregate = {"log": signals, "out": targets[name], "answers": by_users}
+        learn = None if name == "train" else out / "signals" / "train.jsonl"
+        aggregate = {"log": signals, "out": targets[name], "answers": by_users, "learn": learn}
         about = f"targets of the {name} part"
         stages.append(Stage(about, "feedback aggregate", aggregate, targets[name], needed=needed))
     encoder = options.encoder
@@ -261,6 +263,7 @@ def _first_digest(options: PipelineOptions) -> str:
 
 def _results(options: PipelineOptions) -> Iterator[str]:
     out = options.out
+    yield from lines_of_weak(out / "training" / "model")
     yield f"labels: {out / 'labels.csv'} as a table, {out / LABELS} as records"
     yield f"model: {out / 'training' / 'model'}"
     if (out / "evaluation" / "report.html").exists():

@@ -67,6 +67,7 @@ class _Graph:
 
         self._onnx = onnx
         self._int8 = int8
+        self._levels = 127 if _adds_in_32_bits() else 63
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
 
@@ -140,7 +141,7 @@ class _Graph:
         if least is None:
             share = (self._largest[maps[0]].clamp(min=1e-5) / weight.abs().amax(0).clamp(min=1e-5)).sqrt()
             rows, weight = self.node("Mul", [rows, self.constant(1 / share)], domain=""), weight * share
-        scale = weight.abs().amax(1).clamp(min=1e-12) / 127
+        scale = weight.abs().amax(1).clamp(min=1e-12) / self._levels
         whole = (weight / scale[:, None]).round().to(torch.int8)
         rows = self.node("Reshape", [rows, self.constant(np.array([-1, weight.shape[1]]))], domain="")
         axis, one = self.constant(np.array([1])), self.constant(np.float32(1.0))
@@ -161,6 +162,12 @@ class _Graph:
         product = self.node("Mul", [product, self.node("Unsqueeze", [step, axis], domain="")], domain="")
         shape = self.node("Concat", [self._size, self.constant(np.array([len(weight)]))], domain="", axis=0)
         return self.node("Reshape", [product, shape], domain=""), self.constant(bias)
+
+
+def _adds_in_32_bits() -> bool:
+    """Whether this CPU adds 8-bit products in 32 bits (VNNI). Others add two in 16 bits, which overflow unless weights have 7 bits."""
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(has for name, has in known.items() if "vnni" in name)
 
 
 def _largest_inputs(encoder: Any) -> dict[Any, Float[Tensor, " d"]]:

@@ -24,10 +24,11 @@ from labelgen.features.features import categories_of
 from labelgen.feedback.transcription import with_values
 from labelgen.kernels.device import check_device, processor
 from labelgen.kernels.precision import PRECISIONS, Precision
-from labelgen.model.abstain import abstaining, by_field
+from labelgen.model.abstain import abstaining, by_field, withholding
 from labelgen.model.annotate import annotate, one_thread
 from labelgen.model.build import with_labels
 from labelgen.model.calibration import Calibration, read_calibration
+from labelgen.model.card import WEAK
 from labelgen.model.folder import load_model, model_digest, read_card, read_trained_on
 
 
@@ -44,6 +45,7 @@ class Annotator:
             too, so it is not used.
         thresholds: task -> probability below which the model abstains, instead of certified thresholds.
         void: (task, unit) -> why the certificate of that threshold does not hold for the log; the provenance says so.
+        keep_weak: label also tasks of which the model learned nothing, as its card says; else their answers are withheld.
         normalizer: name of the function that normalizes values of slots (data/values.py); None for the words of the spans.
 
     Raises UsageError if the calibration was made with another `domains_from` or certifies another precision, and if the
@@ -62,6 +64,7 @@ class Annotator:
         thresholds: Mapping[str, float] = MappingProxyType({}),
         void: Mapping[tuple[str, str], str] = MappingProxyType({}),
         normalizer: str | None = None,
+        keep_weak: bool = False,
     ) -> None:
         require(precision, PRECISIONS, "precision")
         self._normalizer = None if normalizer is None else (find_normalizer(normalizer), normalizer)
@@ -93,6 +96,8 @@ class Annotator:
         self.precision = precision
         self.online = online
         self.card = read_card(folder)
+        weak: Mapping[str, Mapping[str, str]] = {} if keep_weak else self.card.get(WEAK) or {}
+        self.weak = {(task, unit) for task, by_unit in weak.items() for unit in by_unit}
         # Without an entry in the card the model may have learned from feedback.
         self.learned_from_feedback: bool = self.card.get("learned_from_feedback", True)
         self.provenance = Provenance(
@@ -144,12 +149,12 @@ class Annotator:
             raise IntegrityError(
                 "the model gives probabilities that are not finite", str(self.folder), "train the model again"
             )
-        if self._calibrated is None:
-            return annotations
-        return [
-            abstaining(one, self._calibrated, goals_from is not None, dialogue.source)
-            for one, dialogue in zip(annotations, dialogues, strict=True)
-        ]
+        if self._calibrated is not None:
+            annotations = [
+                abstaining(one, self._calibrated, goals_from is not None, dialogue.source)
+                for one, dialogue in zip(annotations, dialogues, strict=True)
+            ]
+        return [withholding(one, self.weak) for one in annotations] if self.weak else annotations
 
     def _with_values(self, answers: Answers, dialogue: Dialogue) -> Iterator[Label | NoLabel]:
         if self._normalizer is None:

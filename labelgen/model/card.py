@@ -14,6 +14,9 @@ from labelgen.metrics.results import HUMAN, Estimate, Evaluation, Interval, Task
 MODEL_CARD = "README.md"
 LIBRARY = "labelgen"
 
+WEAK = "weak"
+"""Entry of card.json: task -> unit -> why its labels are withheld."""
+
 _NOT_MEASURED = "Not measured."
 _MAX_LABELS = 20
 """Labels of a task that are listed by name."""
@@ -47,7 +50,7 @@ def model_card(
     )
     body = "\n".join(
         (
-            *("# Dialogue annotator", "", *_intended_use(labels)),
+            *("# Dialogue annotator", "", *weak_lines(card.get(WEAK) or {}), *_intended_use(labels)),
             *("", "## Data", "", *_data(card)),
             *("", "## Metrics", "", *_metrics(evaluation, system)),
             *("", "## Slices", "", *_slices(evaluation, system)),
@@ -57,6 +60,15 @@ def model_card(
         )
     )
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n"))
+
+
+def weak_lines(weak: Mapping[str, Mapping[Any, str]]) -> list[str]:
+    """A line for each task and unit whose labels are withheld, and what would help."""
+    return [
+        f"NO LABELS of {task} of a {unit}: {reason}; answers of users or labels of people would help, --keep-weak writes them"
+        for task, by_unit in sorted(weak.items())
+        for unit, reason in sorted(by_unit.items())
+    ]
 
 
 def _intended_use(labels: Mapping[str, Sequence[str]]) -> Iterator[str]:

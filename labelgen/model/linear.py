@@ -33,6 +33,9 @@ _ABSENT = -10.0
 """Score of a label that a fit did not see."""
 _ROUNDS = 200
 
+BLUR = 0.05
+"""Differences of log-probabilities that say nothing, in nats."""
+
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
@@ -172,19 +175,19 @@ def _decision(task: ExclusiveTask, rows: _Rows, log_p: Floats, later: bool) -> t
 
 
 def balancing(probabilities: Floats, wanted: Floats) -> tuple[float, ...]:
-    """Factors of names [names] by which labels of these rows are as frequent as wanted, up to ties and the size of a step.
+    """Factors of names [names] by which labels of these rows are as frequent as wanted, as far as probabilities tell rows apart.
+
+    Differences below about BLUR nats say nothing, so shares are counted with choices that are blurred by so much: rows that are nearly
+    alike then all get the same label, the likelier one, and no tiny difference decides.
 
     probabilities: [rows, names]. wanted: share of each name."""
-    factors = np.ones(len(wanted))
-    best, least = factors, np.inf
-    for step in range(_ROUNDS):
-        given = np.bincount((probabilities * factors).argmax(axis=1), minlength=len(wanted)) / len(probabilities)
-        error = float(np.abs(given - wanted).sum())
-        if error < least:
-            best, least = factors, error
-        factors = factors * np.exp((wanted - given) / (1.0 + step / 10.0))
-        factors = factors / factors.max()
-    return tuple(float(x) for x in best)
+    from scipy.special import softmax
+
+    logs, shift = np.log(np.clip(probabilities, 1e-12, 1.0)), np.zeros(len(wanted))
+    for _ in range(_ROUNDS):
+        given = softmax((logs + shift) / BLUR, axis=1).mean(axis=0)
+        shift = shift + BLUR * (np.log(np.clip(wanted, 1e-6, 1.0)) - np.log(given))
+    return tuple(float(x) for x in np.exp(shift - shift.max()))
 
 
 def linear_map(model: "LogisticRegression", labels: int) -> LinearMap:

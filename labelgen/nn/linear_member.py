@@ -19,8 +19,8 @@ from labelgen.features.layout import Layout
 from labelgen.feedback.items import items_at
 from labelgen.feedback.signal import find_signals
 from labelgen.verdicts.columns import Columns
-from labelgen.verdicts.content import contents_of
-from labelgen.verdicts.witnesses import GOOD, Rates, statements_of
+from labelgen.verdicts.content import LATER, contents_of
+from labelgen.verdicts.witnesses import GOOD, Rates, Statements, statements_of
 
 Scores = Float[Tensor, "rows labels"]
 
@@ -85,7 +85,7 @@ class LinearMember(nn.Module):
             index = torch.tensor(chosen, device=network.device)
             of_network, of_linear = self.get_buffer(f"{unit}_shares")
             own = [places[row] for row in chosen]
-            linear = self.scores(unit, own, layout).to(network.device)
+            linear = self.scores(unit, own, layout, online).to(network.device)
             average = of_network * out[index].log_softmax(dim=-1) + of_linear * linear.log_softmax(dim=-1)
             if not online:
                 average = average + self.evidence(unit, own, layout).to(network.device)
@@ -99,16 +99,14 @@ class LinearMember(nn.Module):
                 rows.setdefault(UNIT_OF[type(at)], []).append(row)
         return rows
 
-    def scores(self, unit: Unit, places: Sequence[tuple[int, At]], layout: Layout) -> Scores:
-        """Scores of the linear map alone, by a sparse product."""
+    def scores(self, unit: Unit, places: Sequence[tuple[int, At]], layout: Layout, online: bool = False) -> Scores:
+        """Scores of the linear map alone, by a sparse product. online: later words are not there yet."""
         columns = self.settings[unit].columns
-        matrix = columns.matrix(
-            [
-                content
-                for dialogue, ats in _by_dialogue(places)
-                for content in contents_of(layout.dialogues[dialogue], ats, columns.later)
-            ]
-        )
+        later = columns.later and not online
+        contents = [c for b, ats in _by_dialogue(places) for c in contents_of(layout.dialogues[b], ats, later)]
+        if columns.later and online:
+            contents = [replace(content, texts=(*content.texts, *("" for _ in LATER))) for content in contents]
+        matrix = columns.matrix(contents)
         weight, bias = self.get_buffer(f"{unit}_weight"), self.get_buffer(f"{unit}_bias")
         # A copy of the rows that are read costs less than one of the whole weight.
         read = torch.from_numpy(matrix.indices).to(weight.device)
@@ -117,13 +115,21 @@ class LinearMember(nn.Module):
         return torch.from_numpy(product + bias.double().cpu().numpy()).float()
 
     def evidence(self, unit: Unit, places: Sequence[tuple[int, At]], layout: Layout) -> Scores:
-        """What the witnesses of each place add to the scores: half of their log-odds for good, half against bad."""
-        rates, nats = self.settings[unit].rates, []
-        for number, ats in _by_dialogue(places):
-            dialogue = layout.dialogues[number]
-            items = items_at(dialogue, ats, dialogue.signals or find_signals(dialogue))
-            nats += [rates.total(statements_of(item)) for item in items]
-        return torch.tensor(nats)[:, None] * self.towards_good
+        """What the witnesses of each place add to the scores."""
+        return self.added(unit, statements_at(places, layout))
+
+    def added(self, unit: Unit, said: Sequence[Statements]) -> Scores:
+        """What these statements add to the scores: half of their log-odds for good, half against bad."""
+        return torch.tensor(list(map(self.settings[unit].rates.total, said)))[:, None] * self.towards_good
+
+
+def statements_at(places: Sequence[tuple[int, At]], layout: Layout) -> list[Statements]:
+    """What the witnesses of each place say."""
+    said: list[Statements] = []
+    for number, ats in _by_dialogue(places):
+        dialogue = layout.dialogues[number]
+        said += map(statements_of, items_at(dialogue, ats, dialogue.signals or find_signals(dialogue)))
+    return said
 
 
 def _by_dialogue(places: Sequence[tuple[int, At]]) -> list[tuple[int, list[At]]]:

@@ -163,6 +163,7 @@ def open_with_model(
         options.device,
         calibrated=False,
         domains_from=options.domains_from,
+        keep_weak=True,
     )
     tasks = [task for task in evaluation_tasks() if task.tasks[0] in annotator.model.tasks]
     return AudioFolders(log), annotator, tasks, setting

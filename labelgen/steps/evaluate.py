@@ -279,6 +279,7 @@ def _models(options: EvaluateOptions, log: Log) -> "list[Annotator]":
             options.device,
             online=options.online,
             domains_from=options.domains_from,
+            keep_weak=True,
         )
         for name, equals, folder in parts
     ]

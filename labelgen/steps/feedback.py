@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
 from typing import Annotated
 
 from msgspec.structs import replace
@@ -16,7 +17,7 @@ from labelgen.base.registry import resolve
 from labelgen.base.terminal import printable
 from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.labels import GOALS, UNIT_OF, AtDialogue, AtGoal, AtSpan, AtTurn, Target
-from labelgen.data.log import require_annotators
+from labelgen.data.log import Log, require_annotators
 from labelgen.feedback.answers import USER, user_annotation
 from labelgen.feedback.asking import TurnBelief, choose, turn_beliefs
 from labelgen.feedback.items import FeedbackItem, items_of, turn_items
@@ -46,6 +47,8 @@ class AggregateOptions(_GoalsOptions):
 
     method: Annotated[str, Choices("method", METHODS)] = "em"
     """method that turns signals into probabilities: em learns from the log and from what was said, waterfall are the rules"""
+    learn: Annotated[Path | None, "LOG"] = None
+    """log with signals that the method learns from, such as that of the training part; the log itself without a value"""
     explicit_only: bool = False
     """restriction to explicit signals: answers and ratings of users"""
     implicit_only: bool = False
@@ -66,13 +69,14 @@ class AggregateOptions(_GoalsOptions):
 
 
 def aggregate(dialogues: Iterable[Dialogue], options: AggregateOptions) -> Changed:
-    """The dialogues with their targets. They are read twice.
+    """The dialogues with their targets. They are read twice, unless the method learns from another log.
 
     Raises InputError after the last dialogue if no dialogue has a signal."""
-    require_rereadable(dialogues, f"--method {options.method}")
+    learned_from = dialogues if options.learn is None else Log([options.learn])
+    require_rereadable(learned_from, f"--method {options.method}")
 
     def items() -> Iterator[FeedbackItem]:
-        for dialogue in _with_some_signal(dialogues):
+        for dialogue in _with_some_signal(learned_from):
             yield from items_of(dialogue, options.select(dialogue.signals), options.goals)
 
     method: Method = resolve(METHODS, options.method, "method")(items())

@@ -31,6 +31,9 @@ THRESHOLDS = "thresholds"
 NORMALIZER = "normalizer"
 """Setting of a manifest: the name of the function that normalized slot values."""
 
+KEEP_WEAK = "keep_weak"
+"""Setting of a manifest: labels of tasks of which the model learned nothing are written too."""
+
 Void = Mapping[tuple[str, str], str]
 """Task and unit of each void certificate, and why it is void."""
 
@@ -49,6 +52,8 @@ class AnnotatorOptions(ModelRunOptions):
     """name of an installed function that normalizes slot values; docs/how-to/values.md"""
     annotator: Annotated[str, "NAME"] = "model"
     """annotator name written to the output"""
+    keep_weak: bool = False
+    """labels also of tasks of which the model learned nothing, as its card says; they are withheld without it"""
     online: bool = False
     """labels of each turn from itself and earlier turns only, without calibration; docs/how-to/label.md"""
 
@@ -88,6 +93,8 @@ class LabelOptions(AnnotatorOptions):
             settings[LABELS] = digest_file(self.labels)
         if self.normalizer is not None:
             settings[NORMALIZER] = self.normalizer
+        if self.keep_weak:
+            settings[KEEP_WEAK] = "true"
         if self.threshold:
             settings[THRESHOLDS] = " ".join(f"{task}={p}" for task, p in sorted(self.threshold.items()))
         return settings
@@ -116,6 +123,14 @@ def check_files(options: LabelOptions) -> Void:
     if options.normalizer is not None:
         normalizer(options.normalizer)
     return {} if options.drift is None else _void(options.drift, options.model)
+
+
+def lines_of_weak(model: Path) -> list[str]:
+    """A line for each task and unit whose labels are withheld."""
+    from labelgen.model.card import WEAK, weak_lines
+    from labelgen.model.folder import read_card
+
+    return weak_lines(read_card(model).get(WEAK) or {})
 
 
 def _engine(options: LabelOptions, void: Void) -> AbstractContextManager[Engine]:
@@ -156,6 +171,7 @@ def load_annotator(options: AnnotatorOptions, void: Void = MappingProxyType({}))
             thresholds=options.threshold,
             void=void,
             normalizer=options.normalizer,
+            keep_weak=options.keep_weak,
         )
         gc.freeze()
     finally:
@@ -186,6 +202,7 @@ def annotator_of_manifest(model: Path, labels: Path | None) -> Callable[[Setting
             domains_from=provenance.domains_from,
             threshold={task: float(p) for task, _, p in chosen},
             normalizer=options.get(NORMALIZER),
+            keep_weak=KEEP_WEAK in options,
         )
         void = {(one.task, one.unit or ""): one.void for one in provenance.thresholds if one.void is not None}
         return load_annotator(annotator, void)

@@ -1,6 +1,6 @@
 """Shares of the network and of its linear member in their average, fitted on the validation log."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,34 +11,44 @@ from scipy.special import log_softmax, softmax
 
 from labelgen.base.terminal import progress
 from labelgen.confidence.scaling import LEAST_EVENTS
+from labelgen.confidence.weakness import weakness
 from labelgen.data.labels import UNIT_OF, Unit
+from labelgen.data.split import user_key
 from labelgen.features.layout import Batch, Layout
 from labelgen.model.annotate import one_thread
 from labelgen.model.label_model import LabelModel
 from labelgen.model.linear import balancing
+from labelgen.nn.linear_member import statements_at
 from labelgen.training.corpus import Examples
+from labelgen.verdicts.witnesses import Statements
 
 _BATCH, _SHRINKAGE = 16, 1.0
 """Dialogues at once; nats that a share costs for each square of its distance from that of the options."""
 
 Floats = NDArray[np.float64]
 
+Weak = Mapping[str, Mapping[Unit, str]]
+"""Why labels should be withheld, by task and unit."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Log-probabilities of both members [2, rows, labels], what the witnesses add, and weighted target probabilities, both [rows, labels]."""
+    """Log-probabilities of both members [2, rows, labels], weighted target probabilities [rows, labels], what the witnesses of each row say, and its
+    user."""
 
     members: Floats
-    evidence: Floats
     expected: Floats
+    said: list[Statements]
+    users: list[str]
 
 
-def fit_shares(model: LabelModel, examples: Examples) -> None:
+def fit_shares(model: LabelModel, examples: Examples) -> Weak:
     """Set the shares of each linear member to those with the least log loss on the examples, shrunk towards those of the options, and the
     factors of its names to those by which labels are as frequent as in the targets. A unit with fewer than LEAST_EVENTS targets keeps what
-    it has. The model is in evaluation mode afterwards."""
+    it has. The model is in evaluation mode afterwards. Returns why labels of which units should be withheld."""
+    weak: dict[str, dict[Unit, str]] = {}
     if not model.linear:
-        return
+        return weak
     model.eval()
     by_unit: dict[tuple[str, Unit], list[_Rows]] = {}
     collator, dialogues = model.collator(), len(examples.corpus)
@@ -53,14 +63,32 @@ def fit_shares(model: LabelModel, examples: Examples) -> None:
                 by_unit.setdefault(key, []).append(rows)
     for (name, unit), parts in by_unit.items():
         members = np.concatenate([part.members for part in parts], axis=1)
-        evidence = np.concatenate([part.evidence for part in parts])
         expected = np.concatenate([part.expected for part in parts])
-        if np.count_nonzero(expected.sum(axis=1)) >= LEAST_EVENTS:
-            member = model.linear_member(name)
-            shares = _shares(members, expected, model.tasks[name].options.linear_share)
-            member.set_shares(unit, *shares)
-            scores = np.tensordot(shares, members, axes=1) + evidence
-            member.set_factors(unit, balancing(softmax(scores, axis=1), expected.sum(axis=0) / expected.sum()))
+        said = [statements for part in parts for statements in part.said]
+        if np.count_nonzero(expected.sum(axis=1)) < LEAST_EVENTS:
+            continue
+        member = model.linear_member(name)
+        shares = _shares(members, expected, model.tasks[name].options.linear_share)
+        member.set_shares(unit, *shares)
+        average = np.tensordot(shares, members, axes=1)
+        scores = average + member.added(unit, said).double().numpy()
+        member.set_factors(unit, balancing(softmax(scores, axis=1), expected.sum(axis=0) / expected.sum()))
+        towards_good = member.towards_good.double().numpy() + 0.5
+        implicit = member.added(unit, [tuple(s for s in one if not s.explicit) for one in said]).double().numpy()
+        good = softmax(average + implicit, axis=1) @ towards_good
+        people = expected @ towards_good / expected.sum(axis=1) if member.settings[unit].columns.later else None
+        users = [user for part in parts for user in part.users]
+        if reason := weakness(good, _answers(said, people), users):
+            weak.setdefault(name, {})[unit] = reason
+    return weak
+
+
+def _answers(said: Sequence[Statements], people: Floats | None) -> Floats:
+    """1 for good, 0 for bad, NaN where nobody answered. people: the share of good by targets from people, else what users said counts."""
+    if people is not None:
+        return np.where(people == 0.5, np.nan, (people > 0.5).astype(np.float64))
+    votes = (next((s.vote for s in one if s.explicit and s.vote), None) for one in said)
+    return np.array([np.nan if vote is None else float(vote == "good") for vote in votes])
 
 
 def _rows(model: LabelModel, batch: Batch, layout: Layout) -> Iterator[tuple[tuple[str, Unit], _Rows]]:
@@ -76,8 +104,9 @@ def _rows(model: LabelModel, batch: Batch, layout: Layout) -> Iterator[tuple[tup
             if chosen:
                 linear = member.scores(unit, [places[k] for k in chosen], layout)
                 both = np.stack([network[chosen].double().numpy(), linear.double().numpy()])
-                evidence = member.evidence(unit, [places[k] for k in chosen], layout).double().numpy()
-                yield (name, unit), _Rows(log_softmax(both, axis=2), evidence, expected[chosen])
+                users = [user_key(layout.dialogues[places[k][0]]) for k in chosen]
+                said = statements_at([places[k] for k in chosen], layout)
+                yield (name, unit), _Rows(log_softmax(both, axis=2), expected[chosen], said, users)
 
 
 def _shares(members: Floats, expected: Floats, share: float) -> tuple[float, float]:

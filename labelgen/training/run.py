@@ -11,6 +11,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
@@ -28,9 +29,11 @@ from labelgen.base.process import end_with_first_process
 from labelgen.base.terminal import print_lines
 from labelgen.base.yaml_text import plain, to_yaml
 from labelgen.data.groups import GROUPED
+from labelgen.data.labels import UNIT_OF, Unit
 from labelgen.data.log import Quarantine, quarantine_text
 from labelgen.features.pretrained import origin_summary
 from labelgen.model.build import build_model, take_over
+from labelgen.model.card import WEAK, weak_lines
 from labelgen.model.folder import (
     COMPLETE,
     check_model,
@@ -39,7 +42,9 @@ from labelgen.model.folder import (
     read_card,
     save_model,
 )
+from labelgen.model.label_model import LabelModel
 from labelgen.pretraining.corruption import without_answers
+from labelgen.tasks.exclusive import ExclusiveTask
 from labelgen.training.checkpoints import CheckpointFolder
 from labelgen.training.corpus import (
     AnnotatedExamples,
@@ -53,7 +58,7 @@ from labelgen.training.corpus import (
 )
 from labelgen.training.fit import CHECKPOINTS, TIME, FitResult, fit
 from labelgen.training.lora import add_adapters, check_peft, merge_adapters
-from labelgen.training.members import fit_shares
+from labelgen.training.members import Weak, fit_shares
 from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions, check_taught, differences
 from labelgen.training.validation import monitor_of
 from labelgen.training.wandb_run import (
@@ -204,10 +209,10 @@ def _train(
         result = fit(options, model, training, validation, folder, wandb, callbacks, loggers)
         merge_adapters(result.model.turn_encoder)
 
-        def save(name: str) -> None:
+        def save(name: str, weak: Weak = MappingProxyType({})) -> None:
             # Pretraining learns no labels.
             trained_on, complete = joined_trained_on(corpus.fingerprints() if command == FINETUNE else (), init)
-            card = {**_card(options, command, corpus, targets, result, new), COMPLETE: complete}
+            card = {**_card(options, command, corpus, targets, result, new), COMPLETE: complete, WEAK: dict(weak)}
             save_model(result.model, folder / name, card, trained_on)
 
         if result.diverged is not None:
@@ -217,13 +222,27 @@ def _train(
         if not result.first:
             return ""
         sweep(folder)
-        if validation is not None:
-            fit_shares(result.model, validation)
-        save(MODEL)
+        # A model to begin with may have been taught elsewhere.
+        taught = init is not None and read_card(init).get("command") == FINETUNE
+        weak = {} if taught or command != FINETUNE else _untaught(result.model, corpus)
+        for name, by_unit in ({} if validation is None else fit_shares(result.model, validation)).items():
+            weak[name] = {**by_unit, **weak.get(name, {})}
+        save(MODEL, weak)
         if wandb is not None:
             wandb.make(model_artifact(folder / MODEL, wandb.address))
         _write_state(folder, RunState(corpus.digest, result.step, result.steps, result.elapsed_s, result.ended))
-        return _summary(options, corpus, targets, result, new)
+        return "\n".join([*weak_lines(weak), _summary(options, corpus, targets, result, new)])
+
+
+def _untaught(model: LabelModel, corpus: Corpus) -> dict[str, dict[Unit, str]]:
+    """Units of its tasks about which no target of the log says anything."""
+    taught = {(t.task, UNIT_OF[type(t.at)]) for dialogue in corpus for t in dialogue.targets}
+    found = {
+        name: {unit: "no target taught it" for unit in task.units if (name, unit) not in taught}
+        for name, task in model.tasks.items()
+        if isinstance(task, ExclusiveTask)
+    }
+    return {name: by_unit for name, by_unit in found.items() if by_unit}
 
 
 @contextmanager

@@ -12,32 +12,32 @@ LINES = {
     "labelgen/agreement": 640,
     "labelgen/api": 1_360,
     "labelgen/base": 1_480,
-    "labelgen/cli": 2_740,
-    "labelgen/confidence": 940,
+    "labelgen/cli": 2_750,
+    "labelgen/confidence": 1_000,
     "labelgen/data": 3_640,
     "labelgen/evaluation": 3_230,
     "labelgen/features": 1_440,
     "labelgen/feedback": 2_740,
-    "labelgen/kernels": 410,
+    "labelgen/kernels": 420,
     "labelgen/labeling": 1_820,
     "labelgen/metrics": 1_260,
-    "labelgen/model": 2_470,
-    "labelgen/nn": 1_190,
+    "labelgen/model": 2_510,
+    "labelgen/nn": 1_200,
     "labelgen/pretraining": 350,
     "labelgen/readers": 3_880,
     "labelgen/report": 1_500,
     "labelgen/review": 1_490,
     "labelgen/simulator": 1_650,
-    "labelgen/steps": 2_010,
+    "labelgen/steps": 2_030,
     "labelgen/tasks": 1_360,
-    "labelgen/training": 3_680,
+    "labelgen/training": 3_730,
     "labelgen/verdicts": 760,
-    "labelgen": 42_070,
+    "labelgen": 42_250,
     "benchmarks": 5_500,
-    "tests": 30_400,
+    "tests": 30_490,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
-FILES = 239
+FILES = 240
 """Python files of the package; the aim is 180."""
 FILE_LINES = 600
 FUNCTION_LINES = 80
