@@ -7,7 +7,6 @@
 #   make check             format, lint, types
 #   make site              the documentation as a site in site/
 #   make notebooks         run the notebooks and write their outputs into them; read the diff
-#   make same              compare results with those of version 0.3 on a simulated log
 #   make golden            rewrite the expected output of readers and the JSON Schema of a record; read the diff
 #   make clean             remove the virtual environment, caches and builds; runs/ stays
 
@@ -17,7 +16,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: setup demo test test-fast coverage check same site notebooks golden clean
+.PHONY: setup demo test test-fast coverage check site notebooks golden clean
 .DEFAULT_GOAL := test
 
 setup: $(READY)
@@ -46,9 +45,6 @@ check: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/mypy --python-version 3.13
-
-same: $(READY)
-	$(BIN)/python scripts/same.py
 
 site: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -41,7 +41,7 @@ stage "fine-tuning on feedback and human labels" "$out/finetuned/model/digests.j
   labelgen finetune --config configs/demo.yaml --out "$out/finetuned" "${frozen[@]}" --length.max_epochs 5 --length.keep last \
   --data.train "[$out/targets/train.jsonl]" --data.valid "[$out/parts/valid.jsonl]" \
   --targets.annotators '[kind=person]' --targets.feedback true \
-  --tasks '{goals: {}, outcome: {without_texts: true}, quality: {without_texts: true, parts: true}, intents: {}, slots: {}}' \
+  --tasks '{goals: {}, outcome: {}, quality: {}, intents: {}, slots: {}}' \
   --model.encoder "$out/encoder" --init "$out/pretrained/model"
 stage "labels of the test part" "$out/labeled/manifest.json" \
   labelgen label "$out/parts/test.jsonl" "$out/labeled" --model "$out/finetuned/model"

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Annotated
 
@@ -21,13 +22,14 @@ from labelgen.data.log import Log, require_annotators
 from labelgen.feedback.answers import USER, user_annotation
 from labelgen.feedback.asking import TurnBelief, choose, turn_beliefs
 from labelgen.feedback.items import FeedbackItem, items_of, turn_items
-from labelgen.feedback.posterior import METHODS, Method, rules
+from labelgen.feedback.posterior import METHODS, Method, Posterior, rules
 from labelgen.feedback.signal import with_signals
 from labelgen.feedback.summary import HEADS, SignalSummary
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
 from labelgen.report.terminal import DialogueView, ranges
 from labelgen.steps.changed import Changed, aligned, place_of, require_rereadable
 
+_AT_ONCE = 128
 _MUTED = "bright_black"
 
 
@@ -83,9 +85,10 @@ def aggregate(dialogues: Iterable[Dialogue], options: AggregateOptions) -> Chang
     summary = SignalSummary()
 
     def aggregated() -> Iterator[Dialogue]:
-        for dialogue in require_annotators(_with_some_signal(dialogues), [options.goals], "--goals"):
+        read = require_annotators(_with_some_signal(dialogues), [options.goals], "--goals")
+        for dialogue, found in _judged(read, method, options):
             signals = options.select(dialogue.signals)
-            targets = feedback_targets(dialogue, signals, method, options.goals)
+            targets = feedback_targets(dialogue, signals, partial(_known, found), options.goals)
             made.counts.update((t.task, UNIT_OF[type(t.at)], _summary(t)) for t in targets)
             summary.add(dialogue, signals, targets, options.goals)
             result = replace(dialogue, targets=targets)
@@ -94,6 +97,22 @@ def aggregate(dialogues: Iterable[Dialogue], options: AggregateOptions) -> Chang
 
     made = Changed(aggregated(), "targets", ("task", "unit", "target"), before=_learned(method))
     return made
+
+
+def _known(found: list[Posterior | None], _: Sequence[FeedbackItem]) -> list[Posterior | None]:
+    """A Method for items whose posteriors are known."""
+    return found
+
+
+def _judged(
+    dialogues: Iterable[Dialogue], method: Method, options: AggregateOptions
+) -> Iterator[tuple[Dialogue, list[Posterior | None]]]:
+    """Each dialogue with the posteriors of its items, in their order; many dialogues are judged at once."""
+    waiting = iter(dialogues)
+    while group := list(islice(waiting, _AT_ONCE)):
+        items = [list(items_of(d, options.select(d.signals), options.goals)) for d in group]
+        found = iter(method([item for of_dialogue in items for item in of_dialogue]))
+        yield from ((d, list(islice(found, len(own)))) for d, own in zip(group, items, strict=True))
 
 
 def _learned(method: Method) -> list[str]:

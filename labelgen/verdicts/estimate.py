@@ -82,7 +82,7 @@ class UnitEstimate:
 
 @dataclass(frozen=True)
 class LogEstimate:
-    """A Method: the posteriors of items of one dialogue. units: what was learned of each unit that has items with signals."""
+    """A Method: the posteriors of items; those of one dialogue stand together. units: what was learned of each unit that has items with signals."""
 
     units: Mapping[Unit, UnitEstimate]
 
@@ -90,11 +90,13 @@ class LogEstimate:
         found: list[Posterior | None] = [None] * len(items)
         for unit, estimate in self.units.items():
             chosen = [k for k, item in enumerate(items) if UNIT_OF[type(item.at)] == unit]
-            if chosen:
-                dialogue = items[chosen[0]].dialogue
-                contents = contents_of(dialogue, [items[k].at for k in chosen])
-                nats = estimate.maps[fold_of(dialogue)].nats(contents)
-                for k, of_content in zip(chosen, nats.tolist(), strict=True):
+            contents = dict(zip(chosen, _contents([items[k] for k in chosen]), strict=True))
+            by_fold: dict[int, list[int]] = {}
+            for k in chosen:
+                by_fold.setdefault(fold_of(items[k].dialogue), []).append(k)
+            for fold, rows in by_fold.items():
+                nats = estimate.maps[fold].nats([contents[k] for k in rows]).tolist()
+                for k, of_content in zip(rows, nats, strict=True):
                     found[k] = _posterior(of_content, statements_of(items[k]), estimate.rates)
         return found
 
