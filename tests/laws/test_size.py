@@ -28,11 +28,11 @@ LINES = {
     "labelgen/report": 1_500,
     "labelgen/review": 1_490,
     "labelgen/simulator": 1_650,
-    "labelgen/steps": 2_030,
+    "labelgen/steps": 2_045,
     "labelgen/tasks": 1_360,
     "labelgen/training": 3_730,
     "labelgen/verdicts": 760,
-    "labelgen": 42_250,
+    "labelgen": 42_275,
     "benchmarks": 5_500,
     "tests": 30_490,
 }
