@@ -126,11 +126,11 @@ def check_files(options: LabelOptions) -> Void:
 
 
 def lines_of_weak(model: Path) -> list[str]:
-    """A line for each task and unit whose labels are withheld."""
+    """A line for each task and unit whose labels are withheld; none without a card."""
     from labelgen.model.card import WEAK, weak_lines
-    from labelgen.model.folder import read_card
+    from labelgen.model.folder import CARD, read_card
 
-    return weak_lines(read_card(model).get(WEAK) or {})
+    return weak_lines(read_card(model).get(WEAK) or {}) if (model / CARD).is_file() else []
 
 
 def _engine(options: LabelOptions, void: Void) -> AbstractContextManager[Engine]:
