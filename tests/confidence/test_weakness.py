@@ -33,7 +33,7 @@ def test_chance_is_weak_and_skill_is_not():
 def test_few_answers_give_no_verdict_and_a_constant_is_weak_without_any():
     good, answers, users = case(LEAST_ANSWERS - 1, 0.0)
     assert weakness(good, answers, users) == ""
-    assert "within 0.010" in weakness(np.linspace(0.7, 0.71, 50), np.full(50, np.nan), ["u"] * 50)
+    assert "within 0.010" in weakness(np.linspace(0.7, 0.71, 50, dtype=np.float64), np.full(50, np.nan), ["u"] * 50)
     assert weakness(np.array([]), np.array([]), []) == ""
 
 
