@@ -150,7 +150,8 @@ class _Classifier(ABC):
 
 
 def _constant(rows: TrainingRows) -> FittedClassifier:
-    return FittedClassifier(rows.answers, lambda places: np.tile(rows.shares(), (len(places), 1)), Scaling())
+    shares = rows.shares()
+    return FittedClassifier(rows.answers, lambda places: np.tile(shares, (len(places), 1)), Scaling())
 
 
 class BagOfWords(_Classifier):
@@ -181,7 +182,8 @@ class BagOfWords(_Classifier):
 
 
 def _texts(places: Sequence[Location]) -> list[Texts]:
-    return [place_texts([(t.request, t.response) for t in x.dialogue.turns], x.at) for x in places]
+    turns = {id(x.dialogue): [(t.request, t.response) for t in x.dialogue.turns] for x in places}
+    return [place_texts(turns[id(place.dialogue)], place.at) for place in places]
 
 
 def _regression(

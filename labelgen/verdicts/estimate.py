@@ -12,14 +12,13 @@ Source: Raykar et al. 2010, "Learning from crowds"; Dawid and Skene 1979 is the 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Unit, answers
-from labelgen.data.split import FOLDS, fold_of, position, user_key
+from labelgen.data.split import FOLDS, fold_of, position
 from labelgen.feedback.items import FeedbackItem
 from labelgen.feedback.posterior import Posterior, from_log_odds, log_odds
 from labelgen.verdicts.columns import Columns, fit_regression
@@ -100,23 +99,6 @@ class LogEstimate:
                     found[k] = _posterior(of_content, statements_of(items[k]), estimate.rates)
         return found
 
-    def to_plain(self) -> dict[str, Any]:
-        """The rates and shares, as a JSON object."""
-        return {
-            unit: {
-                "items": one.items,
-                "good": one.good,
-                "answered": one.answered,
-                "answer_weight": one.answer_weight,
-                "rates": {
-                    key: {"times": rate.times, "agreement": rate.agreement, "log_odds": rate.nats}
-                    for key, rate in sorted(one.rates.rates.items())
-                },
-                "switched_off": list(one.rates.switched_off()),
-            }
-            for unit, one in sorted(self.units.items())
-        }
-
 
 def _posterior(content: float, statements: Statements, rates: Rates) -> Posterior:
     total = content + rates.total(statements)
@@ -177,7 +159,6 @@ class _Fit:
         fold = np.array([fold_of(item.dialogue) for item in items])
         self.contents = _contents(items)
         self.rules = np.array([content.rules for content in self.contents])
-        self.users = len({user_key(item.dialogue) for item in items})
         self.folds = [fold == k for k in range(FOLDS)]
         # Vocabularies see no answer, so one for all folds leaks nothing.
         self.columns = Columns.learn(self.contents, NGRAMS)

@@ -14,7 +14,6 @@ Sources: Dawid and Skene 1979; Raykar et al. 2010, "Learning from crowds"; Carro
 Models", for the ratio."""
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -209,11 +208,6 @@ def witness_words(rates: Rates, statements: Iterable[Statement]) -> str:
     """What the witnesses say, each with its log-odds, the strongest first; silence is named where it counts."""
     parts = sorted(((rates.nats(s), s) for s in statements), key=lambda pair: (-abs(pair[0]), pair[1].key))
     return ", ".join(f"{s.key} {nats:+.2f}" for nats, s in parts if s.vote is not None or abs(nats) >= 0.005)
-
-
-def times_of(said: Iterable[Statements]) -> Counter[str]:
-    """How often each statement was made."""
-    return Counter(statement.key for statements in said for statement in statements)
 
 
 def _sigmoid(nats: Floats) -> Floats:

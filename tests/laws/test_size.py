@@ -15,7 +15,7 @@ LINES = {
     "labelgen/cli": 2_750,
     "labelgen/confidence": 1_000,
     "labelgen/data": 3_640,
-    "labelgen/evaluation": 3_230,
+    "labelgen/evaluation": 3_232,
     "labelgen/features": 1_440,
     "labelgen/feedback": 2_740,
     "labelgen/kernels": 420,
