@@ -115,12 +115,15 @@ def _judge(
         for at, relevant in relevant_to.items():
             for signal in relevant:
                 of_task.add_vote(signal.kind, signal.vote, at)
+        bare = _unlabeled(dialogue)
         for name, method, used in methods:
             predicted: dict[At, tuple[Label, ...]] = {}
-            for at, relevant in relevant_to.items():
-                assert isinstance(at, AtTurn | AtGoal)
-                item = items.FeedbackItem(_unlabeled(dialogue), at, tuple(s for s in relevant if used(s)))
-                [posterior] = method([item])
+            asked = [
+                items.FeedbackItem(bare, at, tuple(s for s in relevant if used(s)))
+                for at, relevant in relevant_to.items()
+                if isinstance(at, AtTurn | AtGoal)
+            ]
+            for at, posterior in zip(places, method(asked), strict=True):
                 good = 0.5 if posterior is None else posterior.good
                 both = ((TASKS[task][0], 1.0 - good), (TASKS[task][1], good))
                 predicted[at] = (Label(task, at, max(both, key=lambda pair: pair[1])[0], distribution=both),)

@@ -19,7 +19,7 @@ class TurnFusion(nn.Module):
     presence, vectors of its words, and a sound vector; the sum is normalized.
 
     words: size of the vocabularies of requests and responses. sound_dropout: probability that a turn's sound is left out in training, so
-    that text alone stays as good. texts: use of request and response; without them the vectors are those of the other features."""
+    that text alone stays as good."""
 
     def __init__(
         self,
@@ -31,15 +31,12 @@ class TurnFusion(nn.Module):
         sound_width: int,
         dropout: float,
         sound_dropout: float = 0.2,
-        texts: bool = True,
     ) -> None:
         super().__init__()
         self.width = width
-        self.texts: nn.Linear | None = None
-        if texts:
-            self.text_norm = nn.LayerNorm(encoder_width)
-            self.texts = nn.Linear(4 * encoder_width, width)
-            self.hidden_response = nn.Parameter(torch.zeros(encoder_width))
+        self.text_norm = nn.LayerNorm(encoder_width)
+        self.texts = nn.Linear(4 * encoder_width, width)
+        self.hidden_response = nn.Parameter(torch.zeros(encoder_width))
         # One table for all categories; values of category c start at offset[c].
         self.offsets: Tensor
         offsets = torch.tensor([sum(categories[:k]) for k in range(len(categories))], dtype=torch.long)
@@ -67,7 +64,7 @@ class TurnFusion(nn.Module):
         hidden: Bool[Tensor, " N"] | None,
     ) -> Float[Tensor, "N D"]:
         """hidden: turns whose response is masked."""
-        turns = self._text_vectors(self.texts, requests, responses, hidden)
+        turns = self._text_vectors(requests, responses, hidden)
         if self.categories is not None:
             values = features.categories if hidden is None else features.categories * (~hidden[:, None])
             turns = turns + self.categories(values + self.offsets).sum(dim=1)
@@ -84,17 +81,14 @@ class TurnFusion(nn.Module):
 
     def _text_vectors(
         self,
-        texts: nn.Linear | None,
         requests: Float[Tensor, "N d"],
         responses: Float[Tensor, "N d"],
         hidden: Bool[Tensor, " N"] | None,
     ) -> Float[Tensor, "N D"]:
-        if texts is None:
-            return requests.new_zeros(len(requests), self.width)
         request, response = self.text_norm(requests), self.text_norm(responses)
         if hidden is not None:
             response = torch.where(hidden[:, None], self.hidden_response.to(response.dtype), response)
-        out: Tensor = texts(torch.cat([request, response, request * response, (request - response).abs()], dim=1))
+        out: Tensor = self.texts(torch.cat([request, response, request * response, (request - response).abs()], dim=1))
         return out
 
     def _word_vectors(
