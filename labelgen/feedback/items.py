@@ -9,7 +9,7 @@ from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.data.label_sets import domain_of_name
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtTurn, division
 from labelgen.feedback.cues import gap_s
-from labelgen.feedback.signal import EARLIER, concerns_dialogue
+from labelgen.feedback.signal import EARLIER, concerns_dialogue, find_signals
 
 LONG_GAP_S = 300.0
 """A provisional goal ends at a longer pause."""
@@ -62,8 +62,10 @@ def items_of(dialogue: Dialogue, signals: Sequence[Signal], annotator: str | Non
     yield from dialogue_items(dialogue, signals)
 
 
-def items_at(dialogue: Dialogue, places: Sequence[At], signals: Sequence[Signal]) -> list[FeedbackItem]:
-    """The items at these places of a dialogue; those about goals are all goals."""
+def items_at(dialogue: Dialogue, places: Sequence[At]) -> list[FeedbackItem]:
+    """The items at these places of a dialogue; those about goals are all goals. A record without signals has those that the detectors
+    find."""
+    signals = dialogue.signals or find_signals(dialogue)
     goals = tuple(at.turns for at in places if isinstance(at, AtGoal))
     found: dict[At, FeedbackItem] = {item.at: item for item in goal_items(dialogue, signals, goals)}
     units = {type(at) for at in places}

@@ -5,7 +5,7 @@ smallest probability. A goal is accepted by itself; where the model abstains fro
 The code depends on units only and names no task."""
 
 import dataclasses
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 
 from msgspec.structs import replace
 
@@ -24,6 +24,9 @@ from labelgen.data.labels import (
     scope,
 )
 from labelgen.model.calibration import Calibration, TaskCalibration
+
+WITHHELD = 2.0
+"""A threshold that no probability reaches."""
 
 ByField = Mapping[tuple[str, Unit], TaskCalibration]
 
@@ -89,21 +92,6 @@ def abstaining(
         none=tuple(kept),
         abstained=tuple(Abstained(field, best) for field, best in withheld_fields.items()),
         covered_turns=annotation.covered_turns if divided else None,
-    )
-
-
-def withholding(annotation: Annotation, weak: Container[tuple[str, str]]) -> Annotation:
-    """The annotation with all answers about these tasks and units moved to `abstained`."""
-    gone: dict[Field, list[Label]] = {}
-    for answer in annotation.answers:
-        field = scope(answer) if isinstance(answer, Label) else answer.field
-        if (field.task, UNIT_OF[type(field.at)]) in weak:
-            gone.setdefault(field, []).extend([answer] if isinstance(answer, Label) else [])
-    return replace(
-        annotation,
-        labels=tuple(label for label in annotation.labels if scope(label) not in gone),
-        none=tuple(none for none in annotation.none if none.field not in gone),
-        abstained=(*annotation.abstained, *(Abstained(field, tuple(best)) for field, best in gone.items())),
     )
 
 

@@ -17,14 +17,14 @@ from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.base.registry import require
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Sources
-from labelgen.data.labels import Annotation, Answers, AtSpan, Label, NoLabel, Provenance, Threshold, annotation_of
+from labelgen.data.labels import Annotation, Answers, AtSpan, Label, NoLabel, Provenance, Threshold, Unit, annotation_of
 from labelgen.data.stats import audio_summary
 from labelgen.data.values import normalizer as find_normalizer
 from labelgen.features.features import categories_of
 from labelgen.feedback.transcription import with_values
 from labelgen.kernels.device import check_device, processor
 from labelgen.kernels.precision import PRECISIONS, Precision
-from labelgen.model.abstain import abstaining, by_field, withholding
+from labelgen.model.abstain import WITHHELD, abstaining, by_field
 from labelgen.model.annotate import annotate, one_thread
 from labelgen.model.build import with_labels
 from labelgen.model.calibration import Calibration, read_calibration
@@ -81,6 +81,9 @@ class Annotator:
                     f"a threshold of {probability} for {task}", "--threshold", "give a probability from 0 to 1"
                 )
         replaced = {(task, unit): p for task, p in thresholds.items() for unit in model.tasks[task].units}
+        self.card = read_card(folder)
+        weak: Mapping[str, Mapping[Unit, str]] = {} if keep_weak else self.card.get(WEAK) or {}
+        replaced |= {(task, unit): WITHHELD for task, by_unit in weak.items() for unit in by_unit}
         self._calibrated = by_field(calibration, replaced) if calibration is not None or replaced else None
         with one_thread():
             self.model = (with_labels(model, labels) if labels else model).to(device).eval()
@@ -95,9 +98,6 @@ class Annotator:
         self.device = device
         self.precision = precision
         self.online = online
-        self.card = read_card(folder)
-        weak: Mapping[str, Mapping[str, str]] = {} if keep_weak else self.card.get(WEAK) or {}
-        self.weak = {(task, unit) for task, by_unit in weak.items() for unit in by_unit}
         # Without an entry in the card the model may have learned from feedback.
         self.learned_from_feedback: bool = self.card.get("learned_from_feedback", True)
         self.provenance = Provenance(
@@ -120,7 +120,7 @@ class Annotator:
                     void=None if one.task in thresholds else void.get((one.task, one.unit)),
                 )
                 for one in (self._calibrated or {}).values()
-                if one.threshold is not None
+                if one.threshold is not None and one.threshold != WITHHELD
             ),
             values=normalizer,
         )
@@ -149,12 +149,12 @@ class Annotator:
             raise IntegrityError(
                 "the model gives probabilities that are not finite", str(self.folder), "train the model again"
             )
-        if self._calibrated is not None:
-            annotations = [
-                abstaining(one, self._calibrated, goals_from is not None, dialogue.source)
-                for one, dialogue in zip(annotations, dialogues, strict=True)
-            ]
-        return [withholding(one, self.weak) for one in annotations] if self.weak else annotations
+        if self._calibrated is None:
+            return annotations
+        return [
+            abstaining(one, self._calibrated, goals_from is not None, dialogue.source)
+            for one, dialogue in zip(annotations, dialogues, strict=True)
+        ]
 
     def _with_values(self, answers: Answers, dialogue: Dialogue) -> Iterator[Label | NoLabel]:
         if self._normalizer is None:

@@ -12,7 +12,6 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, At, Target, Unit
 from labelgen.data.split import FOLDS, fold_of, position
 from labelgen.feedback.items import items_at
-from labelgen.feedback.signal import find_signals
 from labelgen.nn.linear_member import LinearMap, MemberSettings
 from labelgen.tasks.exclusive import ExclusiveTask, exclusive_rows
 from labelgen.tasks.task import Task
@@ -117,7 +116,7 @@ def _rows_of(task: ExclusiveTask, unit: Unit, dialogues: Sequence[Dialogue], lat
         if not at_place:
             continue
         contents += contents_of(dialogue, list(at_place), later)
-        items = items_at(dialogue, list(at_place), dialogue.signals or find_signals(dialogue))
+        items = items_at(dialogue, list(at_place))
         said += map(statements_of, items)
         known += map(share_of_people, items)
         fold += [fold_of(dialogue)] * len(at_place)

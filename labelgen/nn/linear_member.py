@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from labelgen.data.labels import UNIT_OF, At, Unit
 from labelgen.features.layout import Layout
 from labelgen.feedback.items import items_at
-from labelgen.feedback.signal import find_signals
 from labelgen.verdicts.columns import Columns
 from labelgen.verdicts.content import LATER, contents_of
 from labelgen.verdicts.witnesses import GOOD, Rates, Statements, statements_of
@@ -127,8 +126,7 @@ def statements_at(places: Sequence[tuple[int, At]], layout: Layout) -> list[Stat
     """What the witnesses of each place say."""
     said: list[Statements] = []
     for number, ats in _by_dialogue(places):
-        dialogue = layout.dialogues[number]
-        said += map(statements_of, items_at(dialogue, ats, dialogue.signals or find_signals(dialogue)))
+        said += map(statements_of, items_at(layout.dialogues[number], ats))
     return said
 
 

@@ -33,7 +33,6 @@ class TurnFusion(nn.Module):
         sound_dropout: float = 0.2,
     ) -> None:
         super().__init__()
-        self.width = width
         self.text_norm = nn.LayerNorm(encoder_width)
         self.texts = nn.Linear(4 * encoder_width, width)
         self.hidden_response = nn.Parameter(torch.zeros(encoder_width))

@@ -282,7 +282,7 @@ def test_evidence_is_the_sum_of_the_witnesses(tiny_encoder):
     member, one = model.linear_member("quality"), fed(1001, "no, that's wrong")
     layout = model.collator().batch([one], [()], [None]).layout
     rates = member.settings["turn"].rates
-    (item,) = items_at(one, [AtTurn(0)], one.signals)
+    (item,) = items_at(one, [AtTurn(0)])
     nats = rates.total(statements_of(item))
     assert nats < -0.1
     found = member.evidence("turn", [(0, AtTurn(0))], layout)
