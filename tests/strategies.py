@@ -274,10 +274,7 @@ def targets(draw: st.DrawFn, turns: tuple[Turn, ...]) -> Target:
         complement = draw(few(names))
     task = draw(st.sampled_from(["intents", "slots", "outcome", "another_task"]))
     weight, origin, complete = draw(probabilities), draw(texts), draw(st.booleans())
-    prior = distribution and draw(
-        st.none() | st.just(tuple((name, draw(st.floats(0.01, 1.0))) for name, _ in distribution))
-    )
-    return Target(task, draw(places(turns)), distribution, complement, weight, origin, complete, prior or None)
+    return Target(task, draw(places(turns)), distribution, complement, weight, origin, complete)
 
 
 @st.composite

@@ -154,8 +154,7 @@ class AnnotationForm(RecordPart, frozen=True, kw_only=True):
 
 
 class TargetForm(RecordPart, frozen=True, kw_only=True):
-    """`labels` or `not`, exactly one of them. prior: the names of `labels` with their probabilities before the evidence;
-    absent where the labels are learned as they stand."""
+    """`labels` or `not`, exactly one of them."""
 
     task: str
     at: PlaceForm = PlaceForm()
@@ -163,7 +162,6 @@ class TargetForm(RecordPart, frozen=True, kw_only=True):
     weight: float = 1.0
     origin: str = ""
     complete: bool = True
-    prior: tuple[NamedForm, ...] | None = None
     not_: tuple[str, ...] | None = struct_field(default=None, name="not")
 
 
@@ -196,8 +194,7 @@ def from_at(at: At) -> PlaceForm:
 
 
 def to_target(form: TargetForm) -> Target:
-    labels, prior = _pairs(form.labels), _pairs(form.prior)
-    return Target(form.task, to_at(form.at), labels, form.not_, form.weight, form.origin, form.complete, prior)
+    return Target(form.task, to_at(form.at), _pairs(form.labels), form.not_, form.weight, form.origin, form.complete)
 
 
 def from_target(target: Target) -> TargetForm:
@@ -209,7 +206,6 @@ def from_target(target: Target) -> TargetForm:
         weight=target.weight,
         origin=target.origin,
         complete=target.complete,
-        prior=_named(target.prior),
     )
 
 

@@ -180,9 +180,7 @@ class Target(Struct, frozen=True):
     distribution: names with their probabilities. Where several names may hold, each is a Bernoulli probability; for an
     exclusive task they sum to one. An empty distribution says that no name holds. complement: names that do not all hold
     together ("not this"). complete: a name (or a span) that is not mentioned is known not to hold, else it is unknown; of
-    the turns of a goal that is not complete, each pair serves one goal with the probability. prior: where the distribution
-    is a posterior, the probability of each of its names before the evidence; the model then learns the evidence, and
-    learns elsewhere how often each name holds. None: the distribution is learned as it stands.
+    the turns of a goal that is not complete, each pair serves one goal with the probability.
     weight: 0..1, usually the posterior. origin: where the target comes from, in words."""
 
     task: str
@@ -192,7 +190,6 @@ class Target(Struct, frozen=True):
     weight: float = 1.0
     origin: str = ""
     complete: bool = True
-    prior: tuple[tuple[str, float], ...] | None = None
 
 
 def annotation_of(

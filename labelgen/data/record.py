@@ -415,12 +415,6 @@ def _target(field: str, target: TargetForm, lengths: list[int]) -> Iterator[Faul
     for n, label in enumerate(target.labels or ()):
         yield from _probability(f"{field}.labels[{n}].probability", label.probability)
     yield from _probability(f"{field}.weight", target.weight)
-    if target.prior is not None and [n.name for n in target.prior] != [n.name for n in target.labels or ()]:
-        yield Fault(f"{field}.prior", "bad_target: give a prior the names of labels, in their order")
-    for n, label in enumerate(target.prior or ()):
-        yield from _probability(f"{field}.prior[{n}].probability", label.probability)
-        if label.probability == 0.0:
-            yield Fault(f"{field}.prior[{n}].probability", "bad_target: what had no probability cannot gain any")
 
 
 def _quality(field: str, quality: QualityForm) -> Iterator[Fault]:

@@ -28,9 +28,8 @@ def exclusive(scores: Float[Tensor, "rows labels"], target: TargetTensors) -> Lo
     """Cross-entropy for mutually exclusive labels, plus the marginal likelihood of evidence:
     -log of the sum over labels of p(label) p(evidence given the label).
 
-    A model trained on the posterior instead would also learn the uncertainty of the evidence; with sparse feedback it would
-    never be confident. Source: Raykar et al. 2010, "Learning From Crowds", section 2.3. A complement is evidence with
-    likelihood 0 for the named labels: -log(1 - p)."""
+    Source: Raykar et al. 2010, "Learning From Crowds", section 2.3. A complement is evidence with likelihood 0 for the named labels:
+    -log(1 - p)."""
     log_p = scores.float().log_softmax(dim=-1)
     nats = -(target.expected * log_p).sum(dim=-1)
     total = _weighted(nats, target.weight)

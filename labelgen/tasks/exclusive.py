@@ -57,7 +57,7 @@ def exclusive_rows(rows: Sequence[Sequence[Target]], index: Mapping[str, int]) -
     """One row for each place.
 
     Several targets at one place, as of annotators who disagree, become their weighted mean; the row's weight is the sum of
-    theirs, at most 1. Evidence is a complement, or a posterior with its prior. Its likelihoods are multiplied, and its
+    theirs, at most 1. Evidence is a complement. Its likelihoods are multiplied, and its
     weight is the largest. Names outside `index` are ignored; a row without other names has weight 0."""
     expected = torch.zeros(len(rows), len(index))
     weight = torch.zeros(len(rows))
@@ -83,20 +83,12 @@ def exclusive_rows(rows: Sequence[Sequence[Target]], index: Mapping[str, int]) -
 
 
 def _evidence(target: Target, index: Mapping[str, int]) -> Float[Tensor, " labels"] | None:
-    """Likelihood of the evidence given each name, at most 1; None for a target without evidence."""
-    likelihood = torch.ones(len(index))
-    if target.complement is not None:
-        known = [index[name] for name in target.complement if name in index]
-        if not known or len(known) == len(index):
-            return None
-        likelihood[known] = 0.0
-    elif target.distribution and target.prior:
-        for (name, posterior), (_, prior) in zip(target.distribution, target.prior, strict=True):
-            if name in index:
-                likelihood[index[name]] = posterior / prior
-        likelihood /= likelihood.amax().clamp(min=1e-30)
-    else:
+    """Likelihood of the evidence given each name, 0 or 1; None for a target without evidence."""
+    known = [index[name] for name in target.complement or () if name in index]
+    if not known or len(known) == len(index):
         return None
+    likelihood = torch.ones(len(index))
+    likelihood[known] = 0.0
     return likelihood
 
 

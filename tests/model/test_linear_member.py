@@ -338,24 +338,3 @@ def test_fitted_shares_prefer_the_member_that_is_right(tiny_encoder):
     few = new_model(tiny_encoder)
     fit_shares(few, _Examples(OTHERS[:2]))
     assert few.linear_member("quality").get_buffer("turn_shares").tolist() == [0.5, 0.5]
-
-
-def test_evidence_is_learned_as_its_likelihood(tiny_encoder):
-    """Feedback whose prior already favors `good` still teaches `bad`: its likelihood counts, not its posterior."""
-    names = ("bad", "fair", "good")
-
-    def evidence(target: Target) -> Target:
-        bad = target.distribution is not None and dict(target.distribution).get("bad") == 1.0
-        posterior = (0.5, 0.0, 0.5) if bad else (0.0, 0.0, 1.0)
-        pairs = tuple(zip(names, posterior, strict=True)), tuple(zip(names, (0.05, 0.05, 0.9), strict=True))
-        return replace(target, distribution=pairs[0], prior=pairs[1])
-
-    fed = [replace(d, targets=tuple(evidence(t) for t in d.targets if t.task == "quality")) for d in DIALOGUES]
-    options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
-    built = build_model(options, {"quality": TaskOptions(ngrams=1000, linear_share=1.0)}, LABELS, fed).eval()
-    bad: dict[bool, list[float]] = {True: [], False: []}
-    for dialogue, one in zip(OTHERS, annotate(built, OTHERS), strict=True):
-        for x in one:
-            if isinstance(x, Label) and isinstance(x.at, AtTurn):
-                bad["stop" in dialogue.turns[x.at.turn].request.split()].append(dict(x.distribution or ())["bad"])
-    assert np.mean(bad[True]) > np.mean(bad[False]) + 0.3
