@@ -220,13 +220,10 @@ def _rows(task: str, of_task: VoteCounts, methods: Sequence[str], seed: int) -> 
             for metric, column in ((f"{vote}_precision", 0), (f"{vote}_recall", 2)):
                 value = of_counts(partial(_share_right, column=column))
                 yield row(evidence, metric, places, _estimate(value, counts, times))
-            if vote == "bad" and evidence in of_task.items:
-                yield row(
-                    evidence,
-                    curve,
-                    places,
-                    _estimate(auprc.value, [auprc.tally(x) for x in of_task.items[evidence]], times),
-                )
+        # Also of a method that calls nothing bad: it ranks all the same. Without a bad place, or only with such, there is no curve.
+        area = _estimate(auprc.value, list(map(auprc.tally, of_task.items.get(evidence, ()))), times)
+        if area.get("value") is not None:
+            yield row(evidence, curve, sum(map(len, of_task.known)), area)
 
 
 def _share_right(counts: Array, column: int) -> Array:

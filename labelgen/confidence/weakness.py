@@ -9,7 +9,7 @@ LEAST_ANSWERS = 30
 """With fewer answers there is no interval and no verdict: too few to tell."""
 
 LEAST_SPREAD = 0.05
-"""Probabilities that lie nearer together tell no item from another."""
+"""With a smaller range of probabilities the model cannot rank items."""
 
 _LEVEL, _DRAWS = 0.8, 400
 
@@ -23,7 +23,7 @@ def weakness(good: Floats, answers: Floats, users: Sequence[str]) -> str:
     items or more, and the interval of the AUC includes one half or lies below it.
 
     Args:
-        good: probability that each item went well, by a model that did not hear the answer about it.
+        good: probability that each item went well, by a model without the answer about it as input.
         answers: 1 where the answer says that it went well, 0 where it says that it did not, NaN without an answer.
         users: the independent unit of each item."""
     if len(good) and (spread := float(np.ptp(good))) < LEAST_SPREAD:

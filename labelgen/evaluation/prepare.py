@@ -141,7 +141,7 @@ def annotated(
     dialogues: Sequence[Dialogue], model: JudgedModel, reference: str
 ) -> tuple[list[Dialogue], frozenset[SystemName]]:
     """The dialogues with the model's annotations: one end to end and, where it labels goals, one on the reference's goals. Where the user
-    is the reference, no model hears the user's answers. Where the model learned from feedback and a dialogue carries some, both are made
+    is the reference, the user's answers are hidden from models. Where the model learned from feedback and a dialogue carries some, both are made
     again with all feedback masked. Also returned are the names of all that annotated once more."""
     read = [hide_answers(dialogue) for dialogue in dialogues] if reference == USER else dialogues
     masked = [mask_feedback(dialogue) if model.from_feedback else dialogue for dialogue in dialogues]

@@ -50,7 +50,7 @@ def mask_feedback(dialogue: Dialogue) -> Dialogue:
 
 
 def hide_answers(dialogue: Dialogue) -> Dialogue:
-    """The dialogue without what its user said explicitly, where that is the reference; other signals stay heard. Unchanged without any."""
+    """The dialogue without what its user said explicitly, where that is the reference; other signals stay. Unchanged without any."""
     found = find_signals(dialogue)
     answers = [signal for signal in found if signal.explicit]
     if not answers:

@@ -291,7 +291,7 @@ def _report_left_out(left_out: Mapping[str, int], any_left: bool, known: bool, l
 def annotated(
     dialogues: "Sequence[Dialogue]", annotator: "Annotator", read: AudioFolders, reference: str | None = None
 ) -> "Iterator[Dialogue]":
-    """The dialogues with the model's annotations. Where the user is the reference, it does not hear what the user answered."""
+    """The dialogues with the model's annotations. Where the user is the reference, the user's answers are hidden from it."""
     from labelgen.feedback.answers import USER
     from labelgen.feedback.masking import hide_answers
     from labelgen.labeling.shard import without_annotator
@@ -299,6 +299,6 @@ def annotated(
     bare = [without_annotator(dialogue, MODEL) for dialogue in dialogues]
     for start in progress(range(0, len(bare), _AT_ONCE), "annotate", f"times {_AT_ONCE} dialogues"):
         group = bare[start : start + _AT_ONCE]
-        heard = list(map(hide_answers, group)) if reference == USER else group
-        for dialogue, annotation in zip(group, read.annotate(annotator, heard), strict=True):
+        shown = list(map(hide_answers, group)) if reference == USER else group
+        for dialogue, annotation in zip(group, read.annotate(annotator, shown), strict=True):
             yield structs.replace(dialogue, annotations=(*dialogue.annotations, annotation))

@@ -21,6 +21,6 @@ class TaskOptions:
     """what a turn is trained to link to: the nearest earlier turn of its goal, or any of them, whose probabilities add up"""
     ngrams: WholeNumber = 20_000
     """maximum number of n-grams (words and pairs of words) of each text field for the linear member of outcome and quality: logistic
-    regression on words, categories and numbers that is averaged with the network; 0 is none, and then no reaction is heard"""
+    regression on words, categories and numbers that is averaged with the network; 0 is none, and then labels use no signals"""
     linear_share: Share = 0.5
     """share of the linear member in the average with the network; a validation log adapts it"""

@@ -1,4 +1,4 @@
-"""Witnesses: what the user's reactions say about an item, and how far each can be believed.
+"""Witnesses: what the user's reactions say about an item, and how reliable each is.
 
 A family of signals is one witness, since its kinds read the same event. About an item it says one of its votes, or it is silent, or
 it could not speak; then it adds nothing. The log-odds of what the witnesses say are added, those of implicit ones times TEMPER: they
@@ -140,7 +140,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """rates: by the key of a statement. A statement without a rate counts as declared. only_explicit: implicit witnesses are not heard."""
+    """rates: by the key of a statement. A statement without a rate counts as declared. only_explicit: implicit witnesses are ignored."""
 
     rates: dict[str, Rate] = field(default_factory=dict)
     only_explicit: bool = False
@@ -170,9 +170,9 @@ class Rates:
 
 def fit_rates(said: Sequence[Statements], content: Floats, known: Floats, before: Rates | None = None) -> Rates:
     """Rates from items. content: log-odds of good by content, out of fold. known: the share of people who call an item good, NaN where
-    nobody judged it. before: rates by which the others are heard, None for the declared ones."""
-    heard = before or Rates()
-    totals = np.array([heard.total(statements) for statements in said])
+    nobody judged it. before: rates of the others, None for the declared ones."""
+    others = before or Rates()
+    totals = np.array([others.total(statements) for statements in said])
     of_witness: dict[str, list[tuple[int, Statement]]] = {}
     for k, statements in enumerate(said):
         for statement in statements:
@@ -180,7 +180,7 @@ def fit_rates(said: Sequence[Statements], content: Floats, known: Floats, before
     rates: dict[str, Rate] = {}
     for entries in of_witness.values():
         items = np.array([k for k, _ in entries])
-        own = np.array([heard.nats(statement) for _, statement in entries])
+        own = np.array([others.nats(statement) for _, statement in entries])
         reference = np.where(np.isnan(known[items]), _sigmoid(content[items] + totals[items] - own), known[items])
         mean = float(np.clip(reference.mean(), _SURE, 1.0 - _SURE))
         reliable = float(np.clip(reference.var() / (mean * (1.0 - mean)), 1e-3, 1.0))
