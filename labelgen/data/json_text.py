@@ -22,13 +22,26 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def decoded(value: Any) -> Any:
-    """The object or list that a text of JSON holds; any other value, and text that is cut, too deep or no JSON, as it is."""
+    """The object or list that a text of JSON holds; any other value, and text that is cut, too deep or no JSON, as it is.
+
+    Half of a surrogate pair becomes U+FFFD, and a NaN null, since no record could be written with them."""
     if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "[") or too_deep(value) is not None:
         return value
     try:
         return msgspec.json.decode(value)
     except (msgspec.MsgspecError, UnicodeError):
-        return value
+        try:
+            return _mended(json.loads(value, parse_constant=lambda _: None))
+        except ValueError:
+            return value
+
+
+def _mended(plain: Any) -> Any:
+    if isinstance(plain, str):
+        return _SURROGATE.sub("\ufffd", plain)
+    if isinstance(plain, dict):
+        return {_mended(key): _mended(value) for key, value in plain.items()}
+    return [_mended(one) for one in plain] if isinstance(plain, list) else plain
 
 
 def json_text(value: Any) -> str | None:

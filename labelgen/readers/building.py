@@ -3,7 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -22,7 +22,7 @@ from labelgen.data.dialogue import (
 from labelgen.data.json_text import decoded
 from labelgen.data.reader import Exchange, exchanges, join_texts
 from labelgen.data.record import Rejected, validate
-from labelgen.readers.cells import MISSING, CellError, Moment, cell_text, is_empty
+from labelgen.readers.cells import MISSING, CellError, Moment, cell_id, cell_text, is_empty
 from labelgen.readers.mapping import RATING, ColumnMapping, JsonPath, entries_of
 from labelgen.readers.messages import Content
 from labelgen.readers.sources import SourceRow
@@ -53,6 +53,7 @@ class Counts:
     kept: Counter[str] = field(default_factory=Counter)
     speakers: Counter[str] = field(default_factory=Counter)
     neither: Counter[str] = field(default_factory=Counter)
+    nobody: Counter[str] = field(default_factory=Counter)
     conflicts: Counter[str] = field(default_factory=Counter)
     ratings: dict[str, list[float]] = field(default_factory=dict)
     unseen: dict[str, tuple[bool, JsonPath]] | None = None
@@ -154,7 +155,7 @@ class DialogueBuilder:
             self._note_times(moments, first)
         return Dialogue(
             id=identity,
-            user=self._first_text(rows, "user"),
+            user=self._user(rows),
             start=self._start(rows) or (None if first is None else first.iso()),
             locale=self._first_text(rows, "locale") or self.mapping.default_locale,
             device=self._first_text(rows, "device"),
@@ -162,6 +163,14 @@ class DialogueBuilder:
             feedback=self._of_dialogue(rows),
             extra=self._extra(rows, True) if self.mapping.turns is not None else None,
         )
+
+    def _user(self, rows: Sequence[Mapping[str, Any]]) -> str | None:
+        path = self.paths.get("user")
+        value = None if path is None else self._first(rows, path)
+        user = cell_id(value, of_user=True)
+        if user is None and value is not None:
+            self.counts.nobody[str(value)[:40]] += 1
+        return user
 
     def _start(self, rows: Sequence[Mapping[str, Any]]) -> str | None:
         path = self.paths.get("start")
@@ -199,7 +208,8 @@ class DialogueBuilder:
         return moment
 
     def _in_order(self, lines: Sequence[_Line]) -> list[_Line]:
-        """The lines by their place or time; one without stays behind the one before it."""
+        """The lines by their place or time; one without stays behind the one before it. In an hour that occurs twice, when summer
+        time ends, the order of the rows decides."""
         kinds = {line.moment.kind for line in lines if line.moment is not None}
         if len(kinds) > 1:
             column = self.paths["time"].text
@@ -211,14 +221,19 @@ class DialogueBuilder:
         last = -math.inf
         placed: list[tuple[float, _Line]] = []
         path = self.paths.get("order")
+        if path is None:
+            lines = _repeated_hour(lines)
         for line in lines:
             if path is not None:
                 value = path.get(line.cells)
-                last = last if is_empty(value) else self.mapping.number(path.text, value)
+                last = last if cell_id(value) is None else self.mapping.number(path.text, value)
             elif line.moment is not None:
                 last = line.moment.seconds
             placed.append((last, line))
-        return [line for _, line in sorted(placed, key=lambda one: one[0])]
+        ordered = [line for _, line in sorted(placed, key=lambda one: one[0])]
+        if path is None:
+            self.counts.kept["moved"] += sum(a is not b for a, b in zip(lines, ordered, strict=True))
+        return ordered
 
     def _word(self, cells: Mapping[str, Any]) -> str:
         return (cell_text(self.paths["speaker"].get(cells)) or "").casefold()
@@ -430,6 +445,10 @@ class DialogueBuilder:
             yield f"{count:,} utterances of the speaker {word!r} are no turns and were left out"
         for column, count in sorted(counts.conflicts.items()):
             yield f"{column}: {count:,} turns or dialogues have several values; the first counts"
+        for word, count in sorted(counts.nobody.items()):
+            yield f"{count:,} dialogues have the user {word!r}, who is nobody: their user is unknown"
+        if kept["moved"]:
+            yield f"{kept['moved']:,} rows have another place by their times than in the file"
         if kept["parts"]:
             yield f"{kept['parts']:,} parts of utterances have no text and were left out"
         if kept["placeholders"]:
@@ -455,6 +474,21 @@ class DialogueBuilder:
         for _, path in (counts.unseen or {}).values():
             yield f"warning: none of these rows has {path.text!r}"
         yield from (f"warning: {text}" for text in warnings(self.mapping, counts.first))
+
+
+def _repeated_hour(lines: Sequence[_Line]) -> Sequence[_Line]:
+    """The lines with later times where they go back by an hour that occurred twice, if all are in order then; else as they are."""
+    last, made = -math.inf, []
+    for line in lines:
+        moment = line.moment
+        if moment is not None:
+            if moment.seconds < last <= moment.seconds + moment.repeated_s:
+                moment = replace(moment, seconds=moment.seconds + moment.repeated_s)
+            if moment.seconds < last:
+                return lines
+            last = moment.seconds
+        made.append(_Line(line.cells, moment))
+    return made
 
 
 def all_paths(mapping: ColumnMapping) -> dict[str, tuple[bool, JsonPath]]:

@@ -64,12 +64,25 @@ def cell_number(column: str, value: Any, decimal: str = ".") -> float:
         raise CellError(column, f"bad_number: {text[:40]!r}", hint) from error
 
 
+_NO_ID = frozenset(("", "none", "null", "nan", "nat", "<na>", "n/a", "na", "undefined", "-"))
+_NOBODY = frozenset(("anonymous", "[deleted]", "deleted", "unknown", "guest"))
+
+
+def cell_id(value: Any, of_user: bool = False) -> str | None:
+    """A cell as an id; None where it is empty, or a word for a missing value, such as `nan`, and of a user such as `anonymous`."""
+    text = cell_text(int(value) if isinstance(value, float) and value.is_integer() else value)
+    word = (text or "").casefold()
+    return None if word in _NO_ID or (of_user and word in _NOBODY) else text
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A time in seconds. kind: `epoch` since 1970, `local` in an unknown zone, `relative` to some start."""
+    """A time in seconds. kind: `epoch` since 1970, `local` in an unknown zone, `relative` to some start. repeated_s: seconds to add if
+    it is of an hour that occurred twice, and of the second time."""
 
     seconds: float
     kind: str
+    repeated_s: float = 0.0
 
     def iso(self) -> str | None:
         """ISO 8601; None for a relative time, and for one out of the years of the calendar."""
@@ -135,10 +148,22 @@ class Clock:
         if date.year == 1:
             return None
         kind = "local" if date.tzinfo is None and self.zone is None else "epoch"
+        if date.tzinfo is not None:
+            return Moment(date.timestamp(), kind) if date.timestamp() else None
         # Only differences count; without a zone, one that has no summer time keeps them right.
-        seconds = (date if date.tzinfo else date.replace(tzinfo=self.zone or UTC)).timestamp()
-        return Moment(seconds, kind) if seconds else None
+        placed = date.replace(tzinfo=self.zone or UTC)
+        seconds = placed.timestamp()
+        if self.zone is None:
+            repeated_s = _HOUR_S if date.weekday() == _SUNDAY and date.hour < _LAST_HOUR else 0.0
+        else:
+            repeated_s = max(0.0, placed.replace(fold=1).timestamp() - seconds)
+        return Moment(seconds, kind, repeated_s) if seconds else None
 
+
+_HOUR_S = 3600.0
+_SUNDAY = 6
+_LAST_HOUR = 3
+"""Summer time ends in the night to a Sunday, before three."""
 
 UTC_CLOCK = Clock(zone=UTC)
 """Of traces: their dates are in UTC where they name no zone."""

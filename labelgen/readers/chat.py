@@ -21,9 +21,9 @@ from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.json_text import readable
 from labelgen.data.reader import Reader, Remark, files_of, lines_of
 from labelgen.data.record import Rejected, parse, validate
-from labelgen.readers.cells import EPOCH_S, MISSING, UTC_CLOCK, CellError, Moment, cell_number, is_empty
+from labelgen.readers.cells import EPOCH_S, MISSING, UTC_CLOCK, CellError, Moment, cell_id, cell_number, is_empty
 from labelgen.readers.mapping import JsonPath, Meaning
-from labelgen.readers.messages import Message, extra_text, read_message, turns_of
+from labelgen.readers.messages import Message, extra_text, read_message, turns_of, whole_messages
 
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 _LISTS = ("messages", "conversations", "conversation")
@@ -108,7 +108,7 @@ def _dialogue(plain: dict[str, Any], fallback: str, options: ChatOptions, unseen
         raise CellError(where, f"bad_type: Expected `array`, got {str(listed)[:40]!r}")
     messages = [
         message
-        for k, entry in enumerate(listed)
+        for k, entry in whole_messages(listed)
         for message in _with_metadata(read_message(entry, f"{where}[{k}]"), entry, options, unseen)
     ]
     texts = {name: _text(value(name), name) for name in ("dialogue", "user", "device", "locale")}
@@ -119,8 +119,8 @@ def _dialogue(plain: dict[str, Any], fallback: str, options: ChatOptions, unseen
     turns = turns_of(messages, clocked)
     read = {options.messages or key, options.dialogue, options.user, options.device, options.locale}
     return Dialogue(
-        id=texts["dialogue"] or fallback,
-        user=texts["user"],
+        id=cell_id(texts["dialogue"]) or fallback,
+        user=cell_id(texts["user"], of_user=True),
         device=texts["device"],
         locale=texts["locale"],
         start=Moment(start_s, "epoch").iso() if start_s is not None and start_s >= EPOCH_S else None,

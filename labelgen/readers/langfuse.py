@@ -7,7 +7,8 @@ langfuse 3.3.0 (`Trace`, `TraceWithFullDetails`).
 
 A dialogue is a session, else a trace. The input and output of a trace, else of its highest observations, are an exchange.
 Observations of the types TOOL, RETRIEVER and GUARDRAIL are steps. Scores of the source API are user feedback if they are named
-so; those of evaluators and reviewers, and all others, are kept in `extra`. A correction is feedback `edit_response`."""
+so; those of evaluators and reviewers, and all others, are kept in `extra`. A correction is feedback `edit_response`. Traces in the
+environments of Langfuse itself (`langfuse-...`: judges, prompt experiments) are left out and counted."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ from labelgen.readers.traces import (
     Trace,
     TraceOptions,
     first_of,
+    latest,
     page_of,
     read_export,
     step_span,
@@ -35,6 +37,8 @@ from labelgen.readers.traces import (
 _STEPS = {"TOOL": TOOL, "RETRIEVER": "retrieval", "GUARDRAIL": "guardrail"}
 _OF_SESSION = "\x00session "
 """Before the key of scores of a session, which no id of a trace begins with."""
+_OWN = "langfuse-"
+"""Begins the environments of Langfuse's own traces, such as those of its judges."""
 
 
 def _read(path: Path, options: TraceOptions) -> Items:
@@ -74,22 +78,28 @@ def _key(record: Mapping[str, Any], kind: str) -> str | None:
 
 def _add(key: str, records: list[ExportRecord], conversations: Conversations) -> Iterator[Rejected]:
     options, place = conversations.options, records[0][:2]
-    scores = [_score(record) for _, _, kind, record in records if kind == "score"]
+    of_kind: dict[str, list[dict[str, Any]]] = {"trace": [], "observation": [], "score": []}
+    for _, _, kind, record in records:
+        of_kind[kind].append(record)
+    named = []
+    for trace in of_kind["trace"]:
+        of_kind["observation"] += [one for one in trace.get("observations") or () if isinstance(one, dict)]
+        listed = trace.get("scores")
+        if isinstance(listed, list):
+            of_kind["score"] += [one for one in listed if isinstance(one, dict)]
+        else:
+            named += _named_scores(listed)
+    scores = [*map(_score, latest(of_kind["score"]).values()), *named]
     if key.startswith(_OF_SESSION):
         yield from conversations.add(key.removeprefix(_OF_SESSION), Trace(), [], scores, place)
         return
-    trace: dict[str, Any] = {}
-    observations: dict[str, dict[str, Any]] = {}
-    for _, _, kind, record in records:
-        if kind == "trace":
-            trace = {**trace, **record}
-            nested = [one for one in record.get("observations") or () if isinstance(one, dict)]
-            observations |= {str(one.get("id")): one for one in nested}
-            scores += _scores_of(record.get("scores"))
-        elif kind == "observation":
-            observations[str(record.get("id"))] = record
-    spans = _spans(key, trace, observations, options)
+    trace = next(iter(latest(of_kind["trace"]).values()), {})
+    observations = latest(of_kind["observation"])
     of_any = [*reversed(observations.values()), trace]
+    if own := {str(one["environment"]) for one in of_any if str(one.get("environment")).startswith(_OWN)}:
+        conversations.left_out.update(f"environment {name}" for name in own)
+        return
+    spans = _spans(key, trace, observations, options)
     shared = {name: value for record in of_any for name, value in record.items() if value is not None}
     session = options.text("dialogue", shared) or text_of(first_of(shared, "sessionId", "session_id"))
     extra = {name: trace[name] for name in ("name", "metadata", "tags") if trace.get(name) not in (None, {}, [])}
@@ -149,10 +159,8 @@ def _score(record: Mapping[str, Any]) -> Score:
     return Score(str(record.get("name", "")), value, comment, span, by_user=source == "API")
 
 
-def _scores_of(value: Any) -> list[Score]:
-    """Scores within a trace: a list, or values by name as in a table of traces."""
-    if isinstance(value, list):
-        return [_score(one) for one in value if isinstance(one, dict)]
+def _named_scores(value: Any) -> list[Score]:
+    """Scores within a trace as values by name, as in a table of traces."""
     named = value.items() if isinstance(value, dict) else ()
     return [Score(str(name), one) for name, each in named for one in (each if isinstance(each, list) else [each])]
 

@@ -6,10 +6,12 @@ be text of JSON, as in bulk exports.
 
 A dialogue is a thread (`session_id`, `thread_id` or `conversation_id` of the metadata), else a trace. The inputs and outputs of
 a root run, else of the highest runs of the type `llm`, are an exchange. Runs of the types `tool` and `retriever` are steps.
-Feedback is user feedback if it is named so and is not by a model; all other is kept in `extra`. A correction is feedback
+Feedback is user feedback if it is named so and is not by a model or an online evaluator; all other is kept in `extra`. A correction is feedback
 `edit_response`. Without feedback records, the means of `feedback_stats` are read."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +28,45 @@ from labelgen.readers.traces import (
     Span,
     TraceOptions,
     first_of,
+    latest,
     page_of,
     read_export,
     step_span,
 )
 
 _STEPS = {"tool": TOOL, "retriever": "retrieval"}
+_USERS = ("user_id", "user", "userId")
 _THREADS = ("session_id", "thread_id", "conversation_id")
+_MACHINES = ("model", "auto_eval")
 _JSON_FIELDS = ("inputs", "outputs", "extra", "feedback_stats")
 
 
+_Orphan = tuple[str, int, dict[str, Any]]
+"""File, line and record of feedback that names its run and no trace."""
+
+
 def _read(path: Path, options: TraceOptions) -> Items:
-    return read_export(path, options, ExportRecord, _records, _add)
+    orphans: dict[str, list[_Orphan]] = {}
+    yield from read_export(
+        path, options, ExportRecord, partial(_records, orphans=orphans), partial(_add, orphans=orphans)
+    )
+    for run, each in orphans.items():
+        for name, line, record in each:
+            reason = f"no_run: feedback on the run {run}, which is not in this export"
+            yield Rejected(file=name, line=line, field="run_id", reason=reason, raw=json_text(record) or "")
 
 
-def _records(value: dict[str, Any], name: str, line: int) -> Iterator[tuple[str, ExportRecord] | CellError]:
+def _records(
+    value: dict[str, Any], name: str, line: int, orphans: dict[str, list[_Orphan]]
+) -> Iterator[tuple[str, ExportRecord] | CellError]:
     for record in (run for one in page_of(value) for run in _with_children(one)):
         kind = "run" if "run_type" in record else "feedback" if "key" in record else None
-        key = text_of(first_of(record, "trace_id", "run_id", "id" if kind == "run" else "run_id"))
+        trace, run = text_of(record.get("trace_id")), text_of(record.get("run_id"))
+        key = trace or (text_of(record.get("id")) if kind == "run" else run)
         if kind is None or key is None:
             yield CellError("", "bad_type: neither a run (run_type) nor feedback (key), or one without an id")
+        elif kind == "feedback" and run is not None:
+            orphans.setdefault(run, []).append((name, line, record))
         else:
             yield key, (name, line, kind, record)
 
@@ -59,15 +80,18 @@ def _with_children(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 yield {**{name: value for name, value in shared.items() if value is not None}, **inner}
 
 
-def _add(key: str, records: list[ExportRecord], conversations: Conversations) -> Iterator[Rejected]:
+def _add(
+    key: str, records: list[ExportRecord], conversations: Conversations, orphans: dict[str, list[_Orphan]]
+) -> Iterator[Rejected]:
     options, place = conversations.options, records[0][:2]
     runs = {
-        str(record.get("id")): {**record, **{n: decoded(record.get(n)) for n in _JSON_FIELDS}}
-        for _, _, kind, record in records
-        if kind == "run"
+        name: {**record, **{n: decoded(record.get(n)) for n in _JSON_FIELDS}}
+        for name, record in latest(record for _, _, kind, record in records if kind == "run").items()
     }
-    scores = [_score(record) for _, _, kind, record in records if kind == "feedback"]
-    scores += [score for _, _, kind, record in records if kind == "feedback" for score in _correction(record)]
+    given = [record for _, _, kind, record in records if kind == "feedback"]
+    given += [record for _, _, record in chain.from_iterable(orphans.pop(name, ()) for name in runs)]
+    feedback = latest(given).values()
+    scores = [*map(_score, feedback), *(score for record in feedback for score in _correction(record))]
     if not scores:
         scores = [score for name, run in runs.items() for score in _stats(name, run.get("feedback_stats"))]
     root = next((run for run in runs.values() if not run.get("parent_run_id")), next(iter(runs.values()), {}))
@@ -76,7 +100,7 @@ def _add(key: str, records: list[ExportRecord], conversations: Conversations) ->
     thread = text_of(first_of(metadata, *_THREADS)) or text_of(root.get("thread_id"))
     extra = {name: root[name] for name in ("name", "tags") if root.get(name) not in (None, [])}
     shown = {**root, "metadata": metadata}
-    user = first_of(metadata, "user_id", "user", "userId")
+    user = first_of(metadata, *_USERS)
     made = options.trace(shown, user, {"trace": key, **extra, **({"metadata": metadata} if metadata else {})})
     spans = [_span(name, run, runs, options) for name, run in runs.items()]
     identity = options.text("dialogue", shown) or thread or key
@@ -101,8 +125,12 @@ def _span(name: str, run: Mapping[str, Any], runs: Mapping[str, Any], options: T
         call = answered.get("tool_call_id") if isinstance(answered, dict) else None
         return step_span(name, parent, times, step, text_of(call))
     is_exchange = parent is None or parent not in runs or run.get("run_type") == "llm"
-    shown = {**run, "metadata": _metadata(run)}
-    return Span(name, parent, times[0], options.visit(shown, asked, answered, times, error) if is_exchange else None)
+    metadata = _metadata(run)
+    shown = {**run, "metadata": metadata}
+    visit = options.visit(shown, asked, answered, times, error) if is_exchange else None
+    thread = options.text("dialogue", shown) or text_of(first_of(metadata, *_THREADS))
+    user = options.text("user", shown) or text_of(first_of(metadata, *_USERS))
+    return Span(name, parent, times[0], visit, conversation=thread, user=user)
 
 
 def _argument(value: Any) -> str | None:
@@ -114,7 +142,7 @@ def _argument(value: Any) -> str | None:
 
 def _score(record: Mapping[str, Any]) -> Score:
     source = record.get("feedback_source")
-    by_model = isinstance(source, dict) and source.get("type") == "model"
+    by_model = isinstance(source, dict) and source.get("type") in _MACHINES
     value = first_of(record, "score", "value")
     return Score(str(record["key"]), value, text_of(record.get("comment")), text_of(record.get("run_id")), not by_model)
 

@@ -19,7 +19,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.reader import Reader, Remark
 from labelgen.data.record import Rejected
 from labelgen.readers.building import Counts, DialogueBuilder, MappedRow, all_paths, is_blank
-from labelgen.readers.cells import MISSING, cell_text, undecoded
+from labelgen.readers.cells import MISSING, cell_id, cell_text, undecoded
 from labelgen.readers.grouping import Groups
 from labelgen.readers.mapping import ColumnMapping, entries_of
 from labelgen.readers.sources import SourceRow, read_source
@@ -81,7 +81,7 @@ def _checked(
         if all(map(is_blank, row.cells.values())):
             counts.kept["empty"] += 1
             continue
-        key = f"{row.file}:{row.line}" if identity is None else cell_text(identity.get(row.cells)) or ""
+        key = f"{row.file}:{row.line}" if identity is None else cell_id(identity.get(row.cells)) or ""
         if identity is not None and not key:
             counts.kept["rejected"] += 1
             yield Rejected(

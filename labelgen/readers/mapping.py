@@ -125,28 +125,32 @@ class Meaning:
 
         Raises UsageError for other text."""
         kind, _, rest = " ".join(text.split()).partition(" ")
-        words = re.findall(r"of \S+|\S+", rest)
         where, scale = f"feedback of {column!r}", None
         if kind not in KINDS:
             raise UsageError(f"{kind!r} is no kind of feedback", where, f"known: {', '.join(KINDS)}")
         good, bad = ("", "") if kind in (RATING, COMMENT) else (_UP, _DOWN) if kind == THUMBS else (_YES, _NO)
-        values = {"good": good, "bad": bad, "none": ""}
-        of = "turn"
-        for word in words:
+        values = {"good": ",".join(good.split()), "bad": ",".join(bad.split()), "none": ""}
+        of, current = "turn", None
+        for word in _WORDS.findall(rest):
             name, equals, listed = word.partition("=")
             if equals and name in values and (good or name == "none"):
-                values[name] = listed.replace(",", " ")
+                current, values[name] = name, listed
             elif word in ("of turn", "of previous", "of dialogue"):
-                of = word.removeprefix("of ")
+                of, current = word.removeprefix("of "), None
             elif kind == RATING and (limits := _LIMITS.fullmatch(word)):
                 scale = float(limits[1]), float(limits[2])
+            elif current is not None and (not equals or '"' in name):
+                values[current] += f" {word}"
             else:
                 raise UsageError(f"{word!r} says nothing about {kind}", where, _MEANING)
         if kind == RATING and (scale is None or scale[0] == scale[1]):
             raise UsageError(
                 f"the scale of the rating {column!r} is not stated", where, "write 'rating WORST..BEST', as in 1..5"
             )
-        sets = {name: frozenset(plain_word(listed).split()) for name, listed in values.items()}
+        sets = {
+            name: frozenset(plain_word(one.strip().strip('"')) for one in _VALUE.findall(listed))
+            for name, listed in values.items()
+        }
         none = (frozenset(_NONE) | sets["none"]) - sets["good"] - sets["bad"]
         # What the user names as no feedback is none of the usual words for yes and no.
         return cls(kind, scale or _THUMB_SCALE, sets["good"] - sets["none"], sets["bad"] - sets["none"], none, of)
@@ -164,7 +168,7 @@ class Meaning:
                 rating = number(column, value)
             except CellError as bad:
                 raise CellError(
-                    column, str(bad), bad.hint or f"if it is no rating, add none={word[:40]} to {column}"
+                    column, str(bad), bad.hint or f"if it is no rating, add none={_quoted(word)} to {column}"
                 ) from bad
             if not min(self.scale) <= rating <= max(self.scale):
                 low, high = self.scale
@@ -191,7 +195,7 @@ class Meaning:
         raise CellError(
             column,
             f"bad_feedback: what {text[:40]!r} means is not known",
-            f"add it to good=, bad= or none= of {column}, as in '{self.kind} none={word[:40]}'",
+            f"add it to good=, bad= or none= of {column}, as in '{self.kind} none={_quoted(word)}'",
         )
 
 
@@ -200,6 +204,13 @@ def plain_word(text: str) -> str:
     return _SKIN_TONES.sub("", text.strip()).casefold()
 
 
+def _quoted(word: str) -> str:
+    return f'"{word[:40]}"' if "," in word or "=" in word else word[:40]
+
+
+_WORDS = re.compile(r'of (?:turn|previous|dialogue)(?!\S)|(?:[^\s"]|"[^"]*")+')
+_VALUE = re.compile(r'(?:[^",]|"[^"]*")+')
+"""One of several values, in double quotes if it has a comma."""
 _LIMITS = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)")
 _MEANING = "write KIND [WORST..BEST] [good=VALUE,...] [bad=VALUE,...] [none=VALUE,...] [of dialogue|previous]"
 
@@ -278,8 +289,8 @@ class ColumnMapping:
     """column of another numerical input of the model"""
     feedback: Annotated[Mapping[str, str], "MEANING"] = field(default_factory=dict)
     """column of user feedback and its meaning: thumbs, 'rating 1..5', yes_no, regenerate, retry, edit, edit_response, copy,
-    barge_in, stop, disconnect or comment; with good=VALUE,... bad=VALUE,... none=VALUE,... where values are unusual, and 'of dialogue' or
-    'of previous' where they are not about the turn of the row"""
+    barge_in, stop, disconnect or comment; with good=VALUE,... bad=VALUE,... none=VALUE,... where values are unusual (in double quotes
+    if they have a comma), and 'of dialogue' or 'of previous' where they are not about the turn of the row"""
     decimal: Literal[".", ","] = "."
     """decimal sign of numbers"""
     unmapped: Literal["keep", "drop"] = "keep"

@@ -6,8 +6,9 @@ OpenTelemetry (`role`, `parts`; JSON schemas of gen_ai.input.messages and gen_ai
 the AI SDK (`tool-invocation`, `tool-NAME`)."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from types import NoneType
 from typing import Any
 
@@ -22,14 +23,14 @@ from labelgen.readers.cells import CellError
 USER, ASSISTANT, TOOLS, INSTRUCTIONS = "user", "assistant", "tool", "system"
 
 _ROLES = {
-    **dict.fromkeys(("user", "human", "customer", "client", "humanmessage"), USER),
+    **dict.fromkeys(("user", "human", "customer", "client", "humanmessage", "humanmessagechunk"), USER),
     **dict.fromkeys(
         ("assistant", "ai", "gpt", "chatgpt", "bot", "bing", "bard", "model", "agent", "chatbot"), ASSISTANT
     ),
     **dict.fromkeys(("aimessage", "aimessagechunk", "function_call", "tool_call"), ASSISTANT),
     **dict.fromkeys(("tool", "function", "observation", "ipython", "tool_response", "function_response"), TOOLS),
-    **dict.fromkeys(("toolmessage", "functionmessage"), TOOLS),
-    **dict.fromkeys(("system", "developer", "instructions", "systemmessage"), INSTRUCTIONS),
+    **dict.fromkeys(("toolmessage", "functionmessage", "toolmessagechunk", "functionmessagechunk"), TOOLS),
+    **dict.fromkeys(("system", "developer", "instructions", "systemmessage", "systemmessagechunk"), INSTRUCTIONS),
 }
 """Role, in lower case -> side of the dialogue."""
 
@@ -97,7 +98,33 @@ def read_messages(items: Any, field: str = "messages") -> list[Message]:
     """A list of messages. Raises CellError for anything else, and for an unknown role."""
     if not isinstance(items, list):
         raise CellError(field, f"bad_type: Expected `array`, got `{_json_type(items)}`")
-    return [message for k, item in enumerate(items) for message in read_message(item, f"{field}[{k}]")]
+    return [message for k, item in whole_messages(items) for message in read_message(item, f"{field}[{k}]")]
+
+
+def whole_messages(items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    """The entries of a list of messages with their places; pieces of one streamed message, which stand one after the other, as one."""
+    for chunk, group in groupby(enumerate(items), lambda item: _chunk_of(item[1])):
+        each = list(group)
+        if chunk is None:
+            yield from each
+            continue
+        k, first = each[0]
+        whole = _unpacked(first)
+        for _, item in each[1:]:
+            piece = _unpacked(item)
+            for name in ("content", "tool_calls"):
+                if isinstance(piece.get(name), type(whole.get(name))) and isinstance(piece.get(name), str | list):
+                    whole = {**whole, name: whole[name] + piece[name]}
+        yield k, whole
+
+
+def _chunk_of(item: Any) -> tuple[str | None, ...] | None:
+    """What pieces of one streamed message share, `type` and `id` of LangChain's chunks; None for a whole message."""
+    if not isinstance(item, dict):
+        return None
+    item = _unpacked(item)
+    kind = next((str(item[key]) for key in _ROLE_KEYS if isinstance(item.get(key), str)), "")
+    return (kind, text_of(item.get("id"))) if kind.casefold().endswith("messagechunk") else None
 
 
 def read_message(item: Any, field: str) -> list[Message]:
@@ -152,6 +179,10 @@ def _content(item: Mapping[str, Any]) -> Any:
     return next((item[key] for key in _TEXT_KEYS if item.get(key) not in (None, "", [], {})), None)
 
 
+_GOES_ON = re.compile(r"\s|[.,;:!?)\]]")
+"""How a piece of text begins that goes on with the piece before it."""
+
+
 @dataclass
 class Content:
     """What a content says: a text, parts, or an object with parts. The one place that decides what of it is text.
@@ -159,6 +190,7 @@ class Content:
     attachments: kinds of the parts without text, such as `image_url`."""
 
     texts: list[str] = field(default_factory=list)
+    cited: bool = False
     attachments: list[str] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
@@ -174,8 +206,14 @@ class Content:
 
     @property
     def text(self) -> str:
-        """All texts, one a line."""
-        return join_texts(text for text in self.texts if text)
+        """All texts, one a line. Pieces of one sentence, as they have blanks at their borders or citations, are put together."""
+        joined: list[str] = []
+        for text in filter(None, self.texts):
+            if joined and (self.cited or joined[-1][-1].isspace() or _GOES_ON.match(text)):
+                joined[-1] += text
+            else:
+                joined.append(text)
+        return join_texts(joined)
 
     def _add(self, value: Any, name: str) -> None:
         if isinstance(value, str):
@@ -202,6 +240,7 @@ class Content:
             self._add(part.get("transcript"), name)
         elif kind not in _NOT_SHOWN and not part.get("thought"):
             value = next((part[key] for key in (*_PART_KEYS, "parts") if part.get(key) not in (None, "")), None)
+            self.cited = self.cited or bool(part.get("citations") or part.get("annotations"))
             if isinstance(value, (str, list, dict)):
                 self._add(value, name)
             elif not any(key in part for key in _PART_KEYS):
@@ -260,13 +299,27 @@ _ANSWER_KEYS = (
 )
 
 
+_CUT = re.compile(
+    r"""\s*(?:\[\s*)*\{\s*(?:"(?:role|parts|messages|lc|type|content|kwargs|choices|generations)"\s*:\s*["\[{0-9]"""
+    r"""|"(?:input|inputs|output|outputs|data)"\s*:\s*(?:\[\s*)*\{\s*"(?:role|messages|lc|type|content)")"""
+)
+"""How JSON of messages begins."""
+
+
 def messages_in(value: Any, role: str) -> tuple[Message, ...]:
     """The messages in the input (USER) or output (ASSISTANT) of a call; none where there are none.
 
     Forms: a text; a message or a list of messages; an object with `messages`, `choices` (OpenAI), `generations` (LangChain), a
     text under a usual name such as `input` or `answer`, or a single text. The whole value may be text of JSON. Texts within it are
-    texts, whatever they look like: a user may have typed JSON."""
+    texts, whatever they look like: a user may have typed JSON. Raises CellError for JSON of messages that was cut off."""
     plain = decoded(value)
+    if isinstance(plain, str) and _CUT.match(plain):
+        hint = "raise the limit on the length of attributes (OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT), and export again"
+        raise CellError(
+            "",
+            "cut_messages: this begins as JSON of messages and cannot be decoded to its end, so what was said is not known",
+            hint,
+        )
     if plain is not value and (found := _messages_in(plain, role)):
         return found
     return _messages_in(value, role)

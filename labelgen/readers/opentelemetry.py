@@ -218,17 +218,22 @@ def _add(trace: str, items: list[_Item], conversations: Conversations, counts: C
     for item in items:
         if not item.is_span:
             logs.setdefault(item.span, []).extend(item.events)
-    known = {item.span for item in items if item.is_span}
+    whole: dict[str | None, _Item] = {}
+    for item in items:
+        if item.is_span and (item.span not in whole or _says(item) > _says(whole[item.span])):
+            whole[item.span] = item
+    known = set(whole)
     spans: list[Span] = []
     scores: list[Score] = []
     wanting: _Item | None = None
     ids: set[str] = set()
-    for item in items:
-        if item.span is None or (not item.is_span and item.span in known) or item.span in ids:
-            counts[copies] += item.is_span
+    for each in items:
+        if each.span is None or (not each.is_span and each.span in known) or each.span in ids:
+            counts[copies] += each.is_span
             continue
         # The span of a log record may be in no file.
-        ids.add(item.span)
+        ids.add(each.span)
+        item = whole.get(each.span, each)
         events = sorted((*item.events, *logs.get(item.span, ())) if item.is_span else logs[item.span], key=_event_time)
         try:
             span = _span(item, events, options)
@@ -251,11 +256,15 @@ def _add(trace: str, items: list[_Item], conversations: Conversations, counts: C
             yield Rejected(file=wanting.file, line=wanting.line, dialogue=trace, reason=_NO_CONTENT)
         return
     merged = {name: value for item in reversed(items) for name, value in item.attributes.items()}
-    identity = options.text("dialogue", merged) or first_of(merged, "gen_ai.conversation.id", "session.id") or trace
-    user = first_of(merged, "user.id", "enduser.id", "enduser.pseudo.id", "user.hash")
+    identity, user = _whose(merged, options)
     made = options.trace(merged, user, {"trace": trace})
     place = (items[0].file, items[0].line)
-    yield from conversations.add(str(identity), made, spans, scores, place)
+    yield from conversations.add(identity or trace, made, spans, scores, place)
+
+
+def _says(span: _Item) -> tuple[bool, int]:
+    """Of two exports of one span, that which has ended and that which says more is whole."""
+    return span.end_s is not None, len(span.attributes) + len(span.events)
 
 
 def _event_time(event: _Event) -> float:
@@ -289,7 +298,19 @@ def _span(item: _Item, events: list[_Event], options: TraceOptions) -> Span:
     asked = _asked(attributes, events) or messages_in(options.path("request", attributes), "user")
     answered = _answered(attributes, events) or messages_in(options.path("response", attributes), "assistant")
     visit = Visit(asked, answered, item.start_s, item.end_s, item.error) if asked or answered else None
-    return Span(item.span or "", item.parent, item.start_s, visit)
+    conversation, user = _whose(attributes, options)
+    return Span(item.span or "", item.parent, item.start_s, visit, conversation=conversation, user=user)
+
+
+def _whose(attributes: Mapping[str, Any], options: TraceOptions) -> tuple[str | None, str | None]:
+    """Conversation and user that a span names."""
+    conversation = options.text("dialogue", attributes) or text_of(
+        first_of(attributes, "gen_ai.conversation.id", "session.id")
+    )
+    user = options.text("user", attributes) or text_of(
+        first_of(attributes, "user.id", "enduser.id", "enduser.pseudo.id", "user.hash")
+    )
+    return conversation, user
 
 
 def _asked(attributes: Mapping[str, Any], events: list[_Event]) -> tuple[Message, ...]:

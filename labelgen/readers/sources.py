@@ -43,6 +43,8 @@ _MAGIC = {
     b"<html": "a web page",
 }
 _SAMPLE = 1 << 16
+_MOST_NULS = 0.05
+"""Share of zero bytes in text; outputs of tools have some, UTF-16 has nearly half."""
 _DELIMITERS = ",;\t|"
 _BATCH = 256
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -67,7 +69,7 @@ def read_source(source: Path, mapping: ColumnMapping) -> Iterator[SourceRow | Re
     else:
         for file in files_of(source, SUFFIXES):
             name = file.relative_to(source).as_posix() if source.is_dir() else file.name
-            yield from _READ[form_of(file, mapping)](file, name, mapping)
+            yield from READ[form_of(file, mapping)](file, name, mapping)
 
 
 def form_of(file: Path, mapping: ColumnMapping) -> str:
@@ -102,7 +104,8 @@ def _check_text(file: Path, name: str, form: str, start: bytes, encoding: str | 
     """Raises UsageError for a file that is no text."""
     what = next((what for magic, what in _MAGIC.items() if start.startswith(magic)), None)
     marked = any(start.startswith(mark) for mark, _ in _MARKS)
-    if what is None and b"\0" in start and not marked and not (encoding or "").lower().startswith("utf-16"):
+    wide = marked or (encoding or "").lower().startswith("utf-16")
+    if what is None and not wide and start.count(b"\0") > max(1, len(start) * _MOST_NULS):
         what = "binary"
     if what is not None:
         hint = "give its true form by form (csv, excel, json, jsonl, parquet), or its encoding if it is UTF-16"
@@ -334,4 +337,4 @@ def _of_splits(data: Any, name: str, where: str, mapping: ColumnMapping) -> Iter
                 yield SourceRow(place, number, row)
 
 
-_READ = {"csv": _csv, "excel": _excel, "json": _json, "jsonl": _jsonl, "parquet": _parquet}
+READ = {"csv": _csv, "excel": _excel, "json": _json, "jsonl": _jsonl, "parquet": _parquet}

@@ -201,7 +201,7 @@ class _Choice:
                 and path not in self.taken
                 and not any(isinstance(value, list | dict) for value in values)
             ):
-                found[path] = _meaning(kind, values) + of
+                found[path] = meaning_of(kind, values) + of
         return found
 
 
@@ -313,7 +313,8 @@ def ambiguous_dates(given: ColumnMapping, rows: Sequence[SourceRow]) -> Iterator
             yield f"{fitting[0]!r} is read by time_format {form}; if day and month are exchanged, write {exchanged}"
 
 
-def _meaning(kind: str, values: Sequence[Any]) -> str:
+def meaning_of(kind: str, values: Sequence[Any]) -> str:
+    """What these values of a column or score may mean, where its name suggests this kind of feedback."""
     numbers = [float(str(value)) for value in values if re.fullmatch(r"-?\d+(\.\d+)?", str(value).strip())]
     filled = [value for value in values if not _empty(value)]
     if kind == "thumbs" and numbers and len(numbers) == len(filled) and not set(numbers) <= {-1.0, 0.0, 1.0}:
@@ -344,7 +345,7 @@ def warnings(given: ColumnMapping, rows: Sequence[SourceRow]) -> Iterator[str]:
     for column, name in inputs.items():
         values = _values(column, cells, given)
         if looks_like_feedback(column, values) and name not in ("text", "request", "response"):
-            kind = _meaning(feedback_kind(column) or "thumbs", values)
+            kind = meaning_of(feedback_kind(column) or "thumbs", values)
             yield (
                 f"{column!r} looks like feedback and is mapped to {name}, which a model reads: it would learn from the answer; "
                 f"map it by feedback {column}='{kind}'"
@@ -357,7 +358,7 @@ def warnings(given: ColumnMapping, rows: Sequence[SourceRow]) -> Iterator[str]:
     for column, values in {**roots, **entries}.items():
         looks = feedback_kind(column)
         if column not in used and looks is not None and not _is_turns(values):
-            kind = _meaning(looks, values)
+            kind = meaning_of(looks, values)
             yield f"{column!r} looks like feedback and is not mapped; if it is, add feedback {column}='{kind}'"
 
 

@@ -6,7 +6,9 @@ before an answer is a regeneration of that answer; one that changes the last req
 
 import io
 import json
+import math
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,12 +20,12 @@ import msgspec
 from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue, Feedback, Step, Turn
-from labelgen.data.json_text import readable, too_deep
+from labelgen.data.json_text import decoded, readable, too_deep
 from labelgen.data.reader import Items, Remark, exchanges, files_of, lines_of, open_input
 from labelgen.data.record import Rejected, parse, validate
-from labelgen.readers.cells import CellError, Moment, cell_number
+from labelgen.readers.cells import CellError, Moment, cell_id, cell_number, is_empty, seconds_since_1970
 from labelgen.readers.grouping import Groups
-from labelgen.readers.mapping import JsonPath, Meaning
+from labelgen.readers.mapping import ColumnMapping, JsonPath, Meaning, plain_word
 from labelgen.readers.messages import (
     ASSISTANT,
     INSTRUCTIONS,
@@ -35,6 +37,8 @@ from labelgen.readers.messages import (
     messages_in,
     text_of,
 )
+from labelgen.readers.sources import READ, form_of
+from labelgen.readers.suggest import meaning_of
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -45,7 +49,25 @@ class Tool(msgspec.Struct, frozen=True):
     start_s: float | None = None
 
 
-class Visit(msgspec.Struct, frozen=True):
+class Score(msgspec.Struct, frozen=True):
+    """A score of a trace or of a span. by_user: whether it may come from a user, and not from a model or a reviewer."""
+
+    name: str
+    value: Any = None
+    comment: str | None = None
+    span: str | None = None
+    by_user: bool = True
+
+
+class Scored(msgspec.Struct, frozen=True, kw_only=True):
+    """What has feedback. scores: those whose meaning is known only when all values have been seen."""
+
+    feedback: tuple[Feedback, ...] = ()
+    scores: tuple[Score, ...] = ()
+    extra: dict[str, Any] = {}
+
+
+class Visit(Scored, frozen=True):
     """One exchange with a model or an agent. start_s, end_s: seconds since 1970. error: why it failed."""
 
     asked: tuple[Message, ...] = ()
@@ -54,29 +76,31 @@ class Visit(msgspec.Struct, frozen=True):
     end_s: float | None = None
     error: str | None = None
     tools: tuple[Tool, ...] = ()
-    feedback: tuple[Feedback, ...] = ()
-    extra: dict[str, Any] = {}
 
 
-class Trace(msgspec.Struct, frozen=True):
-    """What one trace says of its conversation. feedback: on the whole dialogue."""
+class Trace(Scored, frozen=True):
+    """What one trace says of its conversation. feedback, scores: on the whole dialogue."""
 
     visits: tuple[Visit, ...] = ()
     user: str | None = None
     device: str | None = None
     locale: str | None = None
-    feedback: tuple[Feedback, ...] = ()
-    extra: dict[str, Any] = {}
+
+
+Of = TypeVar("Of", bound=Scored)
 
 
 class Span(msgspec.Struct, frozen=True):
-    """One span of a trace. visit: its messages, if it has any. tool: the step that it is."""
+    """One span of a trace. visit: its messages, if it has any. tool: the step that it is. conversation, user: whose it is, where it
+    says so itself."""
 
     id: str
     parent: str | None = None
     start_s: float | None = None
     visit: Visit | None = None
     tool: Tool | None = None
+    conversation: str | None = None
+    user: str | None = None
 
 
 def step_span(
@@ -139,16 +163,16 @@ def dialogue_of(identity: str, traces: Iterable[Trace]) -> Dialogue:
     parts = list(traces)
     visits = sorted((visit for trace in parts for visit in trace.visits), key=lambda visit: _time(visit.start_s))
     start_s = next((visit.start_s for visit in visits if visit.start_s is not None), None)
-    history = _History()
+    history = _History(any(message.role == ASSISTANT for visit in visits for message in visit.asked))
     for visit in visits:
         history.add(visit)
     turns: list[Turn] = []
-    first = 0
+    last, taken = 0, 0
     for exchange in exchanges(history.messages, lambda message: message.role == USER):
-        last = first + len(exchange.user) + len(exchange.assistant)
-        inside = [visit for visit, end in zip(visits, history.ends, strict=True) if first <= end < last]
-        turns.append(_turn(exchange.user, exchange.assistant, inside, start_s or 0.0))
-        first = last
+        last += len(exchange.user) + len(exchange.assistant)
+        end = bisect_left(history.ends, last)
+        turns.append(_turn(exchange.user, exchange.assistant, visits[taken:end], start_s or 0.0))
+        taken = end
     extra = {name: value for part in reversed(parts) for name, value in part.extra.items()}
     return Dialogue(
         id=identity,
@@ -156,7 +180,7 @@ def dialogue_of(identity: str, traces: Iterable[Trace]) -> Dialogue:
         start=None if start_s is None else Moment(start_s, "epoch").iso(),
         feedback=tuple(item for part in parts for item in part.feedback),
         extra=extra_text(extra),
-        user=next((part.user for part in parts if part.user is not None), None),
+        user=next((user for part in parts if (user := cell_id(part.user, of_user=True)) is not None), None),
         device=next((part.device for part in parts if part.device is not None), None),
         locale=next((part.locale for part in parts if part.locale is not None), None),
     )
@@ -206,31 +230,48 @@ def _is_call(known: tuple[str | None, Step], tool: Tool) -> bool:
     return known[1].kind == tool.step.kind and known[1].name == tool.step.name
 
 
-class _History:
-    """The messages of a conversation so far; each exchange adds what is new in it. ends: index of the last message of each."""
+_AT_ONCE_S = 1.0
 
-    def __init__(self) -> None:
+
+class _History:
+    """The messages of a conversation so far; each exchange adds what is new in it. ends: index of the last message of each.
+
+    told: whether calls of this conversation repeat the messages before them. Where none does, an equal request is the same
+    call only if it overlaps with the one before or follows at once; else the user said the same again."""
+
+    def __init__(self, told: bool) -> None:
         self.messages: list[Message] = []
         self.ends: list[int] = []
+        self._told = told
+        self._begun = 0
+        self._end_s = -math.inf
 
     def add(self, visit: Visit) -> None:
         asked = [_at(message, visit.start_s) for message in visit.asked if message.role != INSTRUCTIONS]
         answered = [_at(message, visit.end_s) for message in visit.answered if message.role != INSTRUCTIONS]
         same = _common(self.messages, asked)
-        replaced = self.messages[same:]
-        if same == len(asked) and asked and replaced and answered and all(m.role != USER for m in replaced):
+        again = self._told or visit.start_s is None or visit.start_s <= self._end_s + _AT_ONCE_S
+        if again and answered and 0 < same == len(asked) < len(self.messages) and self._begun < same:
+            replaced = self.messages[same:]
             text = "\n".join(m.text for m in replaced if m.role == ASSISTANT and m.text)
             del self.messages[same:]
             self.ends = [min(end, same - 1) for end in self.ends]
             if [m.said for m in answered] == [m.said for m in replaced]:
                 answered = replaced  # two spans of one call
             elif text:
-                again = Feedback(kind="regenerate", text=text)
-                answered[-1] = replace(answered[-1], feedback=(*answered[-1].feedback, again))
-            self.messages += answered
+                answered[-1] = _with(answered[-1], Feedback(kind="regenerate", text=text))
+            self._add(answered)
         else:
-            self.messages += [*self._new(asked, same), *answered]
+            self._add([*self._new(asked, same), *answered])
         self.ends.append(max(0, len(self.messages) - 1))
+        end_s = visit.end_s if visit.end_s is not None else visit.start_s
+        self._end_s = max(self._end_s, -math.inf if end_s is None else end_s)
+
+    def _add(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            if message.role == USER:
+                self._begun = len(self.messages)
+            self.messages.append(message)
 
     def _new(self, asked: list[Message], same: int) -> list[Message]:
         """The messages that are not known yet. same: how many of them are the first of those known."""
@@ -243,14 +284,17 @@ class _History:
         if last is None:
             return asked
         if same == last and same and self.messages[same].role == USER:
-            edit = Feedback(kind="edit", text=asked[last].text)
-            self.messages[same] = replace(self.messages[same], feedback=(*self.messages[same].feedback, edit))
+            self.messages[same] = _with(self.messages[same], Feedback(kind="edit", text=asked[last].text))
             return asked[last:]
-        begun = max((k for k, message in enumerate(self.messages) if message.role == USER), default=0)
+        begun = self._begun
         if self.messages[begun].said == asked[last].said and not any(m.text for m in self.messages[begun + 1 :]):
             known = {message.said for message in self.messages[begun:]}
             return [message for message in asked[last:] if message.said not in known]
         return asked[last:]
+
+
+def _with(message: Message, feedback: Feedback) -> Message:
+    return replace(message, feedback=(*message.feedback, feedback))
 
 
 def _common(known: Sequence[Message], asked: Sequence[Message]) -> int:
@@ -267,6 +311,27 @@ def _at(message: Message, seconds: float | None) -> Message:
     return replace(message, time_s=seconds) if message.time_s is None and seconds is not None else message
 
 
+def _homes(spans: Sequence[Span], identity: str) -> dict[str, str]:
+    """The conversation of each span: that which it, or the nearest span above, names; else `identity`. How the assistant works
+    below an exchange belongs to the conversation of the exchange, whatever a sub-agent calls its own."""
+    by_id = {span.id: span for span in spans}
+    homes = {}
+    for span in spans:
+        at, seen = _top(span, by_id) or span, set()
+        while at.conversation is None and at.parent in by_id and at.id not in seen:
+            seen.add(at.id)
+            at = by_id[at.parent]
+        homes[span.id] = at.conversation or identity
+    return homes
+
+
+def _given(of: Of, items: Sequence[Feedback | Score]) -> Of:
+    """A visit or trace with what was given on it."""
+    feedback = tuple(item for item in items if isinstance(item, Feedback))
+    scores = tuple(item for item in items if isinstance(item, Score))
+    return replace(of, feedback=(*of.feedback, *feedback), scores=(*of.scores, *scores))
+
+
 _SHOWN = 8
 
 
@@ -278,6 +343,10 @@ class Conversations:
         self._traces: Groups[Trace] = Groups(Trace)
         self.others: Counter[str] = Counter()
         """Scores that are no user feedback, by name."""
+        self.left_out: Counter[str] = Counter()
+        """Traces that no user wrote, by what shows it."""
+        self.values: dict[str, dict[str, Any]] = {}
+        """The first values of each score whose meaning is not stated, by their plain words."""
 
     def __enter__(self) -> "Conversations":
         return self
@@ -286,57 +355,102 @@ class Conversations:
         self._traces.__exit__(*error)
 
     def add(
-        self, identity: str, trace: Trace, spans: Sequence[Span], scores: Iterable["Score"], place: tuple[str, int]
+        self, identity: str, trace: Trace, spans: Sequence[Span], scores: Iterable[Score], place: tuple[str, int]
     ) -> Iterator[Rejected]:
         """Add the spans and scores of a trace to its conversation; yields what of it cannot be read.
 
         place: file and line of the trace. Scores without spans are about the whole dialogue."""
         file, line = place
-        feedback: list[tuple[str | None, Feedback]] = []
-        others: list[dict[str, Any]] = []
+        given: list[tuple[str | None, Feedback | Score]] = []
         for score in scores:
+            if self.options.is_open(score):
+                values = self.values.setdefault(score.name, {})
+                if len(values) < _MOST_VALUES and score.value is not None:
+                    values.setdefault(plain_word(str(score.value)), score.value)
+                given.append((score.span, score))
+                continue
             try:
                 items = self.options.read_score(score)
             except CellError as error:
                 yield Rejected(file=file, line=line, dialogue=identity, field=f"scores.{score.name}", reason=str(error))
                 continue
-            if items is None:
-                plain = {"name": score.name, "value": score.value, "comment": score.comment}
-                others.append({name: value for name, value in plain.items() if value is not None})
-                self.others[score.name] += 1
-            else:
-                feedback += [(score.span, one) for one in items]
+            given += [(score.span, score)] if items is None else [(score.span, one) for one in items]
         if not spans:
-            self._traces.add(identity, replace(trace, feedback=tuple(item for _, item in feedback)))
+            self._traces.add(identity, _given(trace, [item for _, item in given]))
             return
-        visits, belongs = visits_of(spans)
-        if not visits:
+        homes = _homes(spans, identity)
+        parts: dict[str, list[Span]] = {}
+        for span in spans:
+            parts.setdefault(homes[span.id], []).append(span)
+        parts = {home: own for home, own in parts.items() if any(span.visit for span in own)}
+        if not parts:
             reason = "no_messages: a trace whose requests and responses are not where this form has them; see the options request and response"
             yield Rejected(file=file, line=line, dialogue=identity, reason=reason)
             return
-        given: list[list[Feedback]] = [[] for _ in visits]
-        for span, item in feedback:
-            # Feedback on the trace is about its last exchange.
-            given[belongs.get(span or "", len(given) - 1)].append(item)
-        visits = tuple(replace(visit, feedback=(*visit.feedback, *f)) for visit, f in zip(visits, given, strict=True))
-        extra = {**visits[-1].extra, **trace.extra, **({"scores": others} if others else {})}
-        visits = (*visits[:-1], replace(visits[-1], extra=extra))
-        self._traces.add(identity, replace(trace, visits=visits, extra={}))
+        # Feedback on the trace, or on what belongs to no exchange, is about its last exchange.
+        last = homes[max((_time(span.start_s), span.id) for span in spans if span.visit is not None)[1]]
+        about: dict[str, list[tuple[str, Feedback | Score]]] = {}
+        for name, item in given:
+            home = homes.get(name or "")
+            about.setdefault(home if home in parts else last, []).append((name or "", item))
+        for home, own in parts.items():
+            visits, belongs = visits_of(own)
+            each: list[list[Feedback | Score]] = [[] for _ in visits]
+            for name, item in about.get(home, ()):
+                each[belongs.get(name, len(each) - 1)].append(item)
+            visits = tuple(_given(visit, items) for visit, items in zip(visits, each, strict=True))
+            visits = (*visits[:-1], replace(visits[-1], extra={**visits[-1].extra, **trace.extra}))
+            user = next((span.user for span in own if span.user is not None), trace.user)
+            self._traces.add(home, replace(trace, visits=visits, user=user, extra={}))
 
     def dialogues(self, name: str) -> Items:
-        """name: of the log in rejected records. A remark at the end counts the scores that are no user feedback."""
+        """name: of the log in rejected records. Remarks at the end count what is left out, and the scores that are no user feedback."""
+        meanings = {score: _thumbs(score, list(values.values())) for score, values in self.values.items()}
         for identity, traces in self._traces:
-            dialogue = dialogue_of(identity, traces)
+            dialogue = dialogue_of(identity, [self._read(trace, meanings) for trace in traces])
             if dialogue.turns:
                 yield validate(dialogue, name)
             else:
                 yield Rejected(file=name, dialogue=identity, reason="no_messages: feedback or steps, but no messages")
+        for score, values in self.values.items():
+            if meanings[score] is None:
+                seen = ", ".join(sorted(values)[:_SHOWN])
+                meaning = meaning_of("thumbs", list(values.values()))
+                yield Remark(
+                    f"the score {score!r} has the values {seen}, which are no thumbs, so nothing is read of it; say what they mean, as in "
+                    f"--option feedback='{{{score}: {meaning}}}'"
+                )
+        for what, count in self.left_out.items():
+            yield Remark(f"{count:,} traces of the {what} were left out, since no user wrote them")
         if self.others:
             counts = ", ".join(f"{score} {count:,}" for score, count in self.others.most_common(_SHOWN))
             more = f" and {len(self.others) - _SHOWN} more names" if len(self.others) > _SHOWN else ""
             hint = "the option feedback names those that users gave, as in --option feedback='{stars: rating 1..5}'"
             yield Remark(f"scores that are kept in extra and are no user feedback: {counts}{more}; {hint}")
 
+    def _read(self, trace: Trace, meanings: Mapping[str, Meaning | None]) -> Trace:
+        """A trace whose scores are read by these meanings; others are kept in `extra`."""
+        visits = tuple(self._read_scores(visit, meanings) for visit in trace.visits)
+        return replace(self._read_scores(trace, meanings), visits=visits)
+
+    def _read_scores(self, of: Of, meanings: Mapping[str, Meaning | None]) -> Of:
+        if not of.scores:
+            return of
+        feedback: list[Feedback] = []
+        others: list[dict[str, Any]] = []
+        for score in of.scores:
+            if (meaning := meanings.get(score.name)) is not None and self.options.is_open(score):
+                feedback += read_by(meaning, score)
+                continue
+            plain = {"name": score.name, "value": score.value, "comment": score.comment}
+            others.append({name: value for name, value in plain.items() if value is not None})
+            if score.name not in self.values:
+                self.others[score.name] += 1
+        extra = {**of.extra, "scores": others} if others else of.extra
+        return replace(of, feedback=(*of.feedback, *feedback), scores=(), extra=extra)
+
+
+_MOST_VALUES = 50
 
 Item = TypeVar("Item")
 ExportRecord = tuple[str, int, str, dict[str, Any]]
@@ -366,11 +480,19 @@ def read_export(
                 else:
                     by_trace.add(*item)
         for key, items in by_trace:
-            yield from add(key, items, conversations)
+            try:
+                yield from add(key, items, conversations)
+            except CellError as error:
+                first: Any = items[0]
+                field, reason = error.column or None, str(error)
+                yield Rejected(file=first[0], line=first[1], dialogue=key, field=field, reason=reason, hint=error.hint)
         yield from conversations.dialogues(str(path))
 
 
-SUFFIXES = tuple(f".{form}{packed}" for form in ("jsonl", "json", "ndjson") for packed in ("", ".gz", ".zst"))
+SUFFIXES = (
+    *(f".{form}{packed}" for form in ("jsonl", "json", "ndjson", "csv") for packed in ("", ".gz", ".zst")),
+    ".parquet",
+)
 
 Column = Annotated[str | None, "PATH"]
 
@@ -446,45 +568,76 @@ class TraceOptions:
         """The meaning of each named score."""
         return {name: Meaning.of_text(name, text) for name, text in self.feedback.items()}
 
-    def read_score(self, score: "Score") -> list[Feedback] | None:
+    def is_open(self, score: Score) -> bool:
+        """Whether it looks like user feedback, and nothing says what its values mean."""
+        name = re.sub(r"[\W_]+", "", score.name.casefold())
+        stated = bool(self.feedback) or isinstance(score.value, Feedback)
+        return not stated and score.by_user and _USER_SCORE.fullmatch(name) is not None
+
+    def read_score(self, score: Score) -> list[Feedback] | None:
         """The feedback that a score is; None where it is no user feedback. Raises CellError for a value without a meaning."""
         if isinstance(score.value, Feedback):
             return [score.value]
         meaning = self.meanings.get(score.name)
-        if meaning is None:
-            if (
-                self.feedback
-                or not score.by_user
-                or not _USER_SCORE.fullmatch(re.sub(r"[\W_]+", "", score.name.casefold()))
-            ):
-                return None
-            meaning = _THUMBS
-        found = meaning.read(score.name, score.value, cell_number)
-        if not score.comment:
-            return found
-        if not found:
-            return [Feedback(kind="comment", text=score.comment)]
-        return [replace(found[0], text=found[0].text or score.comment), *found[1:]]
+        return None if meaning is None else read_by(meaning, score)
+
+
+def read_by(meaning: Meaning, score: Score) -> list[Feedback]:
+    """The feedback that a score is by this meaning, with its comment. Raises CellError for a value without a meaning."""
+    found = meaning.read(score.name, score.value, cell_number)
+    if not score.comment:
+        return found
+    if not found:
+        return [Feedback(kind="comment", text=score.comment)]
+    return [replace(found[0], text=found[0].text or score.comment), *found[1:]]
 
 
 _USER_SCORE = re.compile(
     r"(?:user|human|end ?user)?(?:thumbs?(?:up|down|updown)?|feedback|userscore|userrating|like|vote)"
 )
-_THUMBS = Meaning.of_text(
-    "feedback",
-    "thumbs good=1,1.0,true,yes,up,thumbs_up,thumbsup,thumbs-up,👍,positive,like,good,+1"
-    " bad=0,0.0,-1,-1.0,false,no,down,thumbs_down,thumbsdown,thumbs-down,👎,negative,dislike,bad",
-)
 
 
-class Score(msgspec.Struct, frozen=True):
-    """A score of a trace or of a span. by_user: whether it may come from a user, and not from a model or a reviewer."""
+_BAD = "down,thumbs_down,thumbsdown,thumbs-down,👎,negative,dislike,bad,false,no,-1,-1.0"
 
-    name: str
-    value: Any = None
-    comment: str | None = None
-    span: str | None = None
-    by_user: bool = True
+
+def _thumbs(name: str, values: Sequence[Any]) -> Meaning | None:
+    """Thumbs, if all these values are some; where there is a -1, 0 is neither up nor down."""
+    lowest = min((value for value in values if isinstance(value, (int, float))), default=0)
+    zero = " none=0,0.0" if lowest < 0 else ",0,0.0"
+    meaning = Meaning.of_text(name, f"thumbs bad={_BAD}{zero}")
+    try:
+        for value in values:
+            meaning.read(name, value, cell_number)
+    except CellError:
+        return None
+    return meaning
+
+
+_ENDS = ("endTime", "end_time")
+_CHANGES = ("updatedAt", "updated_at", "modified_at", "timestamp", "created_at", "createdAt")
+
+
+def latest(records: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Records by id, those without one each by itself. Of several with one id the last version counts: that which has ended, then
+    that which was changed last, then that which says more; what it leaves empty is taken from the others."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for k, record in enumerate(records):
+        found.setdefault(text_of(record.get("id")) or f"\x00{k}", []).append(record)
+    return {
+        name: {key: value for one in sorted(each, key=_version) for key, value in one.items() if value is not None}
+        if len(each) > 1
+        else each[0]
+        for name, each in found.items()
+    }
+
+
+def _version(record: Mapping[str, Any]) -> tuple[bool, float, int]:
+    changed = seconds_since_1970(first_of(record, *_CHANGES))
+    return (
+        first_of(record, *_ENDS) is not None,
+        -math.inf if changed is None else changed,
+        sum(value not in (None, "", [], {}) for value in record.values()),
+    )
 
 
 def page_of(value: dict[str, Any]) -> list[dict[str, Any]]:
@@ -508,11 +661,20 @@ _BETWEEN = re.compile(r"[\s,\[\]]*")
 
 
 def json_objects(path: Path) -> Iterator[tuple[str, int, bytes, dict[str, Any] | Rejected]]:
-    """File, line, text and value of each JSON object at `path`: of JSON Lines, of a JSON array, or of objects one after the other.
+    """File, line, text and value of each JSON object at `path`: of JSON Lines, of a JSON array, of objects one after the other, or
+    of the rows of Parquet and CSV, whose cells may be text of JSON.
 
     Memory is that of the largest object. What cannot be read is Rejected; in a file that is no JSON Lines it ends the file."""
     for file in files_of(path, SUFFIXES):
         name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+        if (form := form_of(file, ColumnMapping())) in ("parquet", "csv"):
+            for row in READ[form](file, name, ColumnMapping()):
+                if isinstance(row, Rejected):
+                    yield name, row.line or 0, b"", row
+                else:
+                    cells = {column: decoded(cell) for column, cell in row.cells.items() if not is_empty(cell)}
+                    yield name, row.line, msgspec.json.encode(cells, enc_hook=str), cells
+            continue
         pieces = lines_of(file) if ".jsonl" in file.name or ".ndjson" in file.name else _values(file)
         for line, text in pieces:
             found = parse(text, Any, name, line)

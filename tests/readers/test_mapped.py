@@ -137,7 +137,7 @@ def test_rows_in_any_order_and_over_files_give_equal_dialogues_within_little_mem
     assert [d.id for d in found] == list(dict.fromkeys(row["call"] for row in shuffled))
     assert sorted(found, key=lambda d: d.id) == sorted(expected, key=lambda d: d.id)
     assert remarks[0] == "150 rows: 150 in dialogues"
-    assert "rows in several files" in remarks[1]
+    assert any("rows in several files" in remark for remark in remarks)
 
 
 MAPPING_WITHOUT = ColumnMapping(dialogue="call", time="at", speaker="who", text="said")
