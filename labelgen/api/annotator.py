@@ -18,6 +18,7 @@ from labelgen.base.errors import IntegrityError, StorageError, UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_table import COLUMNS, label_rows
 from labelgen.data.labels import Annotation
+from labelgen.labeling.shard import taken_name
 from labelgen.model import annotator
 from labelgen.model.card import MODEL_CARD
 from labelgen.model.folder import DIGESTS, UNREAD, check_model, model_digest, read_digests, replace_folder
@@ -251,5 +252,7 @@ def _are_dicts(given: Sequence[Any]) -> bool:
 
 def _with(log: Sequence[Dialogue], annotations: Sequence[Annotation]) -> Iterator[Dialogue]:
     for dialogue, annotation in zip(log, annotations, strict=True):
+        if (error := taken_name(dialogue, annotation.annotator)) is not None:
+            raise error
         others = tuple(one for one in dialogue.annotations if one.annotator != annotation.annotator)
         yield replace(dialogue, annotations=(*others, annotation))

@@ -2,14 +2,16 @@
 
 import html
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import finalize
+
+import msgspec
 
 from labelgen.api.hints import python_hints
 from labelgen.base.errors import UsageError
@@ -19,6 +21,9 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Sources
 from labelgen.data.log import MAX_BAD_RATE, Log, write_log
 from labelgen.data.record import features, to_plain
+from labelgen.data.tables import check_columns
+from labelgen.readers.building import all_paths
+from labelgen.readers.chat import chat_dialogue, is_record
 from labelgen.readers.mapping import COLUMNS, ColumnMapping
 from labelgen.readers.sources import RECORD, is_dataset, record_rows
 from labelgen.report.terminal import DialogueView, drawn_html
@@ -70,6 +75,22 @@ class Dialogues(Iterable[Dialogue]):
             self._length = sum(1 for _ in self)
         return self._length
 
+    def __getitem__(self, place: int) -> Dialogue:
+        """The dialogue at a place, from 0. A log of files is read up to it. Raises IndexError behind the last."""
+        at = place if place >= 0 else len(self) + place
+        found = next(islice(self, at, None), None) if at >= 0 else None
+        if found is None:
+            raise IndexError(f"there is no dialogue {place}")
+        return found
+
+    def filter(self, keep: Callable[[Dialogue], bool]) -> "Dialogues":
+        """The dialogues for which `keep` is true, in memory."""
+        return Dialogues([dialogue for dialogue in self if keep(dialogue)], self.labels)
+
+    def head(self, count: int = 5) -> "Dialogues":
+        """The first dialogues, in memory."""
+        return Dialogues(list(islice(self, count)), self.labels)
+
     @classmethod
     def from_temporary(cls, folder: Path, log: Log, labels: Sources | None = None) -> "Dialogues":
         """Dialogues of a log in a temporary folder, which is deleted with them."""
@@ -90,7 +111,8 @@ class Dialogues(Iterable[Dialogue]):
         return [to_plain(dialogue) for dialogue in self]
 
     def to_pandas(self) -> "DataFrame":
-        """One row for each turn, in the columns that `load_log` reads without a mapping; feedback is left out."""
+        """One row for each turn, in columns from which `load_log` makes the dialogues again, but for what was given or found on
+        them: feedback, annotations, signals, targets, and `extra` of dialogues."""
         import pandas
 
         return pandas.DataFrame([row for dialogue in self for row in turn_rows(dialogue)])
@@ -175,9 +197,58 @@ def _mapped(source: Source, mapping: Any, quarantine: str | os.PathLike[str] | N
     if frame is None:
         what = f"a mapping is for files and tables, not for {type(source).__name__}"
         raise UsageError(what, "mapping", "leave it out")
+    check_columns([str(name) for name in frame.columns], _columns_of(options), Path("mapping"), "the table")
     folder = temporary_folder()
-    frame.to_parquet(folder / "table.parquet", index=False)
-    return Dialogues.from_temporary(folder, Log([folder / "table.parquet"], "mapped", options, where, max_bad_rate))
+    with (folder / "table.jsonl").open("wb") as file:
+        used = {str(path.steps[0]) for _, path in all_paths(options).values()}
+        for row in _rows_of(frame):
+            file.write(_encoded(row, used) + b"\n")
+    return Dialogues.from_temporary(folder, Log([folder / "table.jsonl"], "mapped", options, where, max_bad_rate))
+
+
+def _columns_of(mapping: ColumnMapping) -> list[str]:
+    """The columns that a mapping names, without those within the values of others."""
+    return [
+        path.text for root, path in all_paths(mapping).values() if len(path.steps) == 1 and (root or not mapping.turns)
+    ]
+
+
+def _rows_of(frame: Any) -> Iterator[dict[str, Any]]:
+    """The rows of a DataFrame; cells without a value are left out."""
+    import pandas
+
+    names = [str(name) for name in frame.columns]
+    for cells in zip(*(frame.iloc[:, k] for k in range(len(names))), strict=True):
+        filled = zip(names, cells, strict=True)
+        yield {name: cell for name, cell in filled if not (pandas.api.types.is_scalar(cell) and pandas.isna(cell))}
+
+
+def _encoded(row: Mapping[str, Any], used: Container[str]) -> bytes:
+    """A row as JSON; cells that have no form in it are left out if no mapping uses them."""
+    try:
+        return msgspec.json.encode(row, enc_hook=_plain_cell)
+    except UsageError as error:
+        odd = [name for name, cell in row.items() if not _is_plain(cell)]
+        if bad := next((name for name in odd if name in used), None):
+            raise UsageError(f"{bad!r}: {error.args[0]}", "the table", error.hint) from error
+        return msgspec.json.encode({name: cell for name, cell in row.items() if name not in odd}, enc_hook=_plain_cell)
+
+
+def _is_plain(cell: Any) -> bool:
+    try:
+        msgspec.json.encode(cell, enc_hook=_plain_cell)
+    except UsageError:
+        return False
+    return True
+
+
+def _plain_cell(cell: Any) -> Any:
+    """A cell as JSON has it: a number of numpy as a number, a time as ISO 8601. Raises UsageError for what has no such form."""
+    for form in ("isoformat", "tolist"):
+        if hasattr(cell, form):
+            return getattr(cell, form)()
+    what = f"a cell is of the type {type(cell).__name__}, which has no form in JSON"
+    raise UsageError(what, "the table", "turn it into a text or a number, or leave the column out")
 
 
 def temporary_folder() -> Path:
@@ -207,8 +278,12 @@ def _has_records(source: Any) -> bool:
 def _in_memory(source: Any) -> Dialogues:
     if _has_records(source):
         return Dialogues(_Rows("a dataset", [source]))
+    if kind_of(source) == "dataset" and not is_record({key: [] for key in source.column_names or ()}):
+        return Dialogues([_dialogue(k, row) for k, row in enumerate(source)])
     frame = _frame(source)
     if frame is not None:
+        if set(turn_columns()) <= set(frame.columns):
+            return Dialogues(list(_from_turn_rows(_rows_of(frame))))
         columns = {name: name for name in _TURN_COLUMNS if name in frame.columns}
         if not {"dialogue", "request", "response"} <= set(columns):
             raise UsageError(
@@ -230,30 +305,42 @@ def _dialogue(place: int, one: Any) -> Dialogue:
     if isinstance(one, Dialogue):
         return one
     if isinstance(one, Mapping):
-        return Dialogue.from_dict(one)
+        return Dialogue.from_dict(one) if is_record(one) else chat_dialogue(one, f"item-{place}")
     raise UsageError(f"{type(one).__name__} is no dialogue", f"item {place}", "give Dialogue objects or their dicts")
 
 
 _TURN_COLUMNS = tuple(name for name in COLUMNS if name not in ("turns", "speaker", "text", "slots", "intent"))
 
+_OF_DIALOGUE = ("source", "user", "device", "locale", "start")
+_OF_TURN = {
+    "time": "time_s",
+    "response_time": "response_time_s",
+    **{name: name for name in ("request", "response", "domain", "status", "asr_confidence", "nlu_confidence")},
+    **{name: name for name in ("hypothesis", "nbest", "categories", "numbers", "audio", "steps", "extra")},
+}
+"""Column of a table of turns -> field of a turn."""
+
+
+def turn_columns() -> tuple[str, ...]:
+    """The columns of a table of turns."""
+    return ("dialogue", "order", *_OF_TURN, *_OF_DIALOGUE)
+
 
 def turn_rows(dialogue: Dialogue) -> Iterator[dict[str, Any]]:
-    """The turns of a dialogue as rows, in the columns of a mapping of turns."""
-    about = {"user": dialogue.user, "device": dialogue.device, "locale": dialogue.locale, "start": dialogue.start}
-    for k, turn in enumerate(dialogue.turns):
-        yield {
-            "dialogue": dialogue.id,
-            "order": k,
-            "request": turn.request,
-            "response": turn.response,
-            "time": turn.time_s,
-            "response_time": turn.response_time_s,
-            "domain": turn.domain,
-            "status": turn.status,
-            "asr_confidence": turn.asr_confidence,
-            "nlu_confidence": turn.nlu_confidence,
-            **about,
-        }
+    """The turns of a dialogue as rows, in the columns of a mapping of turns and of what else a turn has."""
+    plain = to_plain(dialogue)
+    about = {name: plain.get(name) for name in _OF_DIALOGUE}
+    for k, turn in enumerate(plain["turns"]):
+        yield {"dialogue": dialogue.id, "order": k, **{name: turn.get(own) for name, own in _OF_TURN.items()}, **about}
+
+
+def _from_turn_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[Dialogue]:
+    """The dialogues of such rows, which stand together and in order."""
+    for identity, group in groupby(rows, lambda row: row["dialogue"]):
+        turns = sorted(group, key=lambda row: row["order"])
+        about = {name: turns[0][name] for name in _OF_DIALOGUE if name in turns[0]}
+        fields = [{own: row[name] for name, own in _OF_TURN.items() if name in row} for row in turns]
+        yield Dialogue.from_dict({"id": identity, **about, "turns": fields})
 
 
 @contextmanager

@@ -35,6 +35,8 @@ Options = TypeVar("Options")
 Rule = TypeVar("Rule")
 
 COMMAND_LINE = "the command line"
+_SHOWN = 200
+"""Characters of a value in an error."""
 CONFIGS = Path(__file__).parents[1] / "configs"
 ANY = "*"
 """Stands in a key for a name that the user chooses, such as that of a task."""
@@ -423,7 +425,7 @@ def _value(hint: Hint, given: Sequence[Given], key: str, where: str) -> Any:
     if choices is not None and isinstance(converted, str):
         require(converted, choices.all(), choices.what)
     if converted is None or (span is not None and not span.holds(converted)):
-        shown = "null" if value is None else repr(value)
+        shown = "null" if value is None else repr(value)[:_SHOWN]
         null = " or null" if hint.optional else ""
         what = f"{shown_name(key, source)} is {shown}, which is not {hint.words()}{null}"
         raise UsageError(what, source or key, f"give {hint.words()}")

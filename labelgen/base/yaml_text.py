@@ -18,6 +18,12 @@ class _Loader(yaml.SafeLoader):
         for letter, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Refuses aliases: nested ones are a few lines of text and as much memory as one likes."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias (*name), which options do not need")
+        return super().compose_node(parent, index)
+
 
 class _Dumper(yaml.SafeDumper):
     """Writes line breaks as escapes; PyYAML would write U+0085 as it is and read it as a space."""
@@ -27,6 +33,7 @@ class _Dumper(yaml.SafeDumper):
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=quoted)
 
 
+_Dumper.ignore_aliases = lambda self, data: True  # type: ignore[method-assign]
 _Dumper.add_representer(str, _Dumper.represent_str)
 
 
@@ -34,7 +41,7 @@ def parse_yaml(text: str) -> Any:
     """The value of a text; text that is no YAML stays as it is."""
     try:
         return yaml.load(text, _Loader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):
         return text
 
 
@@ -42,6 +49,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The options in a file. Raises UsageError for a file that has none."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except RecursionError as error:
+        what = "the config has lists or tables within each other on too many levels"
+        raise UsageError(what, str(path), "name a YAML file of options") from error
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the config: {error}", str(path), "name a YAML file of options") from error
     if not isinstance(content, dict):

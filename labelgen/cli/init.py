@@ -31,7 +31,7 @@ from labelgen.report.terminal import DialogueView, PlainConsole
 
 SAMPLE = Path(__file__).parents[1] / "simulator" / "sample.csv"
 CONFIG, TRAINING, MAPPING = "run.yaml", "training.yaml", "mapping.yaml"
-_FORMS = ("labelgen", "chat", "opentelemetry", "langfuse", "langsmith")
+_FORMS = ("labelgen", "chatgpt", "rasa", "chat", "opentelemetry", "langfuse", "langsmith")
 """Forms that are tried in this order; a table or other JSON needs a mapping."""
 _TRIED = 50
 _SHOWN_DIALOGUES = 2
@@ -80,12 +80,13 @@ class InitOptions(ForceOptions):
 @dataclass(slots=True)
 class Findings:
     """What a log holds. people: dialogues by number of people who annotated them. by_person: dialogues by person. answered: dialogues in
-    which users said themselves how it was. locales: dialogues by locale, None for those without one."""
+    which users said themselves how it was. understood: what the assistant's hypotheses have. locales: dialogues by locale, None for those without one."""
 
     stats: LogStats = field(default_factory=LogStats)
     people: Counter[int] = field(default_factory=Counter)
     by_person: Counter[str] = field(default_factory=Counter)
     answered: int = 0
+    understood: set[str] = field(default_factory=set)
     locales: Counter[str | None] = field(default_factory=Counter)
 
     def add(self, dialogue: Dialogue) -> None:
@@ -95,13 +96,16 @@ class Findings:
         self.people[len(names)] += bool(names)
         self.by_person.update(names)
         self.answered += user_annotation(dialogue) is not None
+        for turn in dialogue.turns:
+            if turn.hypothesis is not None:
+                self.understood |= {"intents"} if turn.hypothesis.intents else set()
+                self.understood |= {"slots"} if turn.hypothesis.slots else set()
 
     def tasks(self) -> tuple[str, ...]:
         """The tasks that the log has something to learn from for."""
         of_people = {task for kind, task in self.stats.tasks if kind == "person"}
-        understood = {"intents", "slots"} if self.stats.turn_fields["hypothesis"] else set()
         order = ("goals", "outcome", "quality", "intents", "slots")
-        return tuple(task for task in order if task in of_people | understood | {"outcome", "quality"})
+        return tuple(task for task in order if task in of_people | self.understood | {"outcome", "quality"})
 
     def reference(self) -> str | None:
         """Whom a model can be compared with."""

@@ -13,6 +13,7 @@ from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions, LogOptions, open_log
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
+from labelgen.data.log import damaged_files_error
 from labelgen.labeling.folder import LabelFolder
 from labelgen.labeling.manifest import read_manifest, summary
 from labelgen.labeling.run import check_bad_rate
@@ -124,9 +125,9 @@ def verify_command(options: VerifyOptions) -> None:
     again = "" if sample is None else "; a sample was labeled again, to the same bytes"
     print_lines(f"verified: digests, counts and ids equal those of the manifest{again}")
     manifest = LabelFolder(output).manifest
-    if damaged := read_manifest(manifest).counts.damaged:
-        print_lines(f"not complete: of the input these files were damaged, and read only in part: {', '.join(damaged)}")
     print_lines(f"digest of the manifest: {digest_file(manifest)}")
+    if damaged := read_manifest(manifest).counts.damaged:
+        raise damaged_files_error(damaged, str(options.output))
 
 
 LABEL = Command("label", LabelCommand, label_command, "labelgen label logs/ labeled/ --model model/ --workers 8")

@@ -50,10 +50,10 @@ class HypothesisSlot(RecordPart, frozen=True, kw_only=True):
 
 
 class Hypothesis(RecordPart, frozen=True, kw_only=True):
-    """The natural-language-understanding result of the live assistant."""
+    """The natural-language-understanding result of the live assistant. slots: None where the log does not say which it found."""
 
     intents: tuple[HypothesisIntent, ...] = ()
-    slots: tuple[HypothesisSlot, ...] = ()
+    slots: tuple[HypothesisSlot, ...] | None = ()
 
 
 class Recognition(RecordPart, frozen=True, kw_only=True):

@@ -44,6 +44,11 @@ def _mended(plain: Any) -> Any:
     return [_mended(one) for one in plain] if isinstance(plain, list) else plain
 
 
+def object_of(value: Any) -> dict[str, Any]:
+    """The value if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
 def json_text(value: Any) -> str | None:
     """A value as JSON text; a text stays as it is. None for None."""
     return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()

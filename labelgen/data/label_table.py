@@ -125,8 +125,18 @@ def _csv_rows(file: IO[bytes], columns: Mapping[str, str]) -> Iterator[Callable[
     table = csv.DictWriter(text, list(columns))
     table.writeheader()
     flags = [name for name, kind in columns.items() if kind == "bool"]
-    yield lambda row: table.writerow({**row, **{name: _WORDS[row[name]] for name in flags}})
+    words = [name for name, kind in columns.items() if kind == "string"]
+
+    def write(row: Row) -> None:
+        table.writerow(row | {name: _WORDS[row[name]] for name in flags} | {name: _safe(row[name]) for name in words})
+
+    yield write
     text.detach()
+
+
+def _safe(cell: str | None) -> str | None:
+    """A text that spreadsheets do not take for a formula. Source: OWASP, CSV Injection."""
+    return f"'{cell}" if cell and cell[0] in "=+-@\t\r" else cell
 
 
 def arrow_table_schema(columns: Mapping[str, str] = COLUMNS) -> "pa.Schema":

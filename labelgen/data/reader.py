@@ -79,6 +79,8 @@ READERS = Registry(
     {
         "labelgen": "labelgen.data.log:READER",
         "chat": "labelgen.readers.chat:READER",
+        "chatgpt": "labelgen.readers.chatgpt:READER",
+        "rasa": "labelgen.readers.rasa:READER",
         "opentelemetry": "labelgen.readers.opentelemetry:READER",
         "langfuse": "labelgen.readers.langfuse:READER",
         "langsmith": "labelgen.readers.langsmith:READER",
@@ -106,6 +108,8 @@ def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
         if links:
             raise UsageError(f"{links[0]} is a link to a folder", str(path), "name that folder as a log of its own")
         turns = [p for p in below if p.name.endswith(tuple(suffixes)) and not is_quarantine(p.name)]
+        if odd := [p for p in turns if p.exists() and not p.is_file()]:
+            raise UsageError(f"{odd[0]} is neither a file nor a folder", str(path), "remove it from the log")
         if not turns:
             raise UsageError(f"no records in {path}", str(path), f"a log is made of {', '.join(suffixes)} files")
         return turns

@@ -276,13 +276,13 @@ def faults(record: Record) -> Iterator[Fault]:
     for k, turn in enumerate(record.turns):
         yield from _turn(f"turns[{k}]", k, turn, lengths)
     yield from _feedback("", record.feedback, len(lengths))
-    names: list[tuple[str, str]] = []
+    names: set[tuple[str, str]] = set()
     for a, annotation in enumerate(record.annotations):
         yield from _annotation(f"annotations[{a}]", annotation, lengths)
-        names.append((annotation.annotator, annotation.kind))
-    for a, pair in enumerate(names):
-        if pair in names[:a]:
+        pair = annotation.annotator, annotation.kind
+        if pair in names:
             yield Fault(f"annotations[{a}].annotator", f"doubled_annotator: {pair[0]} stands twice")
+        names.add(pair)
     for s, signal in enumerate(record.signals):
         yield from _indices(f"signals[{s}].turns", (*signal.turns, *signal.evidence), len(lengths))
         yield from _probability(f"signals[{s}].strength", signal.strength)
@@ -300,7 +300,7 @@ def _turn(at: str, index: int, turn: Turn, lengths: list[int]) -> Iterator[Fault
     for j, number in enumerate(turn.numbers):
         if not math.isfinite(number.value):
             yield Fault(f"{at}.numbers[{j}].value", f"not_finite: {number.value}")
-    for j, slot in enumerate(turn.hypothesis.slots if turn.hypothesis else ()):
+    for j, slot in enumerate((turn.hypothesis.slots or ()) if turn.hypothesis else ()):
         yield from _span(f"{at}.hypothesis.slots[{j}]", index, slot.start, slot.end, lengths)
     yield from _feedback(f"{at}.", turn.feedback, len(lengths))
     for j, step in enumerate(turn.steps):

@@ -1,8 +1,8 @@
 """Redaction of personal data: each of its characters in a dialogue's texts becomes `#`, so spans stay valid.
 
 Patterns find e-mail addresses, phone numbers, payment cards, bank accounts (IBAN) and IP addresses. They do not find
-names, postal addresses, identifiers, numbers in words, or data split over turns. Ids, users, annotators, label names and
-audio stay unchanged (docs/how-to/label.md).
+names, postal addresses, identifiers, numbers in words, or data split over turns. Ids, users and audio stay unchanged
+(docs/how-to/label.md).
 
 Sources of the patterns: ITU-T E.123 and RFC 3966 (phone numbers), ISO/IEC 7812-1 (cards), ISO 13616 (IBAN), RFC 4291 (IPv6).
 The tables of libphonenumber say which digits are a phone number of a country."""
@@ -17,13 +17,15 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from labelgen.data.dialogue import Dialogue, Feedback, Hypothesis, Step, Turn
-from labelgen.data.labels import Abstained, Annotation, AtSpan, Label
+from labelgen.data.dialogue import Dialogue, Feedback, Step, Turn
+from labelgen.data.labels import Abstained, Annotation, AtSpan, Label, Target
 from labelgen.data.record import Rejected
 
 KINDS = "email phone card iban ip"
 
-_EMAIL = re.compile(r"[\w.%+'-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+")
+_LOCAL = re.compile(r"[\w.%+'-]")
+_DOMAIN = re.compile(r"(?:@|%40)[\w-]+(?:\.[\w-]+)+")
+"""An e-mail address from its @ on; what stands before is looked for from there, so time is linear in the text."""
 _CARD = re.compile(r"(?<!\d)(?<!\d\.)\d(?:[ ]?[-./]?[ ]?\d){12,18}(?!\d)")
 _RUN = re.compile(
     r"(?<![A-Za-z0-9_#])(?<!\d[.:/-])[+(\[]{0,2}\d(?:[ ().\[\]\-/]{0,4}\d){5,19}"
@@ -88,14 +90,16 @@ def mask(text: str, locale: str | None = None) -> str:
     """Replace each character of personal data by `#`; the length stays, and masking twice changes nothing."""
     # A mask can reveal a match next to it.
     while spans := list(find_personal_data(text, locale)):
+        characters = list(text)
         for start, end in spans:
-            text = text[:start] + "#" * (end - start) + text[end:]
+            characters[start:end] = "#" * (end - start)
+        text = "".join(characters)
     return text
 
 
 def redact_dialogue(dialogue: Dialogue) -> Dialogue:
     """The dialogue with all its texts masked: requests, responses, n-best lists, questions, answers and texts of feedback, domain, status, device,
-    names and values of categories and numbers, values of slots, kinds of feedback, origins of targets, texts and numbers of steps,
+    names and values of categories and numbers, values of slots, names of labels and annotators, kinds of feedback, origins of targets, texts and numbers of steps,
     and keys and texts of what stands in `extra`. A slot whose span was masked loses its value too, in whatever form that is."""
     locale = dialogue.locale
 
@@ -108,9 +112,9 @@ def redact_dialogue(dialogue: Dialogue) -> Dialogue:
         device=_or_none(dialogue.device, hide),
         turns=tuple(_turn(turn, item, hide) for turn, item in zip(dialogue.turns, hidden, strict=True)),
         feedback=tuple(_feedback(item, hide) for item in dialogue.feedback),
-        annotations=tuple(_annotation(item, hidden, hide) for item in dialogue.annotations),
+        annotations=tuple(_annotations(dialogue.annotations, hidden, hide)),
         signals=tuple(replace(item, kind=hide(item.kind)) for item in dialogue.signals),
-        targets=tuple(replace(item, origin=hide(item.origin)) for item in dialogue.targets),
+        targets=tuple(_target(item, hide) for item in dialogue.targets),
         extra=_extra(dialogue.extra, hide),
     )
 
@@ -130,8 +134,8 @@ def _masked(text: str, hide: Mask) -> frozenset[int]:
 def _turn(turn: Turn, hidden: frozenset[int], hide: Mask) -> Turn:
     hypothesis = turn.hypothesis
     if hypothesis is not None:
-        slots = (replace(s, value=_value(s.value, s.start, s.end, hidden, hide)) for s in hypothesis.slots)
-        hypothesis = Hypothesis(intents=hypothesis.intents, slots=tuple(slots))
+        slots = tuple(replace(s, value=_value(s.value, s.start, s.end, hidden, hide)) for s in hypothesis.slots or ())
+        hypothesis = replace(hypothesis, slots=slots if hypothesis.slots is not None else None)
     return replace(
         turn,
         request=hide(turn.request),
@@ -171,6 +175,7 @@ def _feedback(feedback: Feedback, hide: Mask) -> Feedback:
 
 def _annotation(annotation: Annotation, hidden: list[frozenset[int]], hide: Mask) -> Annotation:
     def label(item: Label) -> Label:
+        item = replace(item, name=hide(item.name))
         if not isinstance(item.value, str):
             return item
         if isinstance(item.at, AtSpan):
@@ -179,8 +184,31 @@ def _annotation(annotation: Annotation, hidden: list[frozenset[int]], hide: Mask
 
     return replace(
         annotation,
+        annotator=hide(annotation.annotator),
         labels=tuple(label(item) for item in annotation.labels),
         abstained=tuple(Abstained(one.field, tuple(label(item) for item in one.best)) for one in annotation.abstained),
+    )
+
+
+def _annotations(annotations: Sequence[Annotation], hidden: list[frozenset[int]], hide: Mask) -> Iterator[Annotation]:
+    """The annotations; names that are alike once they are masked are told apart by their length."""
+    seen: set[tuple[str, str]] = set()
+    for one in annotations:
+        masked = _annotation(one, hidden, hide)
+        name = masked.annotator
+        while name != one.annotator and (name, one.kind) in seen:
+            name += "#"
+        seen.add((name, one.kind))
+        yield replace(masked, annotator=name)
+
+
+def _target(target: Target, hide: Mask) -> Target:
+    names = target.distribution
+    return replace(
+        target,
+        origin=hide(target.origin),
+        distribution=None if names is None else tuple((hide(name), share) for name, share in names),
+        complement=None if target.complement is None else tuple(map(hide, target.complement)),
     )
 
 
@@ -250,9 +278,12 @@ def _plain(text: str) -> tuple[str, Sequence[int], Sequence[int]]:
     out: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
-    k = 0
+    k, plain_to = 0, 0
     while k < len(text):
-        escape = _ESCAPE.match(text, k) if text[k] == "\\" else None
+        escape = _ESCAPE.match(text, k) if text[k] == "\\" and k >= plain_to else None
+        if text[k] == "\\" and escape is None and k >= plain_to:
+            # No part of a run of backslashes begins an escape where the whole does not.
+            plain_to = len(text) - len(text[k:].lstrip("\\")) if k + 1 < len(text) and text[k + 1] == "\\" else k + 1
         length = len(escape[0]) if escape else 1
         character = _of_escape(escape) if escape else text[k]
         for shown in _shown(character):
@@ -285,8 +316,14 @@ def _shown(character: str) -> str:
 
 def _addresses(text: str) -> Iterator[tuple[int, int]]:
     if "@" in text or "%40" in text:
-        for match in _EMAIL.finditer(text):
-            yield match.span()
+        behind = 0
+        for match in _DOMAIN.finditer(text):
+            start = match.start()
+            while start > behind and _LOCAL.match(text, start - 1):
+                start -= 1
+            if start < match.start():
+                behind = match.end()
+                yield start, behind
     for match in _IP.finditer(text):
         whole = match[0] if match[0].endswith("::") else match[0].rstrip(".:")
         # Behind the last colon of an address of version 4 stands a port.

@@ -79,15 +79,32 @@ def _read_group(
 
 
 def python_rows(batch: "pa.RecordBatch") -> list[dict[str, Any]]:
-    """The rows of a batch. Digits of times below a microsecond are cut, which Python's datetime has no room for."""
-    import pyarrow as pa
-
+    """The rows of a batch. Digits of times below a microsecond are cut, which Python's datetime has no room for; bytes that are
+    UTF-8 are texts."""
     for k, column in enumerate(batch.schema):
-        if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
-            to = pa.timestamp("us", column.type.tz)
+        if (to := _python_type(column.type)) != column.type:
             batch = batch.set_column(k, column.name, batch.column(k).cast(to, safe=False))
     rows: list[dict[str, Any]] = batch.to_pylist()
     return rows
+
+
+def _python_type(kind: Any) -> Any:
+    """The type of Arrow whose values Python has: without nanoseconds, and texts in place of bytes, also within lists and objects."""
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        return pa.timestamp("us", kind.tz)
+    if pa.types.is_duration(kind) and kind.unit == "ns":
+        return pa.duration("us")
+    if pa.types.is_time64(kind) and kind.unit == "ns":
+        return pa.time64("us")
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return pa.string()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.list_(_python_type(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_python_type(field.type)) for field in kind])
+    return kind
 
 
 def _plain(batch: "pa.RecordBatch") -> Iterator[Any]:

@@ -47,6 +47,29 @@ def language_of(locale: str | None) -> str:
     return locales.normalize(word).partition("_")[0].casefold()
 
 
+_WITHOUT_SPACES = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
+
+
+def find_words(words: str, text: str, after: int = 0) -> tuple[int, int] | None:
+    """The first place of whole words in a text from `after` on, in code points, whatever their case; None without one.
+
+    Scripts without spaces have no borders of words, so any place counts there."""
+    if not words:
+        return None
+    for found in re.compile(re.escape(words), re.IGNORECASE).finditer(text, after):
+        start, end = found.span()
+        if not _is_inside(text, start) and not _is_inside(text, end):
+            return start, end
+    return None
+
+
+def _is_inside(text: str, at: int) -> bool:
+    """Whether a word goes on at this place."""
+    return 0 < at < len(text) and all(
+        c.isalnum() and not unicodedata.name(c, "").startswith(_WITHOUT_SPACES) for c in text[at - 1 : at + 1]
+    )
+
+
 @lru_cache(maxsize=65536)
 def plain_words(text: str) -> str:
     """Words without case, accents' composition, outer punctuation and repeated space, for comparison. Signs of numbers stay."""

@@ -318,7 +318,7 @@ def _of_turn(turn: Turn) -> Fields:
         if (value := getattr(turn, name)) is not None:
             fields[name] = value
     if turn.hypothesis is not None:
-        fields["hypothesis slots"] = float(len(turn.hypothesis.slots))
+        fields["hypothesis slots"] = float(len(turn.hypothesis.slots or ()))
         confidences = [x.confidence for x in turn.hypothesis.intents if x.confidence is not None]
         fields["hypothesis intents"] = float(len(turn.hypothesis.intents))
         fields["hypothesis intent"] = " ".join(sorted(x.name for x in turn.hypothesis.intents))

@@ -237,7 +237,7 @@ def overlaps_of(dialogue: Dialogue) -> list[dict[str, float]]:
     out = []
     for t, turn in enumerate(dialogue.turns):
         request, response = requests[t], _content(turn.response)
-        slots = () if turn.hypothesis is None else turn.hypothesis.slots
+        slots = () if turn.hypothesis is None else turn.hypothesis.slots or ()
         shown = [max(shares) for slot in slots if (shares := _slot_shares(slot, turn.request, response))]
         pairs = {
             "request_in_response": _share(request, response),

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from torch import nn
 
@@ -190,6 +191,30 @@ def _fields_that_run_code(values: Any, within: str = "") -> Iterator[str]:
         yield from _fields_that_run_code(value, f"{key}.")
 
 
+_LONGEST_CONTENT = 100
+
+
+class _Normalizers(msgspec.Struct):
+    """What a tokenizer does to texts before it splits them."""
+
+    normalizer: Any = None
+    pre_tokenizer: Any = None
+
+
+def _contents(part: Any) -> Iterator[str]:
+    """The texts that a part of a tokenizer puts in place of others."""
+    if isinstance(part, _Normalizers):
+        yield from _contents([part.normalizer, part.pre_tokenizer])
+    elif isinstance(part, list):
+        for one in part:
+            yield from _contents(one)
+    elif isinstance(part, dict):
+        for name, one in part.items():
+            if isinstance(one, str) and name in ("content", "prepend", "replacement"):
+                yield one
+            yield from _contents(one)
+
+
 def saved_tokenizer(folder: Path) -> Any:
     """The fast tokenizer that save_pretrained wrote. Reads only tokenizer.json, and `truncation_side` of its settings.
 
@@ -202,7 +227,10 @@ def saved_tokenizer(folder: Path) -> Any:
         side = settings.get("truncation_side", "right")
         if side not in ("left", "right"):
             raise ValueError(f"truncation_side is {side!r}")
-        backend = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        text = (folder / "tokenizer.json").read_text(encoding="utf-8")
+        if any(len(one) > _LONGEST_CONTENT for one in _contents(msgspec.json.decode(text, type=_Normalizers))):
+            raise ValueError("its normalizer puts long texts in place of others")
+        backend = Tokenizer.from_str(text)
         return _transformers().PreTrainedTokenizerFast(tokenizer_object=backend, truncation_side=side)
 
 

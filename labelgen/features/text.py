@@ -55,13 +55,13 @@ class Tokenizer:
             backend.enable_truncation(self.max_tokens, direction=self.tokenizer.truncation_side)
             backend.no_padding()
             for text, encoding in zip(new, backend.encode_batch(new), strict=True):
-                self._cache[text] = self._tokens(encoding)
+                self._cache[text] = self._tokens(text, encoding)
         return [self._cache[text] for text in texts]
 
-    def _tokens(self, encoding: Any) -> Tokens:
+    def _tokens(self, text: str, encoding: Any) -> Tokens:
         ids = self._intern(encoding.ids)
         if not encoding.overflowing or self.windows == 1:
-            return Tokens(ids, self._intern(encoding.offsets), ids, (ids,), ((0, len(ids)),))
+            return Tokens(ids, self._intern(_without_blanks(text, encoding.offsets)), ids, (ids,), ((0, len(ids)),))
         parts = sorted((encoding, *encoding.overflowing), key=_begin)
         parts = parts[: self.windows] if self.tokenizer.truncation_side == "right" else parts[-self.windows :]
         windows = tuple(self._intern(part.ids) for part in parts)
@@ -69,11 +69,16 @@ class Tokenizer:
         runs = list(zip(parts, kept, strict=True))
         joined = [number for part, (start, end) in runs for number in part.ids[start:end]]
         spans = [span for part, (start, end) in runs for span in part.offsets[start:end]]
-        return Tokens(self._intern(joined), self._intern(spans), ids, windows, kept)
+        return Tokens(self._intern(joined), self._intern(_without_blanks(text, spans)), ids, windows, kept)
 
     def _intern(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """The values with equal ones as one object, which takes a sixth of the memory."""
         return tuple(map(self._interned.setdefault, values, values))
+
+
+def _without_blanks(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The places of tokens without the blanks before their words, which byte-level and Metaspace tokenizers count to them."""
+    return [(end - len(text[start:end].lstrip()), end) for start, end in spans]
 
 
 def _begin(part: Any) -> int:

@@ -99,11 +99,11 @@ def repair_of(
         hypothesis, names = dialogue.turns[by].hypothesis, predicted_intents(dialogue, by)
         if good < CONFIRMED or hypothesis is None or not names:
             continue
-        spans = [(slot.start, slot.end) for slot in hypothesis.slots]
+        spans = [(slot.start, slot.end) for slot in hypothesis.slots or ()]
         projection = project(dialogue.turns[turn].request, dialogue.turns[by].request, spans)
         if projection.shared >= REPEATED:
             outcome = "nobody complained of it" if posterior is None else posterior.origin
-            slots = tuple(slot.name for slot in hypothesis.slots)
+            slots = tuple(slot.name for slot in hypothesis.slots or ())
             origin = f"projected from the {kind} at turn {by}, {outcome}"
             return Repair(by, good, observed, names, slots, projection, origin)
     return None

@@ -98,6 +98,8 @@ def _understanding(dialogue: Dialogue, signals: Sequence[Signal], of_turns: Mapp
             # A confirmed empty hypothesis says that nothing was asked for.
             weight, origin = p.weight, f"confirmed hypothesis; {p.origin}"
             targets.append(Target("intents", AtTurn(t), tuple((n, 1.0) for n in names), None, weight, origin))
+            if hypothesis.slots is None:
+                continue
             spans = dict.fromkeys((AtSpan(t, s.start, s.end), s.name) for s in hypothesis.slots)
             targets += [Target("slots", at, ((name, 1.0),), None, weight, origin) for at, name in spans]
             targets.append(Target("slots", AtTurn(t), (), None, weight, origin))

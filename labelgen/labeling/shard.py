@@ -63,6 +63,15 @@ class DialogueAnnotator(Protocol):
         ...
 
 
+def taken_name(dialogue: Dialogue, annotator: str) -> UsageError | None:
+    """The error for labels under the model's name that are no model's, which its labels would replace; None without any."""
+    kind = next((a.kind for a in dialogue.annotations if a.annotator == annotator and a.kind != "model"), None)
+    if kind is None:
+        return None
+    what = f"the dialogue already has labels of {annotator!r}, of kind {kind} instead of model"
+    return UsageError(what, "--annotator", "give another name")
+
+
 @dataclass(frozen=True, slots=True)
 class LabelingRules:
     """Conditions on records that a model can label.
@@ -76,10 +85,8 @@ class LabelingRules:
 
     def refusal(self, dialogue: Dialogue) -> Refusal | None:
         """The first violated condition; None for a dialogue that can be labeled."""
-        kinds = (a.kind for a in dialogue.annotations if a.annotator == self.annotator and a.kind != "model")
-        if (kind := next(kinds, None)) is not None:
-            what = f"the dialogue already has labels of {self.annotator!r}, of kind {kind} instead of model"
-            return Refusal("name_taken", "annotations", UsageError(what, "--annotator", "give another name"))
+        if (error := taken_name(dialogue, self.annotator)) is not None:
+            return Refusal("name_taken", "annotations", error)
         if refusal := bad_domains(dialogue, self.domains_from):
             return refusal
         error = self.refuses(dialogue.source)

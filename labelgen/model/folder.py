@@ -192,10 +192,14 @@ def label_names(saved: Saved) -> dict[str, list[str]]:
     return {name: [label.name for label in task.labels.names] for name, task in saved.tasks.items()}
 
 
+def _beside(folder: Path, end: str) -> Path:
+    return folder.with_name(f".{folder.name}.{end}")
+
+
 @contextmanager
 def replace_folder(folder: Path) -> Iterator[Path]:
     """A new folder beside `folder` that replaces it at the end of the block; if the block raises, `folder` does not change."""
-    part, old = (folder.with_name(f".{folder.name}.{end}") for end in ("part", "old"))
+    part, old = _beside(folder, "part"), _beside(folder, "old")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     yield part
@@ -247,6 +251,10 @@ def check_model(folder: Path) -> None:
     Raises UsageError if it is no model folder, and IntegrityError if a file was changed, removed or added."""
     if (folder / "model.json").is_file() and not (folder / SETTINGS).exists():
         raise IntegrityError("labelgen 0.3 or an earlier version saved this model", str(folder), "train it again")
+    old = _beside(folder, "old")
+    if not folder.exists() and old.is_dir():
+        # A kill between the two renames of replace_folder.
+        os.replace(old, folder)
     listing = folder / DIGESTS
     if not listing.is_file() and not (folder / WEIGHTS).exists():
         inner = folder / "model"

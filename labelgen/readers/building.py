@@ -22,6 +22,7 @@ from labelgen.data.dialogue import (
 from labelgen.data.json_text import decoded
 from labelgen.data.reader import Exchange, exchanges, join_texts
 from labelgen.data.record import Rejected, validate
+from labelgen.data.values import find_words
 from labelgen.readers.cells import MISSING, CellError, Moment, cell_id, cell_text, is_empty
 from labelgen.readers.mapping import RATING, ColumnMapping, JsonPath, entries_of
 from labelgen.readers.messages import Content
@@ -347,7 +348,7 @@ class DialogueBuilder:
         request = join_texts(self._words(line, user) for line in turn.user)
         confidence = self._confidence(rows, "nlu_confidence")
         intents = () if intent is None else (HypothesisIntent(name=intent, confidence=confidence),)
-        return Hypothesis(intents=intents, slots=self._slots(slots, request) if path is not None else ())
+        return Hypothesis(intents=intents, slots=None if path is None else self._slots(slots, request))
 
     def _slots(self, value: Any, request: str) -> tuple[HypothesisSlot, ...]:
         column = self.paths["slots"].text
@@ -356,12 +357,18 @@ class DialogueBuilder:
             raise CellError(column, f"bad_slots: {value[:40]!r} is no JSON", _SLOTS)
         if isinstance(value, dict):
             slots = []
-            for name, words in value.items():
-                at = request.casefold().find(str(words).casefold()) if not is_empty(words) else -1
-                if at < 0 or len(request.casefold()) != len(request):
-                    self.counts.kept["slots"] += not is_empty(words)
+            after: dict[str, int] = {}
+            for name, given in value.items():
+                words = cell_text(given)
+                if words is None:
+                    continue
+                key = words.casefold()
+                place = find_words(words, request, after.get(key, 0)) or find_words(words, request)
+                if place is None:
+                    self.counts.kept["slots"] += 1
                 else:
-                    slots.append(HypothesisSlot(name=name, start=at, end=at + len(str(words)), value=str(words)))
+                    after[key] = place[1]
+                    slots.append(HypothesisSlot(name=name, start=place[0], end=place[1], value=words))
             return tuple(sorted(slots, key=lambda slot: slot.start))
         try:
             return msgspec.convert(value or (), tuple[HypothesisSlot, ...])

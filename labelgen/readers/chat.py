@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 from msgspec.structs import replace
 
+from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.json_text import readable
 from labelgen.data.reader import Reader, Remark, files_of, lines_of
@@ -89,6 +90,22 @@ def _read(path: Path, options: ChatOptions) -> Iterator[Dialogue | Rejected | Re
     if unseen and count:
         missed = ", ".join(sorted(getattr(options, one, None) or one for one in unseen))
         yield Remark(f"no record of {path} has {missed}; correct the path, if there should be some")
+
+
+def is_record(plain: Mapping[str, Any]) -> bool:
+    """Whether it is a record of labelgen, and no chat."""
+    return "turns" in plain or not any(isinstance(plain.get(key), list) for key in _LISTS)
+
+
+def chat_dialogue(plain: Mapping[str, Any], fallback: str) -> Dialogue:
+    """The dialogue of one chat in the default options. fallback: its id where it has none. Raises UsageError for messages that
+    cannot be read."""
+    try:
+        return _dialogue(dict(plain), fallback, ChatOptions(), set())
+    except CellError as error:
+        raise UsageError(
+            f"{fallback}: {error}", error.column or fallback, error.hint or "see the forms of chats"
+        ) from error
 
 
 def _dialogue(plain: dict[str, Any], fallback: str, options: ChatOptions, unseen: set[str]) -> Dialogue:

@@ -227,7 +227,11 @@ class Content:
             raise CellError(name, f"bad_type: Expected `str | object`, got `{_json_type(value)}`")
 
     def _add_part(self, part: dict[str, Any], name: str) -> None:
-        kind = str(part.get("type") or next((key for key in (*_CALL_PARTS, *_RESULT_PARTS) if key in part), "text"))
+        kind = str(
+            part.get("type")
+            or part.get("content_type")
+            or next((key for key in (*_CALL_PARTS, *_RESULT_PARTS) if key in part), "text")
+        )
         inner = part.get(kind) if isinstance(part.get(kind), dict) else None
         if kind == "tool-invocation" or kind.startswith(("tool-", "dynamic-tool")):
             self._add_invocation({"toolName": kind.removeprefix("tool-"), **part, **part.get("toolInvocation", {})})

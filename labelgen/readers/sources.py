@@ -15,6 +15,7 @@ import msgspec
 
 from labelgen.base.errors import InputError, UsageError, first_line
 from labelgen.base.files import DamagedError, decompressed
+from labelgen.data.json_text import too_deep
 from labelgen.data.reader import files_of, number_lines, open_input, read_bytes
 from labelgen.data.record import Rejected, parse
 from labelgen.data.tables import check_columns, python_rows, rows_of
@@ -94,6 +95,8 @@ def _start(file: Path) -> bytes:
 def _is_lines(start: bytes) -> bool:
     """Whether a text of JSON begins with a whole object on its first line, and another behind it."""
     first, _, rest = start.partition(b"\n")
+    if too_deep(first) is not None:
+        return False
     try:
         return isinstance(msgspec.json.decode(first), dict) and rest.lstrip()[:1] == b"{"
     except (msgspec.MsgspecError, UnicodeError):

@@ -21,6 +21,7 @@ from labelgen.data.json_text import too_deep
 from labelgen.data.label_sets import Sources
 from labelgen.data.labels import division
 from labelgen.data.record import Rejected
+from labelgen.data.values import find_words
 from labelgen.review.merge import EMPTY, AnswerError, ReviewAnswer
 
 TASKS = ("goals", "outcome", "quality", "intents", "slots")
@@ -310,9 +311,9 @@ def _placed(slots: Sequence[_Slot], t: int, request: str) -> tuple[SlotForm, ...
     out: list[SlotForm] = []
     after: dict[str, int] = {}
     for slot in slots:
-        start = request.find(slot.words, after.get(slot.words, 0)) if slot.words else -1
-        if start < 0:
+        place = find_words(slot.words, request, after.get(slot.words.casefold(), 0))
+        if place is None:
             raise AnswerError(f"bad_span: {slot.words!r} does not stand in the request of turn {t}")
-        end = after[slot.words] = start + len(slot.words)
-        out.append(SlotForm(name=slot.name, start=start, end=end))
+        after[slot.words.casefold()] = place[1]
+        out.append(SlotForm(name=slot.name, start=place[0], end=place[1]))
     return tuple(out)
