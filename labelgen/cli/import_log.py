@@ -22,7 +22,7 @@ from labelgen.readers.cells import undecoded
 from labelgen.readers.mapped import read_rows
 from labelgen.readers.mapping import COLUMNS, ColumnMapping, entries_of
 from labelgen.readers.sources import SourceRow, read_source
-from labelgen.readers.suggest import ambiguous_dates, leaves, suggest
+from labelgen.readers.suggest import ambiguous_dates, feedback_lines, leaves, suggest
 from labelgen.report.terminal import DialogueView, PlainConsole
 
 _SHOWN_VALUES = 3
@@ -120,6 +120,7 @@ def _preview(options: ImportOptions) -> None:
             then = "" if options.save is not None else ", save it as mapping.yaml, and give --config mapping.yaml"
             print_lines(f"suggested mapping{where}; check it{then}:", "", *(f"  {line}" for line in lines), "")
         remarks += (f"warning: {text}" for text in ambiguous_dates(mapping, rows))
+    remarks += feedback_lines(mapping, rows)
     _save(mapping, options, [*leaves(row.cells for row in rows)])
     _print_columns(console, rows, mapping)
     print_lines(*(f"warning: {text}" for text in badly_encoded))

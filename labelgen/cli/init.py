@@ -33,6 +33,8 @@ SAMPLE = Path(__file__).parents[1] / "simulator" / "sample.csv"
 CONFIG, TRAINING, MAPPING = "run.yaml", "training.yaml", "mapping.yaml"
 _FORMS = ("labelgen", "chatgpt", "rasa", "chat", "opentelemetry", "langfuse", "langsmith")
 """Forms that are tried in this order; a table or other JSON needs a mapping."""
+_LOOKED_AT = 20_000
+"""Rows by whose values a mapping is suggested: answers of users are rare."""
 _TRIED = 50
 _SHOWN_DIALOGUES = 2
 _FEW_DIALOGUES = 20
@@ -188,7 +190,7 @@ def _again(source: str, options: InitOptions, mapping: Path | None) -> str:
 
 def _suggest(source: str, mapping: Path, options: InitOptions) -> None:
     """Draw the preview, and write the suggested mapping. Raises UsageError for one that has to be completed."""
-    values = {"source": source, "preview": True, "save": str(mapping), "force": options.force}
+    values = {"source": source, "preview": True, "rows": _LOOKED_AT, "save": str(mapping), "force": options.force}
     try:
         import_log(make_options(ImportOptions, values))
     except UsageError as error:

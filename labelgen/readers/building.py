@@ -24,7 +24,7 @@ from labelgen.data.reader import Exchange, exchanges, join_texts
 from labelgen.data.record import Rejected, validate
 from labelgen.data.values import find_words
 from labelgen.readers.cells import MISSING, CellError, Moment, cell_id, cell_text, is_empty
-from labelgen.readers.mapping import RATING, ColumnMapping, JsonPath, entries_of
+from labelgen.readers.mapping import RATING, ColumnMapping, JsonPath, entries_of, plain_role
 from labelgen.readers.messages import Content
 from labelgen.readers.sources import SourceRow
 from labelgen.readers.suggest import warnings
@@ -55,6 +55,7 @@ class Counts:
     speakers: Counter[str] = field(default_factory=Counter)
     neither: Counter[str] = field(default_factory=Counter)
     nobody: Counter[str] = field(default_factory=Counter)
+    filtered: Counter[str] = field(default_factory=Counter)
     conflicts: Counter[str] = field(default_factory=Counter)
     ratings: dict[str, list[float]] = field(default_factory=dict)
     unseen: dict[str, tuple[bool, JsonPath]] | None = None
@@ -81,10 +82,11 @@ class DialogueBuilder:
         self.counts = counts
         self.paths = mapping.paths
         self._left_out: Counter[str] = Counter()
+        self._filtered: Counter[str] = Counter()
         self._consumed = _consumed(mapping)
-        self._users = {word.casefold() for word in mapping.is_user}
-        self._assistants = {word.casefold() for word in mapping.is_assistant}
-        self._neither = {word.casefold() for word in mapping.is_neither}
+        self._users = set(map(plain_role, mapping.is_user))
+        self._assistants = set(map(plain_role, mapping.is_assistant))
+        self._neither = set(map(plain_role, mapping.is_neither))
 
     def distinct(self, rows: Sequence[MappedRow]) -> list[MappedRow]:
         """The rows without exact copies. A row that says neither when nor where it stood may be a repetition, and is kept."""
@@ -107,13 +109,13 @@ class DialogueBuilder:
         places = (path.get(cells) for name in ("time", "order") if (path := self.paths.get(name)) is not None)
         return self.mapping.turns is not None or not all(map(is_empty, places))
 
-    def dialogue(self, identity: str, rows: Sequence[MappedRow]) -> Dialogue | Rejected:
-        """One dialogue of all its rows, or the reason why not."""
+    def dialogue(self, identity: str, rows: Sequence[MappedRow]) -> Dialogue | Rejected | None:
+        """One dialogue of all its rows, or the reason why not; None where the mapping keeps none of them."""
         first = rows[0]
-        self._left_out = Counter()
+        self._left_out, self._filtered = Counter(), Counter()
         if self.mapping.turns is None:
             rows = self.distinct(rows)
-        made: Dialogue | Rejected
+        made: Dialogue | Rejected | None
         try:
             for row in rows:
                 if row.fault is not None:
@@ -122,7 +124,8 @@ class DialogueBuilder:
                     column = self.mapping.dialogue or ""
                     raise CellError(column, "lacks_row: a row between those of this dialogue was rejected")
             cells = [msgspec.json.decode(row.cells) for row in rows]
-            made = validate(self._build(identity, cells), first.file, first.line)
+            built = self._build(identity, cells)
+            made = None if built is None else validate(built, first.file, first.line)
         except CellError as bad:
             made = Rejected(
                 file=first.file,
@@ -136,15 +139,19 @@ class DialogueBuilder:
         if isinstance(made, Rejected):
             self.counts.kept["of rejected"] += len(rows)
             return made
-        self.counts.kept["used"] += len(rows) - (self._left_out.total() if self.mapping.turns is None else 0)
+        self.counts.filtered += self._filtered
+        out = self._left_out.total() + self._filtered.total() if self.mapping.turns is None else 0
+        self.counts.kept["used"] += len(rows) - out
         self.counts.neither += self._left_out
         self.counts.kept["files"] += len({row.file for row in rows}) > 1
         return made
 
-    def _build(self, identity: str, rows: Sequence[Mapping[str, Any]]) -> Dialogue:
-        lines = self._in_order(
-            [_Line(cells, self._moment(cells, "time")) for row in rows for cells in self._entries_of(row)]
-        )
+    def _build(self, identity: str, rows: Sequence[Mapping[str, Any]]) -> Dialogue | None:
+        entries = [cells for row in rows for cells in self._entries_of(row)]
+        kept = [cells for cells in entries if not self._is_filtered(cells)]
+        if entries and not kept:
+            return None
+        lines = self._in_order([_Line(cells, self._moment(cells, "time")) for cells in kept])
         if self.mapping.by_utterance:
             turns = exchanges([line for line in lines if not self._is_neither(line.cells)], self._by_user)
         else:
@@ -172,6 +179,12 @@ class DialogueBuilder:
         if user is None and value is not None:
             self.counts.nobody[str(value)[:40]] += 1
         return user
+
+    def _is_filtered(self, cells: Mapping[str, Any]) -> bool:
+        column = self.mapping.leaves_out(cells)
+        if column is not None:
+            self._filtered[column] += 1
+        return column is not None
 
     def _start(self, rows: Sequence[Mapping[str, Any]]) -> str | None:
         path = self.paths.get("start")
@@ -237,7 +250,7 @@ class DialogueBuilder:
         return ordered
 
     def _word(self, cells: Mapping[str, Any]) -> str:
-        return (cell_text(self.paths["speaker"].get(cells)) or "").casefold()
+        return plain_role(cell_text(self.paths["speaker"].get(cells)) or "")
 
     def _system_is_neither(self) -> bool:
         """In chats `system` gives instructions, in other logs it is the assistant: where nobody else is."""
@@ -436,6 +449,7 @@ class DialogueBuilder:
         left = {
             "in dialogues": kept["used"],
             "of other speakers": counts.neither.total() if self.mapping.turns is None else 0,
+            "left out by keep and drop": counts.filtered.total() if self.mapping.turns is None else 0,
             "exact copies, dropped": kept["copies"],
             "empty": kept["empty"],
             "in rejected dialogues": kept["of rejected"],
@@ -448,6 +462,8 @@ class DialogueBuilder:
                 f"{kept['repeated']:,} rows equal an earlier row of their dialogue; they are kept, because without time or order "
                 "a repetition and a copy look the same"
             )
+        for column, count in sorted(counts.filtered.items()):
+            yield f"{count:,} rows are left out by their {column!r}"
         for word, count in sorted(counts.neither.items()):
             yield f"{count:,} utterances of the speaker {word!r} are no turns and were left out"
         for column, count in sorted(counts.conflicts.items()):
@@ -498,18 +514,24 @@ def _repeated_hour(lines: Sequence[_Line]) -> Sequence[_Line]:
     return made
 
 
+_FILTER = "rows by "
+
+
 def all_paths(mapping: ColumnMapping) -> dict[str, tuple[bool, JsonPath]]:
     """Field or column -> whether its path begins at the record, and the path."""
     paths = {name: (True, path) for name, path in mapping.of_dialogue().items()}
     if mapping.turns is not None:
         paths["turns"] = (True, mapping.paths["turns"])
-    return paths | {name: (False, path) for name, path in mapping.of_entry().items()}
+    filters = {f"{_FILTER}{one.path.text}": (False, one.path) for one in mapping.filters}
+    return paths | {name: (False, path) for name, path in mapping.of_entry().items()} | filters
 
 
 def _consumed(mapping: ColumnMapping) -> set[tuple[bool, str]]:
     """The top-level columns that the mapping reads whole: whether they are of the record, and their names."""
     consumed = set()
-    for _, (root, path) in all_paths(mapping).items():
+    for name, (root, path) in all_paths(mapping).items():
+        if name.startswith(_FILTER):
+            continue
         if len(path.steps) == 1:
             consumed.add((root and mapping.turns is not None, str(path.steps[0])))
         consumed.add((root and mapping.turns is not None, path.text))

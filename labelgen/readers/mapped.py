@@ -21,7 +21,7 @@ from labelgen.data.record import Rejected
 from labelgen.readers.building import Counts, DialogueBuilder, MappedRow, all_paths, is_blank
 from labelgen.readers.cells import MISSING, cell_id, cell_text, undecoded
 from labelgen.readers.grouping import Groups
-from labelgen.readers.mapping import ColumnMapping, entries_of
+from labelgen.readers.mapping import ColumnMapping, entries_of, plain_role
 from labelgen.readers.sources import SourceRow, read_source
 
 MOST_ROWS = 100_000
@@ -51,7 +51,8 @@ def read_rows(
     checked = _checked(rows, mapping, counts, some)
     if mapping.dialogue is None and not mapping.by_utterance:
         for row in checked:
-            yield row if isinstance(row, Rejected) else build.dialogue(row.key, [row.row])
+            if (made := row if isinstance(row, Rejected) else build.dialogue(row.key, [row.row])) is not None:
+                yield made
     else:
         yield from _grouped(checked, mapping, build)
     if counts.rows == counts.kept["empty"] and not counts.kept["rejected"]:
@@ -150,7 +151,7 @@ def _look(row: SourceRow, mapping: ColumnMapping, counts: Counts) -> None:
     if mapping.by_utterance:
         speaker = mapping.paths["speaker"]
         for cells in entries:
-            word = (cell_text(speaker.get(cells)) or "").casefold()
+            word = plain_role(cell_text(speaker.get(cells)) or "")
             if len(counts.speakers) < _CHECKED_ROWS:
                 counts.speakers[word] += 1
 
@@ -205,7 +206,8 @@ def _grouped(
                 groups.add(row.key, row.row)
         for key, group in groups:
             if mapping.turns is None:
-                yield build.dialogue(key, group)
+                if (whole := build.dialogue(key, group)) is not None:
+                    yield whole
                 continue
             # Each record is a dialogue; a second one with the same id is rejected where ids are compared.
             for k, record in enumerate(build.distinct(group)):
@@ -213,7 +215,8 @@ def _grouped(
                 if k and isinstance(made, Dialogue):
                     build.counts.kept["used"] -= 1
                     build.counts.kept["of rejected"] += 1
-                yield made
+                if made is not None:
+                    yield made
 
 
 READER = Reader(read_mapped, options=ColumnMapping)

@@ -12,7 +12,7 @@ from labelgen.base.errors import UsageError
 from labelgen.base.options import Range
 from labelgen.data.dialogue import Feedback
 from labelgen.data.json_text import decoded
-from labelgen.readers.cells import MISSING, CellError, Clock, TimeUnit, cell_number
+from labelgen.readers.cells import MISSING, CellError, Clock, TimeUnit, cell_number, cell_text
 
 Column = Annotated[str | None, "COLUMN"]
 Columns = Annotated[tuple[str, ...], "COLUMN"]
@@ -147,10 +147,7 @@ class Meaning:
             raise UsageError(
                 f"the scale of the rating {column!r} is not stated", where, "write 'rating WORST..BEST', as in 1..5"
             )
-        sets = {
-            name: frozenset(plain_word(one.strip().strip('"')) for one in _VALUE.findall(listed))
-            for name, listed in values.items()
-        }
+        sets = {name: frozenset(map(plain_word, values_of(listed))) for name, listed in values.items()}
         none = (frozenset(_NONE) | sets["none"]) - sets["good"] - sets["bad"]
         # What the user names as no feedback is none of the usual words for yes and no.
         return cls(kind, scale or _THUMB_SCALE, sets["good"] - sets["none"], sets["bad"] - sets["none"], none, of)
@@ -168,7 +165,7 @@ class Meaning:
                 rating = number(column, value)
             except CellError as bad:
                 raise CellError(
-                    column, str(bad), bad.hint or f"if it is no rating, add none={_quoted(word)} to {column}"
+                    column, str(bad), bad.hint or f"if it is no rating, add none={quoted(word)} to {column}"
                 ) from bad
             if not min(self.scale) <= rating <= max(self.scale):
                 low, high = self.scale
@@ -195,7 +192,7 @@ class Meaning:
         raise CellError(
             column,
             f"bad_feedback: what {text[:40]!r} means is not known",
-            f"add it to good=, bad= or none= of {column}, as in '{self.kind} none={_quoted(word)}'",
+            f"add it to good=, bad= or none= of {column}, as in '{self.kind} none={quoted(word)}'",
         )
 
 
@@ -204,7 +201,8 @@ def plain_word(text: str) -> str:
     return _SKIN_TONES.sub("", text.strip()).casefold()
 
 
-def _quoted(word: str) -> str:
+def quoted(word: str) -> str:
+    """A value as it is written in a meaning."""
     return f'"{word[:40]}"' if "," in word or "=" in word else word[:40]
 
 
@@ -213,6 +211,46 @@ _VALUE = re.compile(r'(?:[^",]|"[^"]*")+')
 """One of several values, in double quotes if it has a comma."""
 _LIMITS = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)")
 _MEANING = "write KIND [WORST..BEST] [good=VALUE,...] [bad=VALUE,...] [none=VALUE,...] [of dialogue|previous]"
+
+
+def plain_role(word: str) -> str:
+    """The word for a speaker as it is compared."""
+    return re.sub(r"[\s_-]+", "", word.casefold())
+
+
+@dataclass(frozen=True, slots=True)
+class RowFilter:
+    """Rows by the value of a column. kept: whether those that match are the ones that count."""
+
+    path: JsonPath
+    values: frozenset[str]
+    pattern: re.Pattern[str] | None
+    kept: bool
+
+    @classmethod
+    def of(cls, column: str, text: str, kept: bool) -> "RowFilter":
+        """From `VALUE,...` or `/PATTERN/`. Raises UsageError for a pattern that is none."""
+        if len(text) > 1 and text[0] == text[-1] == "/":
+            try:
+                return cls(JsonPath.of(column), frozenset(), re.compile(text[1:-1]), kept)
+            except re.error as error:
+                what = f"{text} is no pattern: {error}"
+                raise UsageError(what, f"rows by {column!r}", "write a regular expression as Python has it") from error
+        return cls(JsonPath.of(column), frozenset(map(plain_word, values_of(text))), None, kept)
+
+    def leaves_out(self, cells: Mapping[str, Any]) -> bool:
+        """Whether a row does not count."""
+        value = self.path.get(cells)
+        if value is MISSING and self.kept is False:
+            return False
+        text = cell_text(value) or ""
+        found = plain_word(text) in self.values if self.pattern is None else self.pattern.search(text) is not None
+        return found != self.kept
+
+
+def values_of(text: str) -> list[str]:
+    """The values of a list with commas; one with a comma is in double quotes."""
+    return [one.strip().strip('"') for one in _VALUE.findall(text)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,9 +272,27 @@ class ColumnMapping:
     """column of the user's request, where a row is a turn"""
     response: Column = None
     """column of the assistant's response"""
-    is_user: Values = ("user", "customer", "caller", "human", "client", "u", "c")
-    """speaker that is the user; upper and lower case are equal"""
-    is_assistant: Values = ("assistant", "agent", "bot", "wizard", "model", "ai", "gpt", "a", "s")
+    is_user: Values = (
+        *(
+            "user",
+            "customer",
+            "caller",
+            "human",
+            "client",
+            "end user",
+            "requester",
+            "visitor",
+            "guest",
+            "contact",
+            "lead",
+        ),
+        *("u", "c"),
+    )
+    """speaker that is the user; upper and lower case, blanks, _ and - are equal"""
+    is_assistant: Values = (
+        *("assistant", "agent", "bot", "chatbot", "wizard", "model", "ai", "gpt", "virtual agent", "human agent"),
+        *("automated agent", "admin", "operator", "support", "representative", "advisor", "team", "a", "s"),
+    )
     """speaker that is the assistant; `system` is the assistant only in a log without one of these"""
     is_neither: Values = ("developer", "tool", "function")
     """speaker whose utterances are left out and counted"""
@@ -291,6 +347,10 @@ class ColumnMapping:
     """column of user feedback and its meaning: thumbs, 'rating 1..5', yes_no, regenerate, retry, edit, edit_response, copy,
     barge_in, stop, disconnect or comment; with good=VALUE,... bad=VALUE,... none=VALUE,... where values are unusual (in double quotes
     if they have a comma), and 'of dialogue' or 'of previous' where they are not about the turn of the row"""
+    keep: Annotated[Mapping[str, str], "VALUES"] = field(default_factory=dict)
+    """column whose rows are utterances or turns only with one of these values: VALUE,... or /PATTERN/"""
+    drop: Annotated[Mapping[str, str], "VALUES"] = field(default_factory=dict)
+    """column whose rows with one of these values are none, such as internal notes; what they say of the whole dialogue counts"""
     decimal: Literal[".", ","] = "."
     """decimal sign of numbers"""
     unmapped: Literal["keep", "drop"] = "keep"
@@ -312,7 +372,7 @@ class ColumnMapping:
 
     def check(self) -> None:
         """Raises UsageError where the mapping does not say what a row is, or contradicts itself."""
-        _ = self.meanings, self.tzinfo
+        _ = self.meanings, self.tzinfo, self.filters
         by_utterance = self.speaker is not None or self.text is not None
         by_turn = self.request is not None or self.response is not None
         where = "mapping"
@@ -333,7 +393,7 @@ class ColumnMapping:
             _check_format(form)
         if by_utterance and self.response_time is not None:
             raise UsageError("response_time is for rows that are turns", where, "give time, that of each utterance")
-        both = sorted(set(map(str.casefold, self.is_user)) & set(map(str.casefold, self.is_assistant)))
+        both = sorted(set(map(plain_role, self.is_user)) & set(map(plain_role, self.is_assistant)))
         if both:
             raise UsageError(f"{both[0]!r} is the user and the assistant", "is_user", "name it in one of the two")
         if self.delimiter is not None and len(self.delimiter) != 1 and self.delimiter != "tab":
@@ -380,6 +440,16 @@ class ColumnMapping:
             raise UsageError(
                 f"no time zone is called {self.zone!r}", "zone", "give a name such as Europe/Berlin or UTC"
             ) from error
+
+    @cached_property
+    def filters(self) -> tuple["RowFilter", ...]:
+        """Which rows are left out."""
+        keep = (RowFilter.of(column, values, True) for column, values in self.keep.items())
+        return (*keep, *(RowFilter.of(column, values, False) for column, values in self.drop.items()))
+
+    def leaves_out(self, cells: Mapping[str, Any]) -> str | None:
+        """The column whose value leaves a row out; None for a row that counts."""
+        return next((one.path.text for one in self.filters if one.leaves_out(cells)), None)
 
     def of_dialogue(self) -> Mapping[str, JsonPath]:
         """The paths that begin at the record, where `turns` names its list: field or column -> path."""

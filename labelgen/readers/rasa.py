@@ -20,7 +20,6 @@ from typing import Annotated, Any
 
 import msgspec
 
-from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import (
     TOOL,
     Category,
@@ -102,13 +101,15 @@ def _read(path: Path, options: RasaOptions) -> Items:
         meanings = dict(options.meanings)
         for key, seen in values.items():
             if key not in meanings:
-                kind = meaning_of(feedback_kind(key) or "thumbs", list(seen.values()))
-                kind += "" if key in inside else " of dialogue"
-                try:
-                    meanings[key] = Meaning.of_text(key, kind)
-                except UsageError:
-                    continue
+                meaning = meaning_of(feedback_kind(key) or "thumbs", list(seen.values()), key)
                 shown = ", ".join(list(seen)[:8])
+                if meaning is None:
+                    yield Remark(
+                        f"{key!r} looks like feedback, and what its values {shown} mean is not known; give --option feedback="
+                    )
+                    continue
+                kind = meaning + ("" if key in inside else " of dialogue")
+                meanings[key] = Meaning.of_text(key, kind)
                 yield Remark(
                     f"{key!r} with the values {shown} is read as {kind}; for another meaning give --option feedback='{{{key}: ...}}'"
                 )

@@ -4,13 +4,27 @@ A suggestion is for people to check: names of columns are a convention, no fact.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
 from labelgen.readers.cells import MISSING
-from labelgen.readers.mapping import COLUMNS, INPUTS, ColumnMapping, JsonPath, entries_of
+from labelgen.readers.mapping import (
+    COLUMNS,
+    COMMENT,
+    INPUTS,
+    RATING,
+    THUMBS,
+    YES_NO,
+    ColumnMapping,
+    JsonPath,
+    Meaning,
+    entries_of,
+    plain_role,
+    plain_word,
+    quoted,
+)
 from labelgen.readers.sources import SourceRow
 
 _NAMES = {
@@ -24,7 +38,7 @@ _NAMES = {
     "assistant bot",
     "time": "time timestamp ts at created_at sent_at datetime date time_s created event_time",
     "order": "turn_index message_index turn_number turn_id position seq sequence idx",
-    "user": "user_id customer_id uid client_id account_id caller_id user customer caller email user_email customer_email hashed_ip",
+    "user": "user_id customer_id requester_id contact_id visitor_id uid client_id account_id caller_id user customer requester contact caller email user_email customer_email hashed_ip",
     "device": "device device_type platform channel",
     "locale": "locale language lang",
     "domain": "domain skill topic category",
@@ -59,7 +73,15 @@ _FEEDBACK = (
 _NO_FEEDBACK = ("id", "ids", "uuid", "at", "time", "timestamp", "date", "by")
 """Last words of names that say something about feedback and are none, such as `feedback_id`."""
 
-_SCALES = ((1.0, 5.0), (0.0, 10.0), (0.0, 100.0))
+_SCALES = ((1.0, 5.0), (0.0, 5.0), (0.0, 10.0), (0.0, 100.0))
+_INTERNAL = (
+    (re.compile(r"^(?:is )?public$"), ("false", "0", "no")),
+    (re.compile(r"^(?:is )?(?:private|internal|note|internal note)$"), ("true", "1", "yes")),
+)
+"""Columns by name, and the values of their rows that no user sees."""
+_MOST_FILLED = 0.8
+_KNOWN_SPEAKERS = 0.9
+_WORDS_OF_TEXT = 3.0
 _MOST_LEVELS = 4
 _MOST_NAMES = 64
 _FEW_NAMES = 8
@@ -143,9 +165,12 @@ def suggest(rows: Sequence[SourceRow], given: ColumnMapping) -> ColumnMapping:
     if turns is not None and choice.of("dialogue") is None and not all(map(_empty, roots.get("id", ()))):
         choice.chosen["dialogue"] = "id"
     if given.request is None and given.response is None:
-        choice.pick(entries, "speaker")
+        choice.pick_speaker(entries)
+        if choice.of("speaker") is None:
+            choice.pick(entries, "speaker")
         if choice.of("speaker"):
             choice.pick(entries, "text")
+            choice.pick_text(entries)
         if choice.of("text") is None:
             choice.taken.discard(choice.chosen.pop("speaker", None))
     if not (choice.of("speaker") or choice.of("text")):
@@ -164,10 +189,55 @@ def suggest(rows: Sequence[SourceRow], given: ColumnMapping) -> ColumnMapping:
         choice.chosen["time_format"] = _time_formats(entries.get(time, ()))
     if given.decimal == "." and any(map(_have_decimal_commas, entries.values())):
         choice.chosen["decimal"] = ","
-    feedback = {**given.feedback, **choice.feedback(entries, "")}
-    if turns is not None:
-        feedback |= choice.feedback(roots, " of dialogue")
-    return replace(given, **choice.chosen, feedback=feedback)
+    if turns is None:
+        column = choice.of("dialogue")
+        whole = _of_dialogue([] if column is None else [cells_of for _, cells_of in _by_dialogue(column, cells)])
+        feedback = {**given.feedback, **choice.feedback(entries, lambda path: " of dialogue" if whole(path) else "")}
+    else:
+        feedback = {**given.feedback, **choice.feedback(entries, lambda path: "")}
+        feedback |= choice.feedback(roots, lambda path: " of dialogue")
+    drop = {**given.drop, **_internal(entries)} if choice.of("speaker") else given.drop
+    return replace(given, **choice.chosen, feedback=feedback, drop=drop)
+
+
+def _by_dialogue(column: str, cells: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """The rows of each dialogue but the last, which may be cut; without exact copies."""
+    path = JsonPath.of(column)
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in {repr(row): row for row in cells}.values():
+        groups.setdefault(str(path.get(row)), []).append(row)
+    last = str(path.get(cells[-1])) if cells else ""
+    return [(name, rows) for name, rows in groups.items() if name != last or len(groups) == 1]
+
+
+def _of_dialogue(dialogues: Sequence[Sequence[Mapping[str, Any]]]) -> Callable[[str], bool]:
+    """Whether a column speaks of whole dialogues: it is filled in their last rows alone, or alike in all rows."""
+
+    def whole(column: str) -> bool:
+        path = JsonPath.of(column)
+        filled = 0
+        for rows in dialogues:
+            values = [path.get(row) for row in rows]
+            known = [k for k, value in enumerate(values) if value is not MISSING and not _empty(value)]
+            alike = len(known) == len(rows) and len({str(value) for value in values}) == 1
+            if len(rows) > 1 and known and not alike and known != [len(rows) - 1]:
+                return False
+            filled += len(rows) > 1 and bool(known)
+        return filled > 0
+
+    return whole
+
+
+def _internal(paths: Mapping[str, Sequence[Any]]) -> dict[str, str]:
+    """Columns that say which rows no user sees, and their values."""
+    found = {}
+    for path, values in paths.items():
+        words = {str(value).strip().casefold() for value in values if not _empty(value)}
+        for pattern, hidden in _INTERNAL:
+            unseen = [word for word in hidden if word in words]
+            if pattern.fullmatch(_plain(path).strip()) and unseen and len(words) == len(unseen) + 1:
+                found[path] = ",".join(unseen)
+    return found
 
 
 class _Choice:
@@ -191,8 +261,37 @@ class _Choice:
                 self.chosen[field] = path
                 self.taken.add(path)
 
-    def feedback(self, paths: Mapping[str, Sequence[Any]], of: str) -> dict[str, str]:
-        """The free columns that look like feedback, with their meanings."""
+    def pick_speaker(self, paths: Mapping[str, Sequence[Any]]) -> None:
+        """Choose the speaker by its values: nearly all are words for one of the two sides, and both sides speak."""
+        if self.given.speaker is not None:
+            return
+        users, assistants = set(map(plain_role, self.given.is_user)), set(map(plain_role, self.given.is_assistant))
+        for path, values in paths.items():
+            words = [plain_role(str(value)) for value in values if not _empty(value)]
+            known = sum(word in users or word in assistants or word == "system" for word in words)
+            sides = bool(users.intersection(words)) and bool(assistants.intersection(words))
+            if path not in self.taken and sides and known >= _KNOWN_SPEAKERS * len(words):
+                self.chosen["speaker"] = path
+                self.taken.add(path)
+                return
+
+    def pick_text(self, paths: Mapping[str, Sequence[Any]]) -> None:
+        """Choose for the text, if none is chosen by name, the free column with the longest texts in nearly all rows."""
+        if self.of("text") is not None:
+            return
+        rows = max(map(len, paths.values()), default=0)
+        lengths = {}
+        for path, values in paths.items():
+            texts = [value for value in values if isinstance(value, str) and value]
+            if path not in self.taken and len(texts) >= _MOST_FILLED * rows:
+                lengths[path] = sum(len(text.split()) for text in texts) / len(texts)
+        longest = max(lengths, key=lambda path: lengths[path], default=None)
+        if longest is not None and lengths[longest] >= _WORDS_OF_TEXT:
+            self.chosen["text"] = longest
+            self.taken.add(longest)
+
+    def feedback(self, paths: Mapping[str, Sequence[Any]], of: Callable[[str], str]) -> dict[str, str]:
+        """The free columns that look like feedback, with their meanings. of: what a column is about."""
         found = {}
         for path, values in paths.items():
             kind = feedback_kind(path) or ("thumbs" if looks_like_feedback(path, values) else None)
@@ -201,7 +300,9 @@ class _Choice:
                 and path not in self.taken
                 and not any(isinstance(value, list | dict) for value in values)
             ):
-                found[path] = meaning_of(kind, values) + of
+                meaning = meaning_of(kind, values, path)
+                if meaning is not None:
+                    found[path] = meaning + of(path)
         return found
 
 
@@ -313,24 +414,71 @@ def ambiguous_dates(given: ColumnMapping, rows: Sequence[SourceRow]) -> Iterator
             yield f"{fitting[0]!r} is read by time_format {form}; if day and month are exchanged, write {exchanged}"
 
 
-def meaning_of(kind: str, values: Sequence[Any]) -> str:
-    """What these values of a column or score may mean, where its name suggests this kind of feedback."""
+def meaning_of(kind: str, values: Sequence[Any], name: str = "") -> str | None:
+    """What these values of a column or score may mean, where its name suggests this kind of feedback; None where they say nothing
+    of that kind, so that only a person can tell."""
     numbers = [float(str(value)) for value in values if re.fullmatch(r"-?\d+(\.\d+)?", str(value).strip())]
     filled = [value for value in values if not _empty(value)]
     if kind == "thumbs" and numbers and len(numbers) == len(filled) and not set(numbers) <= {-1.0, 0.0, 1.0}:
         kind = "rating"
     if kind == "rating" and filled and (not numbers or ({-1.0, 1.0} <= set(numbers) <= {-1.0, 0.0, 1.0})):
         kind = "thumbs"
-    if kind == "thumbs" and -1.0 in numbers and 0.0 in numbers:
-        return "thumbs none=0"
-    if kind == "thumbs" and any(value is False for value in values):
-        # Where others are empty, false is an answer; else it may stand for no answer, which is more frequent.
-        return "thumbs bad=false" if len(filled) < len(values) else "thumbs none=false"
     if kind == "rating":
         low, high = min(numbers, default=1.0), max(numbers, default=5.0)
-        scale = next((s for s in _SCALES if s[0] <= low and high <= s[1]), (low, high))
+        scales = _SCALES[2:] if re.search(r"\bnps\b", _plain(name)) else _SCALES
+        scale = next((s for s in scales if s[0] <= low and high <= s[1]), (low, high))
         return f"rating {scale[0]:g}..{scale[1]:g}"
-    return kind
+    if kind not in (THUMBS, YES_NO):
+        return kind
+    if kind == THUMBS and -1.0 in numbers and 0.0 in numbers:
+        return "thumbs none=0"
+    if kind == THUMBS and any(value is False for value in values):
+        # Where others are empty, false is an answer; else it may stand for no answer, which is more frequent.
+        return "thumbs bad=false" if len(filled) < len(values) else "thumbs none=false"
+    usual = Meaning.of_text(name, kind)
+    words = {plain_word(str(value)) for value in filled} - usual.none
+    unknown = sorted(words - usual.good - usual.bad - ({"0", "0.0"} if kind == THUMBS else set()))
+    if not unknown:
+        return f"{kind} bad=0,0.0" if kind == THUMBS and 0.0 in numbers else kind
+    if len(unknown) < len(words):
+        return f"{kind} none={','.join(map(quoted, unknown))}"
+    long = sum(len(word.split()) for word in words) >= _WORDS_OF_TEXT * len(words)
+    return COMMENT if long else None
+
+
+def explained(column: str, text: str, values: Sequence[Any]) -> str:
+    """One line about a column of feedback: what its values mean, and how many there are of each."""
+    meaning = Meaning.of_text(column, text)
+    counts = Counter(str(value).strip() for value in values if not _empty(value))
+    silent = sum(map(_empty, values))
+    sides: dict[str, list[str]] = {"good": [], "bad": [], "no feedback": [], "": []}
+    for word, count in counts.most_common(_SHOWN_VALUES):
+        plain = plain_word(word)
+        known = (side for side, words in (("good", meaning.good), ("bad", meaning.bad)) if plain in words)
+        side = "no feedback" if plain in meaning.none else next(known, "")
+        sides[side].append(f"{word[:_SHOWN_LETTERS]} ({count:,})")
+    sides["no feedback"] += [f"empty ({silent:,})"] if silent else []
+    parts = [f"{side}: {', '.join(words)}".removeprefix(": ") for side, words in sides.items() if words]
+    rest = f", and {len(counts) - _SHOWN_VALUES:,} more values" if len(counts) > _SHOWN_VALUES else ""
+    zero = ""
+    if meaning.kind == RATING and min(meaning.scale) == 0 and max(meaning.scale) == max(_SCALES[0]):
+        zero = "; if 0 means that nobody rated, write 'rating 1..5 none=0'"
+    return f"{column!r} is {text}: {'; '.join(parts)}{rest}{zero}"
+
+
+def feedback_lines(given: ColumnMapping, rows: Sequence[SourceRow]) -> Iterator[str]:
+    """One line about each column of feedback."""
+    cells = [row.cells for row in rows]
+    for column, text in given.feedback.items():
+        if given.meanings[column].kind != COMMENT:
+            yield explained(column, text, _values(column, cells, given))
+
+
+_SHOWN_VALUES = 12
+_SHOWN_LETTERS = 24
+
+
+_ASK = "KIND good=VALUE,... bad=VALUE,..."
 
 
 def warnings(given: ColumnMapping, rows: Sequence[SourceRow]) -> Iterator[str]:
@@ -345,7 +493,7 @@ def warnings(given: ColumnMapping, rows: Sequence[SourceRow]) -> Iterator[str]:
     for column, name in inputs.items():
         values = _values(column, cells, given)
         if looks_like_feedback(column, values) and name not in ("text", "request", "response"):
-            kind = meaning_of(feedback_kind(column) or "thumbs", values)
+            kind = meaning_of(feedback_kind(column) or "thumbs", values, column) or _ASK
             yield (
                 f"{column!r} looks like feedback and is mapped to {name}, which a model reads: it would learn from the answer; "
                 f"map it by feedback {column}='{kind}'"
@@ -358,7 +506,7 @@ def warnings(given: ColumnMapping, rows: Sequence[SourceRow]) -> Iterator[str]:
     for column, values in {**roots, **entries}.items():
         looks = feedback_kind(column)
         if column not in used and looks is not None and not _is_turns(values):
-            kind = meaning_of(looks, values)
+            kind = meaning_of(looks, values, column) or _ASK
             yield f"{column!r} looks like feedback and is not mapped; if it is, add feedback {column}='{kind}'"
 
 

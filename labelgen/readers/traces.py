@@ -415,7 +415,7 @@ class Conversations:
         for score, values in self.values.items():
             if meanings[score] is None:
                 seen = ", ".join(sorted(values)[:_SHOWN])
-                meaning = meaning_of("thumbs", list(values.values()))
+                meaning = meaning_of("thumbs", list(values.values()), score) or "rating WORST..BEST"
                 yield Remark(
                     f"the score {score!r} has the values {seen}, which are no thumbs, so nothing is read of it; say what they mean, as in "
                     f"--option feedback='{{{score}: {meaning}}}'"
