@@ -5,6 +5,8 @@ what needs a model brings torch."""
 
 from typing import TYPE_CHECKING, Any
 
+from labelgen.base.torchaudio import prepare_torchaudio
+
 if TYPE_CHECKING:
     from labelgen.api.annotator import Annotator as Annotator
     from labelgen.api.dialogues import Dialogues as Dialogues
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from labelgen.data.log import write_log as write_log
 
 __version__ = "0.4.0"
+
+# What is imported after labelgen, such as transformers, may import torchaudio.
+prepare_torchaudio()
 
 _PUBLIC = {
     "Annotator": "labelgen.api.annotator:Annotator",

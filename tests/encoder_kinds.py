@@ -5,7 +5,6 @@ from typing import Any
 import torch
 
 from labelgen.features.pretrained import load_encoder
-from labelgen.features.sound import prepare_torchaudio
 
 SIZES = {
     "vocab_size": 97,
@@ -56,7 +55,6 @@ ENCODERS: dict[str, dict[str, Any]] = {
 
 def random_encoder(kind: str, folder: Any, **fields: Any) -> Any:
     """As transformers makes it from the fields of its config, saves and loads it; four layers."""
-    prepare_torchaudio()
     import transformers
 
     torch.manual_seed(0)

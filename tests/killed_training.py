@@ -11,7 +11,6 @@ from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any
 
-from labelgen.features.sound import prepare_torchaudio
 from labelgen.training.checkpoints import Checkpoints
 
 CHANGES = ("replace", "rename", "fsync", "unlink", "mkdir")
@@ -42,7 +41,6 @@ def processes() -> Iterator[Callable[..., int]]:
 
 
 def _serve(asked: Connection) -> None:
-    prepare_torchaudio()
     import_module("transformers.models.roberta.modeling_roberta")
     while True:
         try:

@@ -5,8 +5,6 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from labelgen.features.sound import prepare_torchaudio
-
 _TEXT = (
     "play stop the red blue lamp timer for ten minutes rain in paris add milk bread to my list again please",
     "yes no thank you sorry I did not understand that here is what I found what is the weather tomorrow",
@@ -17,7 +15,6 @@ _SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 
 def write_tiny_encoder(folder: Path, most_tokens: int = 128) -> Path:
     """Two layers, width 32, so many tokens at most; weights from a fixed seed. Gives the folder back."""
-    prepare_torchaudio()
     from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaModel
 
     tokens = Tokenizer(models.BPE())

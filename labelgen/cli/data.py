@@ -41,7 +41,10 @@ def validate(options: ValidateOptions) -> None:
     """Read the log, and print the counts, also where too many records are rejected."""
     log = open_log(options, options.log)
     try:
-        turns = sum(len(dialogue.turns) for dialogue in progress(log, "validate", "dialogues"))
+        turns = silent = 0
+        for dialogue in progress(log, "validate", "dialogues"):
+            turns += len(dialogue.turns)
+            silent += not any(turn.request or turn.response for turn in dialogue.turns)
     finally:
         table = columns("records", ">count")
         table.add_row("good", f"{log.kept:,}")
@@ -49,6 +52,8 @@ def validate(options: ValidateOptions) -> None:
             table.add_row(reason, f"{count:,}")
         PlainConsole().print(table)
     print_lines(f"{turns:,} turns in {log.kept:,} dialogues")
+    if silent:
+        print_lines(f"warning: {silent:,} dialogues have no text at all; look whether it stands in another field")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,11 +81,22 @@ def _read_group(
 def python_rows(batch: "pa.RecordBatch") -> list[dict[str, Any]]:
     """The rows of a batch. Digits of times below a microsecond are cut, which Python's datetime has no room for; bytes that are
     UTF-8 are texts."""
+    import pyarrow as pa
+    from pyarrow.compute import CastOptions
+
     for k, column in enumerate(batch.schema):
         if (to := _python_type(column.type)) != column.type:
-            batch = batch.set_column(k, column.name, batch.column(k).cast(to, safe=False))
+            try:
+                cells = batch.column(k).cast(options=CastOptions(to, allow_time_truncate=True))
+            except pa.ArrowInvalid:
+                continue  # bytes of another encoding
+            batch = batch.set_column(k, column.name, cells)
     rows: list[dict[str, Any]] = batch.to_pylist()
-    return rows
+    return [{name: _text_of(cell) for name, cell in row.items()} for row in rows]
+
+
+def _text_of(cell: Any) -> Any:
+    return cell.decode("utf-8", "surrogateescape") if isinstance(cell, bytes) else cell
 
 
 def _python_type(kind: Any) -> Any:

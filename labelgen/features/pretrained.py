@@ -23,7 +23,6 @@ from torch import nn
 
 from labelgen.base.errors import IntegrityError, UsageError, first_line, integrity_errors
 from labelgen.base.files import atomic_write, digest_file, fresh_folder, write_text
-from labelgen.features.sound import prepare_torchaudio
 from labelgen.kernels.packed import PACKED, packed_attention
 
 ORIGIN = "origin.json"
@@ -324,8 +323,7 @@ def _write_weights(source: Path, target: Path, pad: int) -> None:
 
 
 def _transformers() -> Any:
-    # Inside a function: the import takes seconds, and it imports torchaudio, which must be prepared before.
-    prepare_torchaudio()
+    # Inside a function: the import takes seconds.
     import transformers
 
     # The one report that matters, missing weights, is an error here.

@@ -109,6 +109,30 @@ class DialogueBuilder:
         places = (path.get(cells) for name in ("time", "order") if (path := self.paths.get(name)) is not None)
         return self.mapping.turns is not None or not all(map(is_empty, places))
 
+    def sessions(self, identity: str, rows: Sequence[MappedRow]) -> list[tuple[str, Sequence[MappedRow]]]:
+        """The rows of each dialogue of an id, in order: those between pauses of more than `session_gap`."""
+        gap, path = self.mapping.session_gap, self.paths.get("time")
+        if gap is None or path is None:
+            return [(identity, rows)]
+        timed: list[tuple[float, MappedRow]] = []
+        last = -math.inf
+        for row in rows:
+            try:
+                moment = (
+                    None if row.fault else self.mapping.clock.read(path.text, path.get(msgspec.json.decode(row.cells)))
+                )
+            except CellError:
+                moment = None
+            last = last if moment is None else moment.seconds
+            timed.append((last, row))
+        timed.sort(key=lambda one: one[0])
+        parts: list[list[MappedRow]] = []
+        for k, (seconds, row) in enumerate(timed):
+            if not k or seconds - timed[k - 1][0] > gap:
+                parts.append([])
+            parts[-1].append(row)
+        return [(f"{identity}#{k}" if len(parts) > 1 else identity, part) for k, part in enumerate(parts)]
+
     def dialogue(self, identity: str, rows: Sequence[MappedRow]) -> Dialogue | Rejected | None:
         """One dialogue of all its rows, or the reason why not; None where the mapping keeps none of them."""
         first = rows[0]
@@ -225,6 +249,11 @@ class DialogueBuilder:
         """The lines by their place or time; one without stays behind the one before it. In an hour that occurs twice, when summer
         time ends, the order of the rows decides."""
         kinds = {line.moment.kind for line in lines if line.moment is not None}
+        if len(kinds) > 1 and "relative" in kinds:
+            # Beside dates, 0 and -1 stand for none.
+            dated = [_Line(x.cells, None) if x.moment is not None and x.moment.seconds in (0, -1) else x for x in lines]
+            self.counts.kept["placeholders"] += sum(a is not b for a, b in zip(lines, dated, strict=True))
+            lines, kinds = dated, {line.moment.kind for line in dated if line.moment is not None}
         if len(kinds) > 1:
             column = self.paths["time"].text
             if kinds == {"epoch", "local"}:
@@ -475,7 +504,7 @@ class DialogueBuilder:
         if kept["parts"]:
             yield f"{kept['parts']:,} parts of utterances have no text and were left out"
         if kept["placeholders"]:
-            yield f"{kept['placeholders']:,} times are placeholders, the year 1 or the first second of 1970, and were left out"
+            yield f"{kept['placeholders']:,} times are placeholders, such as the year 1 or the first second of 1970, and were left out"
         if kept["slots"]:
             yield f"{kept['slots']:,} slot values are not in their request and were left out"
         if kept["files"]:

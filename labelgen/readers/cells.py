@@ -64,13 +64,17 @@ def cell_number(column: str, value: Any, decimal: str = ".") -> float:
         raise CellError(column, f"bad_number: {text[:40]!r}", hint) from error
 
 
+_WHOLE = re.compile(r"-?\d+\.0")
 _NO_ID = frozenset(("", "none", "null", "nan", "nat", "<na>", "n/a", "na", "undefined", "-"))
 _NOBODY = frozenset(("anonymous", "[deleted]", "deleted", "unknown", "guest"))
 
 
 def cell_id(value: Any, of_user: bool = False) -> str | None:
     """A cell as an id; None where it is empty, or a word for a missing value, such as `nan`, and of a user such as `anonymous`."""
-    text = cell_text(int(value) if isinstance(value, float) and value.is_integer() else value)
+    text = cell_text(value)
+    if text is not None and _WHOLE.fullmatch(text):
+        # pandas makes floats of whole numbers where some are missing.
+        text = text.partition(".")[0]
     word = (text or "").casefold()
     return None if word in _NO_ID or (of_user and word in _NOBODY) else text
 
@@ -108,7 +112,8 @@ class Clock:
     decimal: str = "."
 
     def read(self, column: str, value: Any) -> Moment | None:
-        """A value as a time; None for a placeholder, the year 1 or midnight of 1970. Raises CellError for another value."""
+        """A value as a time; None for a placeholder: the years 1, 1900 and 9999, or midnight of 1970. Raises CellError for another
+        value."""
         if isinstance(value, datetime):
             return self._of_date(value)
         text = str(value).strip()
@@ -145,7 +150,7 @@ class Clock:
         return moment
 
     def _of_date(self, date: datetime) -> Moment | None:
-        if date.year == 1:
+        if date.year in _NO_YEARS:
             return None
         kind = "local" if date.tzinfo is None and self.zone is None else "epoch"
         if date.tzinfo is not None:
@@ -160,6 +165,8 @@ class Clock:
         return Moment(seconds, kind, repeated_s) if seconds else None
 
 
+_NO_YEARS = (1, 1900, 9999)
+"""Of dates that databases and programs write where they have none."""
 _HOUR_S = 3600.0
 _SUNDAY = 6
 _LAST_HOUR = 3

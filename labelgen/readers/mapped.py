@@ -7,7 +7,7 @@ their order, and a row without a time stays behind the row before it. Equal rows
 without any value are left out and counted. An empty cell is an unknown value. Of several rows that make one turn, the first that gives a value counts."""
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -65,6 +65,7 @@ def _checked(
 ) -> Iterator["_Read | Rejected"]:
     """The rows in the form in which they are sorted. Raises UsageError for columns and paths that no row has."""
     identity = mapping.paths.get("dialogue")
+    used = {str(path.steps[0]) for _, path in all_paths(mapping).values()}
     bad: Rejected | None = None
     before: str | None = None
     for row in rows:
@@ -95,7 +96,7 @@ def _checked(
             continue
         # A dialogue without one of its rows never took place.
         broken, bad, before = bad is not None and before == key, None, key
-        yield _as_read(row, key, broken)
+        yield _as_read(row, key, broken, used)
     if counts.rows:
         _require(counts, _NEEDED if some else counts.unseen or (), f"none of {counts.rows:,} rows")
 
@@ -105,13 +106,18 @@ class _Read(NamedTuple):
     row: MappedRow
 
 
-def _as_read(row: SourceRow, key: str, broken: bool) -> _Read:
+def _as_read(row: SourceRow, key: str, broken: bool, used: Container[str]) -> _Read:
+    """used: columns that the mapping reads; in others, what has no encoding is escaped."""
     fault: tuple[str, str, str | None] | None = None
     cells: Mapping[str, Any] = row.cells
     try:
         packed = msgspec.json.encode(cells)
     except UnicodeEncodeError:
-        column = next((name for name, value in cells.items() if isinstance(value, str) and undecoded(value)), None)
+        odd = [name for name, value in cells.items() if isinstance(value, str) and undecoded(value)]
+        column = next((name for name in odd if name in used), None)
+        if odd and column is None:
+            cells = {name: _printable(value) if name in odd else value for name, value in cells.items()}
+            return _as_read(SourceRow(row.file, row.line, cells, row.whole), key, broken, used)
         if column is None:
             fault = ("", "lone_surrogate: a text has a code that is no character", None)
         else:
@@ -206,8 +212,9 @@ def _grouped(
                 groups.add(row.key, row.row)
         for key, group in groups:
             if mapping.turns is None:
-                if (whole := build.dialogue(key, group)) is not None:
-                    yield whole
+                for identity, part in build.sessions(key, group):
+                    if (whole := build.dialogue(identity, part)) is not None:
+                        yield whole
                 continue
             # Each record is a dialogue; a second one with the same id is rejected where ids are compared.
             for k, record in enumerate(build.distinct(group)):

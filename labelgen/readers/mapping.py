@@ -301,6 +301,8 @@ class ColumnMapping:
     nanoseconds since 1970"""
     response_time: Column = None
     """column of the time of the response, where a row is a turn"""
+    session_gap: Annotated[float | None, Range(0, least_out=True)] = None
+    """seconds of silence after which the rows of one id are another dialogue, such as 1800, where the id is that of a user"""
     order: Column = None
     """column of a number that orders the rows of a dialogue, in place of their times"""
     time_unit: TimeUnit = "auto"

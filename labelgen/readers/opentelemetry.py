@@ -11,6 +11,11 @@ path: a `.json` or `.jsonl` file, also packed, or a folder of them. A record is 
 - the events `gen_ai.content.prompt` and `gen_ai.content.completion`, and the attributes `gen_ai.prompt` and `gen_ai.completion`,
   also with an index and a key (conventions before 1.28; deprecated in 0.50b0).
 
+- the attributes `llm.input_messages.N.message.*`, `llm.output_messages...`, `input.value` and `output.value` of OpenInference
+  (Phoenix, LlamaIndex; openinference-semantic-conventions 0.1), also of rows of Phoenix with columns such as
+  `context.trace_id` and `attributes.input.value`. Spans of the kind TOOL and RETRIEVER are steps, those of the kind EVALUATOR are
+  left out and counted.
+
 A dialogue is a `gen_ai.conversation.id`, else a `session.id`, else a trace. Spans of the operation `execute_tool` are steps
 (`gen_ai.tool.*`), with `error.type` and their latency. `user.id`, else `enduser.id`, is the user. The event
 `gen_ai.evaluation.result` is a score; readers/traces.py says which scores are user feedback. Spans of other kinds are left out."""
@@ -45,7 +50,15 @@ _CALLS = ("chat", "text_completion", "generate_content", "invoke_agent", "comple
 _TOOL_SPANS = {"execute_tool": TOOL, "retrieval": "retrieval"}
 _DETAILS = "gen_ai.client.inference.operation.details"
 _EVALUATION = "gen_ai.evaluation.result"
-_KEPT = re.compile(r"gen_ai\.|error\.|exception\.|user\.|enduser\.|session\.")
+_KEPT = re.compile(
+    r"gen_ai\.|error\.|exception\.|user\.|enduser\.|session\."
+    r"|openinference\.|llm\.(?:input|output)_messages|input\.|output\.|tool\.|tool_call\.|metadata"
+)
+_KIND = "openinference.span.kind"
+_KIND_STEPS = {"TOOL": TOOL, "RETRIEVER": "retrieval"}
+_MESSAGE_OF = re.compile(r"llm\.(input|output)_messages\.(\d+)\.message\.(.+)")
+_CONTENT_OF = re.compile(r"contents\.\d+\.message_content\.text")
+_CALL_OF = re.compile(r"tool_calls\.(\d+)\.tool_call\.(?:function\.)?(\w+)")
 _INDEXED = re.compile(r"gen_ai\.(prompt|completion)\.(\d+)\.(.+)")
 _NO_CONTENT = (
     "no_messages: spans of a model without messages; instrumentations record them only on request, "
@@ -73,19 +86,30 @@ class _Item(msgspec.Struct, frozen=True):
     error: str | None = None
     attributes: dict[str, Any] = {}
     events: tuple[_Event, ...] = ()
+    name: str | None = None
 
 
 def _read(path: Path, options: TraceOptions) -> Items:
     keep = re.compile("|".join([_KEPT.pattern, *(re.escape(name) for name in options.named())]))
     spans = Counter[str]()
+    names = Counter[str]()
+    some = False
 
     def items_of(value: dict[str, Any], name: str, line: int) -> Iterator[tuple[str, _Item] | CellError]:
         try:
-            yield from _items(value, name, line, keep)
+            yield from _items(value, name, line, keep, names)
         except CellError as error:
             yield error
 
-    yield from read_export(path, options, _Item, items_of, partial(_add, counts=spans))
+    for item in read_export(path, options, _Item, items_of, partial(_add, counts=spans)):
+        some = some or not isinstance(item, Remark)
+        yield item
+    if spans and not some:
+        seen = ", ".join(name for name, _ in names.most_common(8)) or "none"
+        reason = f"no_messages: none of {spans.total():,} spans has messages; their attributes begin with: {seen}"
+        yield Rejected(
+            file=str(path), reason=reason, hint="instrument the calls of the model, or name the form by --format"
+        )
     if spans:
         parts = ", ".join(f"{spans[kind]:,} {kind}" for kind in _KINDS if spans[kind])
         yield Remark(f"{spans.total():,} spans: {parts}")
@@ -95,14 +119,18 @@ _KINDS = (
     "with messages",
     "of tools",
     "of gen_ai without messages",
+    "of evaluators, left out since no user wrote them",
     "without attributes of gen_ai (they only connect others)",
     "copies, dropped",
     "rejected",
 )
 
 
-def _items(value: dict[str, Any], file: str, line: int, keep: re.Pattern[str]) -> Iterator[tuple[str, _Item]]:
-    """The spans and log records of one object, each with the id of its trace."""
+def _items(
+    value: dict[str, Any], file: str, line: int, keep: re.Pattern[str], names: Counter[str]
+) -> Iterator[tuple[str, _Item]]:
+    """The spans and log records of one object, each with the id of its trace. names: first words of attributes, which grow."""
+    value = _of_columns(value)
     known = False
     for resources, scopes, records in (
         (("resourceSpans", "resource_spans"), ("scopeSpans", "scope_spans", "instrumentationLibrarySpans"), ("spans",)),
@@ -115,12 +143,35 @@ def _items(value: dict[str, Any], file: str, line: int, keep: re.Pattern[str]) -
             )
             for scope in _lists(resource, scopes):
                 for record in _lists(scope, records):
-                    yield from _record(record, shared, file, line, keep)
+                    yield from _record(record, shared, file, line, keep, names)
     if known or any(key in value for key in ("resourceSpans", "resourceLogs")):
         return
     if not first_of(value, "spanId", "span_id", "context", "traceId", "trace_id"):
         raise CellError("", "bad_type: neither an OTLP export (resourceSpans, resourceLogs) nor a span or log record")
-    yield from _record(value, {}, file, line, keep)
+    yield from _record(value, {}, file, line, keep, names)
+
+
+def _of_columns(value: dict[str, Any]) -> dict[str, Any]:
+    """A row of Phoenix, whose columns are paths such as `context.trace_id`, as an object."""
+    if "context.trace_id" not in value:
+        return value
+    parts: dict[str, dict[str, Any]] = {"context": {}, "attributes": {}}
+    for name, cell in value.items():
+        head, _, rest = name.partition(".")
+        if rest and head in parts:
+            parts[head][rest] = cell
+    return {**{name: cell for name, cell in value.items() if name.partition(".")[0] not in parts}, **parts}
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Nested attributes under dotted names, as OpenTelemetry has them."""
+    inner: Any = value.items() if isinstance(value, dict) else ()
+    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        inner = enumerate(value)
+    if not inner:
+        yield name, value
+    for key, one in inner:
+        yield from _flat(f"{name}.{key}", one)
 
 
 def _lists(value: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
@@ -131,11 +182,24 @@ def _lists(value: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[dict[st
 
 
 def _record(
-    record: dict[str, Any], shared: Mapping[str, Any], file: str, line: int, keep: re.Pattern[str]
+    record: dict[str, Any],
+    shared: Mapping[str, Any],
+    file: str,
+    line: int,
+    keep: re.Pattern[str],
+    names: Counter[str],
 ) -> Iterator[tuple[str, _Item]]:
     context = record["context"] if isinstance(record.get("context"), dict) else record
     trace, span = first_of(context, "traceId", "trace_id"), first_of(context, "spanId", "span_id")
-    own = _attributes(record.get("attributes"))
+    own = _attributes(decoded(record.get("attributes")))
+    for name in ("llm", "llm.input_messages", "llm.output_messages", "input", "output", "tool", "session", "user"):
+        if isinstance(own.get(name), (dict, list)):
+            own = {**own, **dict(_flat(name, own[name]))}
+    if _KIND not in own and isinstance(own.get("openinference"), dict):
+        own = {**own, **dict(_flat("openinference", own["openinference"]))}
+    if _KIND not in own and isinstance(record.get("span_kind"), str):
+        own = {**own, _KIND: record["span_kind"]}
+    names.update({name.partition(".")[0] for name in own})
     attributes = {name: x for name, x in {**shared, **own}.items() if keep.match(name)}
     if trace is None:
         raise CellError("traceId", "bad_type: a span or log record without the id of its trace")
@@ -164,6 +228,7 @@ def _record(
             error=text_of(error) or "error" if failed or own.get("error.type") else None,
             attributes=attributes,
             events=tuple(event for event in events if event.name.startswith("gen_ai.")),
+            name=text_of(record.get("name")),
         ),
     )
 
@@ -213,7 +278,7 @@ def _any(value: Any) -> Any:
 def _add(trace: str, items: list[_Item], conversations: Conversations, counts: Counter[str]) -> Iterator[Rejected]:
     """Add one trace to its conversation; yields what of it cannot be read. counts: spans by their kind, which grow."""
     options = conversations.options
-    with_messages, of_tools, other, plain, copies, rejected = _KINDS
+    with_messages, of_tools, other, judges, plain, copies, rejected = _KINDS
     logs: dict[str | None, list[_Event]] = {}
     for item in items:
         if not item.is_span:
@@ -234,6 +299,9 @@ def _add(trace: str, items: list[_Item], conversations: Conversations, counts: C
         # The span of a log record may be in no file.
         ids.add(each.span)
         item = whole.get(each.span, each)
+        if item.attributes.get(_KIND) == "EVALUATOR":
+            counts[judges] += 1
+            continue
         events = sorted((*item.events, *logs.get(item.span, ())) if item.is_span else logs[item.span], key=_event_time)
         try:
             span = _span(item, events, options)
@@ -295,6 +363,16 @@ def _span(item: _Item, events: list[_Event], options: TraceOptions) -> Span:
         )
         call = text_of(attributes.get("gen_ai.tool.call.id"))
         return step_span(item.span or "", item.parent, (item.start_s, item.end_s), step, call)
+    kind = _KIND_STEPS.get(str(attributes.get(_KIND)))
+    if kind is not None:
+        step = Step(
+            kind=kind,
+            name=text_of(attributes.get("tool.name")) or item.name,
+            arguments=json_text(first_of(attributes, "input.value", "tool.parameters")),
+            result=json_text(attributes.get("output.value")),
+            error=item.error,
+        )
+        return step_span(item.span or "", item.parent, (item.start_s, item.end_s), step)
     asked = _asked(attributes, events) or messages_in(options.path("request", attributes), "user")
     answered = _answered(attributes, events) or messages_in(options.path("response", attributes), "assistant")
     visit = Visit(asked, answered, item.start_s, item.end_s, item.error) if asked or answered else None
@@ -322,7 +400,11 @@ def _asked(attributes: Mapping[str, Any], events: list[_Event]) -> tuple[Message
     for event in events:
         if event.name == "gen_ai.content.prompt":
             return _messages(event.attributes.get("gen_ai.prompt"), "gen_ai.prompt", "user")
-    return _indexed(attributes, "prompt", "user") or _messages(attributes.get("gen_ai.prompt"), "gen_ai.prompt", "user")
+    return (
+        _indexed(attributes, "prompt", "user")
+        or _messages(attributes.get("gen_ai.prompt"), "gen_ai.prompt", "user")
+        or _open_inference(attributes, "input", "user")
+    )
 
 
 def _answered(attributes: Mapping[str, Any], events: list[_Event]) -> tuple[Message, ...]:
@@ -336,7 +418,29 @@ def _answered(attributes: Mapping[str, Any], events: list[_Event]) -> tuple[Mess
     for event in events:
         if event.name == "gen_ai.content.completion":
             return _messages(event.attributes.get(name), name, "assistant")[:1]
-    return (_indexed(attributes, "completion", "assistant") or _messages(attributes.get(name), name, "assistant"))[:1]
+    found = _indexed(attributes, "completion", "assistant") or _messages(attributes.get(name), name, "assistant")
+    return (found or _open_inference(attributes, "output", "assistant"))[:1]
+
+
+def _open_inference(attributes: Mapping[str, Any], side: str, role: str) -> tuple[Message, ...]:
+    """The messages of a span of OpenInference, else those in its `input.value` or `output.value`."""
+    found: dict[int, dict[str, Any]] = {}
+    for name, value in sorted(attributes.items()):
+        match = _MESSAGE_OF.fullmatch(name)
+        if match is None or match[1] != side:
+            continue
+        message = found.setdefault(int(match[2]), {"role": role})
+        if _CONTENT_OF.fullmatch(match[3]):
+            message["content"] = [*message.get("content", ()), {"type": "text", "text": value}]
+        elif call := _CALL_OF.fullmatch(match[3]):
+            message.setdefault("tool_calls", {}).setdefault(int(call[1]), {})[call[2]] = value
+        elif match[3] in ("role", "content", "tool_call_id", "name"):
+            message[match[3]] = value
+    for message in found.values():
+        message["tool_calls"] = [call for _, call in sorted(message.get("tool_calls", {}).items())]
+    if found:
+        return tuple(read_messages([found[k] for k in sorted(found)], f"llm.{side}_messages"))
+    return messages_in(attributes.get(f"{side}.value"), role)
 
 
 _MESSAGE_EVENT = re.compile(r"gen_ai\.(user|system|assistant|tool)\.message")

@@ -76,6 +76,7 @@ def _read(path: Path, options: RasaOptions) -> Items:
     values: dict[str, dict[str, Any]] = {}
     waiting: dict[str, set[str]] = {}
     inside: set[str] = set()
+    spoken: set[str] = set()
     with Groups[_Event](_Event) as senders:
         for name, line, text, value in json_objects(path):
             if isinstance(value, Rejected):
@@ -92,10 +93,13 @@ def _read(path: Path, options: RasaOptions) -> Items:
                     seen = values.setdefault(key, {})
                     if len(seen) < _MOST_VALUES:
                         seen.setdefault(plain_word(str(given)), given)
-                    waiting.setdefault(sender, set()).add(key)
+                    if sender in spoken:
+                        waiting.setdefault(sender, set()).add(key)
                 if event["event"] in _BORDERS:
                     waiting.pop(sender, None)
+                    spoken.discard(sender)
                 elif _speaks(event) and event["event"] == "user" and not named:
+                    spoken.add(sender)
                     # What users say something after is about a turn.
                     inside |= waiting.pop(sender, set())
         meanings = dict(options.meanings)
@@ -137,7 +141,8 @@ def _given(event: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield str(event.get("name")), event["value"]
     elif event["event"] == "user" and (payload := _payload(event)) is not None:
         name, entities = payload
-        if len(entities) == 1 and feedback_kind(name) is not None:
+        alone = len(entities) == 1 and not any(map(feedback_kind, entities))
+        if alone and feedback_kind(name) is not None:
             yield name, next(iter(entities.values()))
         else:
             yield from entities.items()
@@ -228,7 +233,9 @@ def _turn(lines: Sequence[dict[str, Any]], start_s: float) -> Turn:
     request = join_texts(line["said"] for line in user)
     actions = [action for line in lines for action in line.get("actions", ())]
     parsed = user[-1].get("parse_data") if user else None
-    hypothesis = _hypothesis(parsed, user[-1]["said"], request) if isinstance(parsed, dict) else None
+    # Places in a payload are none in the title of its button.
+    said = user[-1]["said"] if user and _payload(user[-1]) is None else ""
+    hypothesis = _hypothesis(parsed, said, request) if isinstance(parsed, dict) else None
     channel = next((str(line["input_channel"]) for line in user if line.get("input_channel")), None)
     return Turn(
         request=request,

@@ -19,6 +19,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from labelgen.base.options import Range
 from labelgen.data.dialogue import Dialogue, Feedback, Step, Turn
 from labelgen.data.json_text import decoded, readable, too_deep
 from labelgen.data.reader import Items, Remark, exchanges, files_of, lines_of, open_input
@@ -233,6 +234,25 @@ def _is_call(known: tuple[str | None, Step], tool: Tool) -> bool:
 _AT_ONCE_S = 1.0
 
 
+def _sessions(traces: Sequence[Trace], gap: float | None) -> list[Sequence[Trace]]:
+    """The traces of each dialogue: those between pauses of more than `gap` seconds. Feedback on the whole stays with the first."""
+    if gap is None:
+        return [traces]
+    timed = sorted(
+        ((trace, visit) for trace in traces for visit in trace.visits), key=lambda one: _time(one[1].start_s)
+    )
+    sessions: list[Sequence[Trace]] = []
+    parts: list[Trace] = [replace(trace, visits=()) for trace in traces if not trace.visits]
+    last = math.inf
+    for trace, visit in timed:
+        if _time(visit.start_s) - last > gap:
+            sessions.append(parts)
+            parts = []
+        parts.append(replace(trace, visits=(visit,)))
+        last = _time(visit.end_s if visit.end_s is not None else visit.start_s)
+    return [*sessions, parts]
+
+
 class _History:
     """The messages of a conversation so far; each exchange adds what is new in it. ends: index of the last message of each.
 
@@ -407,11 +427,15 @@ class Conversations:
         """name: of the log in rejected records. Remarks at the end count what is left out, and the scores that are no user feedback."""
         meanings = {score: _thumbs(score, list(values.values())) for score, values in self.values.items()}
         for identity, traces in self._traces:
-            dialogue = dialogue_of(identity, [self._read(trace, meanings) for trace in traces])
-            if dialogue.turns:
-                yield validate(dialogue, name)
-            else:
-                yield Rejected(file=name, dialogue=identity, reason="no_messages: feedback or steps, but no messages")
+            read = [self._read(trace, meanings) for trace in traces]
+            sessions = _sessions(read, self.options.session_gap)
+            for k, session in enumerate(sessions):
+                own = identity if len(sessions) == 1 else f"{identity}#{k}"
+                dialogue = dialogue_of(own, session)
+                if dialogue.turns:
+                    yield validate(dialogue, name)
+                else:
+                    yield Rejected(file=name, dialogue=own, reason="no_messages: feedback or steps, but no messages")
         for score, values in self.values.items():
             if meanings[score] is None:
                 seen = ", ".join(sorted(values)[:_SHOWN])
@@ -517,6 +541,9 @@ class TraceOptions:
     """PATH of the request, where it is neither text nor messages"""
     response: Column = None
     """PATH of the response"""
+    session_gap: Annotated[float | None, Range(0, least_out=True)] = None
+    """seconds of silence after which the exchanges of one conversation are another dialogue, such as 1800, where the id is that of a
+    user or the same in all traces"""
     feedback: Annotated[Mapping[str, str], "MEANING"] = field(default_factory=dict)
     """name of a score and what it means: thumbs, 'rating 1..5', yes_no, regenerate, retry, edit, edit_response, copy, barge_in, stop
     or disconnect; without any, scores that are called thumbs or user feedback are thumbs"""

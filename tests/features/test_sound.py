@@ -10,10 +10,11 @@ import pytest
 import soundfile
 import torch
 
+from labelgen.base import torchaudio
+from labelgen.base.torchaudio import prepare_torchaudio
 from labelgen.data.dialogue import Audio
 from labelgen.data.stats import audio_summary
-from labelgen.features import sound
-from labelgen.features.sound import MAX_S, MELS, RATE_HZ, AudioError, SoundSource, log_mel, prepare_torchaudio
+from labelgen.features.sound import MAX_S, MELS, RATE_HZ, AudioError, SoundSource, log_mel
 from labelgen.nn.turn_fusion import AudioEncoder
 
 
@@ -180,7 +181,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "lib").mkdir()
     spec = ModuleSpec("torch", None, is_package=True)
     spec.submodule_search_locations = [str(tmp_path)]
-    monkeypatch.setattr(sound, "find_spec", lambda name: spec)
+    monkeypatch.setattr(torchaudio, "find_spec", lambda name: spec)
     monkeypatch.setattr(sys, "platform", "linux")
     for name in ("torchaudio", EXTENSION):
         monkeypatch.setitem(sys.modules, name, sys)  # so that what is there now comes back after the test
@@ -207,6 +208,6 @@ def test_prepare_torchaudio_not_installed_or_not_linux_changes_nothing(machine: 
     monkeypatch.setattr(sys, "platform", "darwin")
     prepare_torchaudio()
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(sound, "find_spec", lambda name: None)
+    monkeypatch.setattr(torchaudio, "find_spec", lambda name: None)
     prepare_torchaudio()
     assert EXTENSION not in sys.modules

@@ -14,7 +14,6 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from labelgen.base.errors import IntegrityError
 from labelgen.features import text as text_features
 from labelgen.features.pretrained import load_tokenizer, saved_tokenizer
-from labelgen.features.sound import prepare_torchaudio
 
 
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=4), st.integers(4, 12))
@@ -34,7 +33,6 @@ KINDS = ("BertTokenizer", "XLMRobertaTokenizer", "RobertaTokenizer", "PreTrained
 
 def folder_of(kind: str, folder: Path) -> Path:
     """A folder as a repository of such a model has it."""
-    prepare_torchaudio()
     from transformers import PreTrainedTokenizerFast
 
     if kind == "BertTokenizer":

@@ -321,6 +321,7 @@ def test_hypothesis_confidences_audio_and_inputs_are_read(tmp_path: Path):
     (turn,) = dialogue.turns
     assert turn.hypothesis is not None
     assert turn.audio is not None
+    assert turn.hypothesis.slots is not None
     (intent,), (slot,) = turn.hypothesis.intents, turn.hypothesis.slots
     assert (intent.name, intent.confidence, slot.name, turn.request[slot.start : slot.end]) == (
         "PlayMusic",

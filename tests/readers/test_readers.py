@@ -29,6 +29,8 @@ TURNS = {"dialogue": "id", "user": "caller", "request": "asked", "response": "an
 
 CASES: dict[str, tuple[str, str, Mapping[str, str]]] = {
     "chat": ("chat", "chat", {}),
+    "chatgpt": ("chatgpt", "chatgpt", {}),
+    "rasa": ("rasa", "rasa", {}),
     "opentelemetry": ("opentelemetry", "opentelemetry", {}),
     "langfuse": ("langfuse", "langfuse", {}),
     "langsmith": ("langsmith", "langsmith", {}),
