@@ -13,7 +13,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from labelgen.api.dialogues import Dialogues, kind_of, load_log
-from labelgen.api.hints import python_hints
 from labelgen.base.errors import IntegrityError, StorageError, UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_table import COLUMNS, label_rows
@@ -38,8 +37,7 @@ class Annotator(annotator.Annotator):
 
     def __init__(self, folder: str | os.PathLike[str], **options: Any) -> None:
         self._options = options
-        with python_hints():
-            super().__init__(Path(folder), **options)
+        super().__init__(Path(folder), **options)
 
     @classmethod
     def from_pretrained(
@@ -61,31 +59,27 @@ class Annotator(annotator.Annotator):
             options: those of `Annotator`.
 
         Raises UsageError for a name that is no folder and no repository, IntegrityError for another digest."""
-        with python_hints():
-            folder = _local(model, revision, token)
-            check_model(folder)
-            if digest is not None and model_digest(folder) != digest:
-                raise IntegrityError(
-                    f"the model has the digest {model_digest(folder)}, not {digest}",
-                    str(model),
-                    "give the revision with that digest, or look why the model was changed",
-                )
-            return cls(folder, **options)
+        folder = _local(model, revision, token)
+        check_model(folder)
+        if digest is not None and model_digest(folder) != digest:
+            raise IntegrityError(
+                f"the model has the digest {model_digest(folder)}, not {digest}",
+                str(model),
+                "give the revision with that digest, or look why the model was changed",
+            )
+        return cls(folder, **options)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> str:
         """Copy the model with its calibration to a folder, replacing an older model there; returns the model's digest."""
         target = Path(folder)
-        with python_hints():
-            if target.exists() and any(target.iterdir()) and not (target / DIGESTS).is_file():
-                raise UsageError("the folder holds something else than a model", str(target), "name a new folder")
-            try:
-                with replace_folder(target) as part:
-                    shutil.copytree(self.folder, part, dirs_exist_ok=True)
-            except OSError as error:
-                raise StorageError(
-                    f"cannot write the model: {error.strerror}", str(target), "check the path"
-                ) from error
-            return model_digest(target)
+        if target.exists() and any(target.iterdir()) and not (target / DIGESTS).is_file():
+            raise UsageError("the folder holds something else than a model", str(target), "name a new folder")
+        try:
+            with replace_folder(target) as part:
+                shutil.copytree(self.folder, part, dirs_exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot write the model: {error.strerror}", str(target), "check the path") from error
+        return model_digest(target)
 
     def push_to_hub(
         self,
@@ -149,15 +143,14 @@ class Annotator(annotator.Annotator):
             mapping: of the columns of a table, as for `labelgen.load_log`.
 
         Raises InputError for records that cannot be used, UsageError for anything else that is no log."""
-        with python_hints():
-            folder = None if root is None else Path(root)
-            if isinstance(dialogues, Sequence) and all(isinstance(one, Dialogue) for one in dialogues):
-                return super().annotate(dialogues, goals_from, folder)
-            log = list(load_log(dialogues, mapping=mapping))
-            annotations: list[Annotation] = []
-            for start in range(0, len(log), _AT_ONCE):
-                annotations += super().annotate(log[start : start + _AT_ONCE], goals_from, folder)
-            return _as_given(dialogues, log, annotations, mapping)
+        folder = None if root is None else Path(root)
+        if isinstance(dialogues, Sequence) and all(isinstance(one, Dialogue) for one in dialogues):
+            return super().annotate(dialogues, goals_from, folder)
+        log = list(load_log(dialogues, mapping=mapping))
+        annotations: list[Annotation] = []
+        for start in range(0, len(log), _AT_ONCE):
+            annotations += super().annotate(log[start : start + _AT_ONCE], goals_from, folder)
+        return _as_given(dialogues, log, annotations, mapping)
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
         """For `Dataset.map(annotator, batched=True)` over records: their annotations with one more.

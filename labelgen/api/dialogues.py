@@ -13,7 +13,6 @@ from weakref import finalize
 
 import msgspec
 
-from labelgen.api.hints import python_hints
 from labelgen.base.errors import UsageError
 from labelgen.base.files import digest_file
 from labelgen.base.options import make_options
@@ -64,10 +63,9 @@ class Dialogues(Iterable[Dialogue]):
         self._remarks: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Dialogue]:
-        with python_hints():
-            yield from self._dialogues
-            if isinstance(self._dialogues, Log):
-                self._remarks = tuple(self._dialogues.remarks)  # whoever stops before the end has none
+        yield from self._dialogues
+        if isinstance(self._dialogues, Log):
+            self._remarks = tuple(self._dialogues.remarks)  # whoever stops before the end has none
 
     def __len__(self) -> int:
         """Number of dialogues. A log of files is read once for it."""
@@ -103,8 +101,7 @@ class Dialogues(Iterable[Dialogue]):
         """Write `.jsonl`, `.jsonl.gz`, `.jsonl.zst` or `.parquet`, with labels.json; returns the number of dialogues.
 
         Raises UsageError for another ending, or if the file exists and force is false."""
-        with python_hints():
-            return write_log(Path(path), self, self.labels, force)
+        return write_log(Path(path), self, self.labels, force)
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """The records as they are on disk (docs/reference/record.md)."""
@@ -161,20 +158,19 @@ def load_log(
         max_bad_rate: share of rejected records above which reading fails.
 
     Raises InputError for records that cannot be used, UsageError for a source or mapping that cannot be read."""
-    with python_hints():
-        source = getattr(source, "dialogues", source)  # of a result
-        if isinstance(source, Dialogues) and mapping is None:
-            return source
-        if isinstance(source, Log):
-            return Dialogues(source)
-        if mapping is not None:
-            return _mapped(source, mapping, quarantine, max_bad_rate)
-        if paths := _paths(source):
-            if format == "labelgen" and len(paths) == 1 and is_dataset(paths[0]):
-                return Dialogues(_Rows(paths[0], record_rows(paths[0])))
-            where = None if quarantine is None else Path(quarantine)
-            return Dialogues(Log(paths, format, dict(option or {}), where, max_bad_rate))
-        return _in_memory(source)
+    source = getattr(source, "dialogues", source)  # of a result
+    if isinstance(source, Dialogues) and mapping is None:
+        return source
+    if isinstance(source, Log):
+        return Dialogues(source)
+    if mapping is not None:
+        return _mapped(source, mapping, quarantine, max_bad_rate)
+    if paths := _paths(source):
+        if format == "labelgen" and len(paths) == 1 and is_dataset(paths[0]):
+            return Dialogues(_Rows(paths[0], record_rows(paths[0])))
+        where = None if quarantine is None else Path(quarantine)
+        return Dialogues(Log(paths, format, dict(option or {}), where, max_bad_rate))
+    return _in_memory(source)
 
 
 def _paths(source: Any) -> list[str]:

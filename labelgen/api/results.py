@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelgen.api.dialogues import Dialogues
-from labelgen.api.hints import python_hints
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_table import COLUMNS, arrow_table_schema, label_rows, open_table_writer
@@ -185,8 +184,7 @@ class LabelTable(_Table):
         rows = [row for row in self.rows() if task in (None, row["task"])]
         features = Features.from_arrow_schema(arrow_table_schema())
         if task is not None:
-            with python_hints():
-                fixed = resolve(TASKS, task, "task").names or ()
+            fixed = resolve(TASKS, task, "task").names or ()
             known = {name.name for tasks in self.dialogues.labels.values() for name in tasks.get(task, ())}
             others = known.union(row["label"] for row in rows if row["label"] is not None).difference(fixed)
             features["label"] = ClassLabel(names=[*fixed, *sorted(others)])
@@ -196,7 +194,7 @@ class LabelTable(_Table):
         """Write the table to `.csv` or `.parquet`; returns the number of rows.
 
         Raises UsageError for another ending, or if the file exists and force is false."""
-        with python_hints(), open_table_writer(Path(path), force) as write:
+        with open_table_writer(Path(path), force) as write:
             count = 0
             for row in self.rows():
                 write(row)

@@ -23,6 +23,10 @@ COMMANDS = {
         "labelgen.cli.data:EXPORT",
         "write training data for the next assistant: chats, preferences, or intents and slots",
     ),
+    "data push": (
+        "labelgen.cli.data:PUSH",
+        "write labels as scores for Langfuse, Phoenix, LangSmith or OpenTelemetry",
+    ),
     "data filter": ("labelgen.cli.data:FILTER", "write logs without the records of a user"),
     "feedback signals": ("labelgen.cli.feedback:SIGNALS", "find signals with the detectors"),
     "feedback aggregate": ("labelgen.cli.feedback:AGGREGATE", "aggregate signals into targets"),

@@ -3,9 +3,9 @@
 import heapq
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,6 +26,7 @@ from labelgen.data.split import position
 from labelgen.data.stats import LogStats, log_stats, spread
 from labelgen.report.terminal import PlainConsole
 from labelgen.steps.export import TrainingDataOptions, training_data
+from labelgen.steps.push import PushOptions, push, send
 from labelgen.steps.split import SplitOptions, divide
 
 _SHOWN_LABELS = 8
@@ -187,6 +188,33 @@ def export(options: TrainingDataCommand) -> None:
             file.write(msgspec.json.encode(record) + b"\n")
             kept += 1
     print_lines(f"{kept:,} records in {options.out}")
+    print_lines(*(f"left out: {reason}, {count:,}" for reason, count in made.left_out.most_common()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushCommand(PushOptions, OneLogOptions, ForceOptions):
+    out: Annotated[Path, ARGUMENT]
+    """output file: .jsonl, with the body of each score"""
+    url: Annotated[str | None, "URL"] = None
+    """server to send them to, such as https://cloud.langfuse.com; none without a value"""
+    header: Mapping[str, str] = field(default_factory=dict)
+    """header of requests, such as Authorization='Basic ...' (may be repeated)"""
+
+
+def push_command(options: PushCommand) -> None:
+    """Write the scores, send them if a server is named, and print their number and what was left out."""
+    if options.out.suffix != ".jsonl":
+        raise UsageError(f"cannot tell the form of {options.out.name}", str(options.out), "let the name end in .jsonl")
+    fresh_log(options.out, options.force, [options.log])
+    made = push(progress(open_log(options, [options.log]), "push", "dialogues"), options)
+    kept = 0
+    with atomic_write(options.out) as file:
+        for path, body in made.bodies:
+            file.write(msgspec.json.encode(body) + b"\n")
+            kept += 1
+            if options.url is not None:
+                send(options.url, path, body, options.header)
+    print_lines(f"{kept:,} scores in {options.out}" + ("" if options.url is None else f", sent to {options.url}"))
     print_lines(*(f"left out: {reason}, {count:,}" for reason, count in made.left_out.most_common()))
 
 
@@ -358,6 +386,7 @@ FILTER = Command(
     "data filter", FilterOptions, filter_command, "labelgen data filter logs/ filtered/ --without-user u17"
 )
 LABELS = Command("data labels", LabelsOptions, labels_command, "labelgen data labels labeled/ labels.csv")
+PUSH = Command("data push", PushCommand, push_command, "labelgen data push labeled/ scores.jsonl --form langfuse")
 EXPORT = Command(
     "data export",
     TrainingDataCommand,

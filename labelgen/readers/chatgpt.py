@@ -22,9 +22,9 @@ from labelgen.data.json_text import decoded, object_of
 from labelgen.data.reader import Items, Reader, Remark
 from labelgen.data.record import Rejected, validate
 from labelgen.readers.cells import UTC_CLOCK, CellError, Moment, cell_id, cell_number, is_empty, seconds_since_1970
+from labelgen.readers.exports import json_objects
 from labelgen.readers.mapping import Meaning
 from labelgen.readers.messages import ASSISTANT, TOOLS, USER, Call, Content, Message, Result, extra_text, turns_of
-from labelgen.readers.traces import json_objects
 
 _FILES = re.compile(r"conversations(?:-\d+)?\.json(?:\.gz|\.zst)?")
 _THUMBS = "message_feedback.json"

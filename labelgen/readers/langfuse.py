@@ -19,20 +19,9 @@ from labelgen.data.json_text import json_text
 from labelgen.data.reader import Items, Reader
 from labelgen.data.record import Rejected
 from labelgen.readers.cells import CellError, seconds_since_1970
+from labelgen.readers.exports import Conversations, ExportRecord, TraceOptions, first_of, latest, page_of, read_export
 from labelgen.readers.messages import text_of
-from labelgen.readers.traces import (
-    Conversations,
-    ExportRecord,
-    Score,
-    Span,
-    Trace,
-    TraceOptions,
-    first_of,
-    latest,
-    page_of,
-    read_export,
-    step_span,
-)
+from labelgen.readers.traces import NO_SPAN, Score, Span, Trace, step_span
 
 _STEPS = {"TOOL": TOOL, "RETRIEVER": "retrieval", "GUARDRAIL": "guardrail"}
 _OF_SESSION = "\x00session "
@@ -115,7 +104,7 @@ def _spans(
     ends = [_times(one)[1] for one in observations.values()]
     end_s = max((end for end in ends if end is not None), default=None)
     visit = options.visit(trace, trace.get("input"), trace.get("output"), (start_s, end_s), None)
-    root = f"\x00{key}" if visit is not None else None
+    root = f"{NO_SPAN}{key}" if visit is not None else None
     if root is not None:
         spans.append(Span(root, None, start_s, visit))
     for name, one in observations.items():

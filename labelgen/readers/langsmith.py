@@ -20,19 +20,9 @@ from labelgen.data.json_text import decoded, json_text
 from labelgen.data.reader import Items, Reader
 from labelgen.data.record import Rejected
 from labelgen.readers.cells import CellError, seconds_since_1970
+from labelgen.readers.exports import Conversations, ExportRecord, TraceOptions, first_of, latest, page_of, read_export
 from labelgen.readers.messages import text_of
-from labelgen.readers.traces import (
-    Conversations,
-    ExportRecord,
-    Score,
-    Span,
-    TraceOptions,
-    first_of,
-    latest,
-    page_of,
-    read_export,
-    step_span,
-)
+from labelgen.readers.traces import Score, Span, step_span
 
 _STEPS = {"tool": TOOL, "retriever": "retrieval"}
 _USERS = ("user_id", "user", "userId")

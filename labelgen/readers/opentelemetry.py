@@ -18,7 +18,7 @@ path: a `.json` or `.jsonl` file, also packed, or a folder of them. A record is 
 
 A dialogue is a `gen_ai.conversation.id`, else a `session.id`, else a trace. Spans of the operation `execute_tool` are steps
 (`gen_ai.tool.*`), with `error.type` and their latency. `user.id`, else `enduser.id`, is the user. The event
-`gen_ai.evaluation.result` is a score; readers/traces.py says which scores are user feedback. Spans of other kinds are left out."""
+`gen_ai.evaluation.result` is a score; readers/exports.py says which scores are user feedback. Spans of other kinds are left out."""
 
 import re
 from collections import Counter
@@ -34,17 +34,9 @@ from labelgen.data.json_text import decoded, json_text
 from labelgen.data.reader import Items, Reader, Remark
 from labelgen.data.record import Rejected
 from labelgen.readers.cells import CellError, seconds_since_1970
+from labelgen.readers.exports import Conversations, TraceOptions, first_of, read_export
 from labelgen.readers.messages import Message, messages_in, read_messages, text_of
-from labelgen.readers.traces import (
-    Conversations,
-    Score,
-    Span,
-    TraceOptions,
-    Visit,
-    first_of,
-    read_export,
-    step_span,
-)
+from labelgen.readers.traces import Score, Span, Visit, step_span
 
 _CALLS = ("chat", "text_completion", "generate_content", "invoke_agent", "completion")
 _TOOL_SPANS = {"execute_tool": TOOL, "retrieval": "retrieval"}

@@ -35,10 +35,10 @@ from labelgen.data.json_text import decoded, json_text, object_of
 from labelgen.data.reader import Items, Reader, Remark, exchanges, join_texts
 from labelgen.data.record import Rejected, validate
 from labelgen.readers.cells import CellError, Moment, cell_id, cell_number, is_empty, seconds_since_1970
+from labelgen.readers.exports import json_objects
 from labelgen.readers.grouping import Groups
 from labelgen.readers.mapping import Meaning, plain_word
 from labelgen.readers.suggest import feedback_kind, meaning_of
-from labelgen.readers.traces import json_objects
 
 _PAYLOAD = re.compile(r"/([\w.+/-]+)\s*(\{.*\})?\s*", re.DOTALL)
 _NO_ACTION = ("action_listen", "action_session_start", "action_restart", "action_extract_slots")

@@ -73,9 +73,8 @@ def test_rejected_answers_are_counted_in_the_notes(log):
     assert imported.counts == {("gpt",): 11}
     assert "bad_answer" in "".join(imported.notes)
     assert "bad_answer" in imported._repr_html_()
-    with pytest.raises(labelgen.LabelgenError, match="max_bad_rate") as refused:
+    with pytest.raises(labelgen.LabelgenError, match="max-bad-rate"):
         labelgen.import_answers(log, answers, annotator="gpt")
-    assert "--" not in str(refused.value)
 
 
 def test_details_have_a_row_for_each_signal_and_target(log):
@@ -134,9 +133,8 @@ def test_finetune_into_a_folder_with_other_files_is_refused(log, tmp_path):
 def test_write_encoder_refuses_a_folder_that_is_there(tmp_path):
     (tmp_path / "encoder").mkdir()
     (tmp_path / "encoder" / "thesis.txt").write_text("years of work")
-    with pytest.raises(labelgen.LabelgenError) as refused:
+    with pytest.raises(labelgen.LabelgenError, match="not empty"):
         labelgen.write_encoder(tmp_path / "encoder")
-    assert "--" not in str(refused.value)
 
 
 def test_console_in_a_notebook_prints_text_in_its_place(monkeypatch, capsys):

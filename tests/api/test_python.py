@@ -1,4 +1,4 @@
-"""labelgen from Python: logs of every kind in, the same kind out; the same results as the commands; hints that speak Python."""
+"""labelgen from Python: logs of every kind in, the same kind out; the same results as the commands."""
 
 import json
 import pickle
@@ -15,7 +15,6 @@ from strategies import dialogues
 from tiny import write_tiny_encoder
 
 import labelgen
-from labelgen.api.hints import as_python
 from labelgen.api.results import TrainingRun
 from labelgen.cli.main import main
 from labelgen.data.label_table import COLUMNS
@@ -233,12 +232,3 @@ def test_what_cannot_be_is_refused_with_a_clear_message(make, words):
     with pytest.raises(labelgen.LabelgenError) as refused:
         make()
     assert words in str(refused.value)
-
-
-def test_hints_name_arguments_and_functions():
-    assert as_python("raise --max-bad-rate 1") == "raise max_bad_rate 1"
-    assert as_python("run labelgen calibrate first") == "run labelgen.calibrate() first"
-    assert as_python("set --length.max_steps=60") == "set length.max_steps=60"
-    with pytest.raises(labelgen.LabelgenError) as refused:
-        list(labelgen.load_log("tests", max_bad_rate=0.0))
-    assert "--" not in str(refused.value)

@@ -14,9 +14,10 @@ from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.reader import READERS, Reader, Remark
 from labelgen.data.record import Rejected
-from labelgen.readers import traces
+from labelgen.readers import exports
+from labelgen.readers.exports import json_objects
 from labelgen.readers.messages import Message
-from labelgen.readers.traces import Trace, Visit, dialogue_of, json_objects
+from labelgen.readers.traces import Trace, Visit, dialogue_of
 
 START = 1_772_352_000
 """2026-03-01T08:00:00Z"""
@@ -289,7 +290,7 @@ def test_objects_of_any_layout_are_read_whatever_the_size_of_the_pieces(
     text = json.dumps(objects, indent=indent) if in_array else "\n".join(json.dumps(o, indent=indent) for o in objects)
     path.write_text(text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(traces, "_CHUNK", chunk)
+        patch.setattr(exports, "_CHUNK", chunk)
         assert [value for _, value in texts(path)] == objects
 
 
