@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any, Protocol
 
 from msgspec.structs import replace
@@ -35,9 +35,7 @@ from labelgen.data.split import position
 from labelgen.evaluation.protocol import people_of
 from labelgen.features.features import categories_of
 from labelgen.features.ngrams import turns_at
-from labelgen.feedback.cues import is_closing, only_takes_leave, takes_leave
 from labelgen.feedback.items import goals_of
-from labelgen.feedback.topics import topic_shifts
 from labelgen.metrics.results import BASELINE, BaselineFit, FittedBaselines, Setting, SystemName
 from labelgen.tasks.evaluation import EvaluationTask, answered
 
@@ -50,8 +48,6 @@ BASELINES = Registry(
         "last_action": "labelgen.evaluation.baselines:RatesOfLastAction",
         "rule": "labelgen.evaluation.baselines:Rule",
         "majority_class": "labelgen.evaluation.baselines:MajorityClass",
-        "cut_at_thanks": "labelgen.evaluation.baselines:CutAtThanks",
-        "text_tiling": "labelgen.evaluation.baselines:TextTiling",
     },
 )
 
@@ -399,68 +395,6 @@ def goal_name(examples: Iterable[TrainingAnswer]) -> str:
     return min((name for x in examples for name in x.names), default="")
 
 
-class Division(ABC):
-    """A rule that divides a dialogue into goals; not defined for other tasks."""
-
-    name: str
-
-    def __init__(self, seed: int = 0) -> None:
-        self._goals: dict[str, str] = {}
-
-    def learn(self, task: EvaluationTask, examples: Sequence[TrainingAnswer]) -> Mapping[str, Any]:
-        if task.divides:
-            self._goals[task.name] = goal_name(examples)
-        return {}
-
-    def answer(self, task: EvaluationTask, places: Sequence[Location]) -> list[Prediction | None]:
-        name = self._goals.get(task.name)
-        if not name:
-            return [None] * len(places)
-        return [
-            _of_labels([Label(task.tasks[0], AtGoal(goal), name) for goal in runs(self.cuts(place.dialogue))])
-            if place.dialogue.turns
-            else _of_labels([])
-            for place in places
-        ]
-
-    @abstractmethod
-    def cuts(self, dialogue: Dialogue) -> list[bool]:
-        """For each turn but the first, whether a goal begins there. dialogue: at least one turn."""
-
-
-def runs(cuts: Sequence[bool]) -> list[tuple[int, ...]]:
-    """Goals of consecutive turns. cuts: for each turn but the first, whether a goal begins there."""
-    goals = [[0]]
-    for turn, cut in enumerate(cuts, 1):
-        if cut:
-            goals.append([])
-        goals[-1].append(turn)
-    return [tuple(goal) for goal in goals]
-
-
-class CutAtThanks(Division):
-    """A goal begins at a request after thanks, a farewell or an offer of more help."""
-
-    name = BASELINE + "cut at thanks"
-
-    def cuts(self, dialogue: Dialogue) -> list[bool]:
-        locale = dialogue.locale
-        return [
-            (takes_leave(before.request, locale) or is_closing(before.response, locale))
-            and not only_takes_leave(turn.request, locale)
-            for before, turn in pairwise(dialogue.turns)
-        ]
-
-
-class TextTiling(Division):
-    """A goal begins where the words of both sides differ more than on average in the dialogue (Hearst 1997)."""
-
-    name = BASELINE + "TextTiling"
-
-    def cuts(self, dialogue: Dialogue) -> list[bool]:
-        return topic_shifts(dialogue)
-
-
 _WORD = re.compile(r"\w+")
 _MOST_WORDS = 6
 Phrase = tuple[str, ...]
@@ -492,14 +426,14 @@ class Rule:
         if name := self._goals.get(task.name):
             goals = [goals_of(place.dialogue, None)[0] for place in places]
             return [
-                _of_labels([Label(task.tasks[0], AtGoal(goal), name) for goal in division_of]) for division_of in goals
+                of_labels([Label(task.tasks[0], AtGoal(goal), name) for goal in division_of]) for division_of in goals
             ]
         if task.name in self._phrases:
-            return [_of_labels([*_spans(task.tasks[0], place, self._phrases[task.name])]) for place in places]
+            return [of_labels([*_spans(task.tasks[0], place, self._phrases[task.name])]) for place in places]
         return [None] * len(places)
 
 
-def _of_labels(labels: Sequence[Label]) -> Prediction:
+def of_labels(labels: Sequence[Label]) -> Prediction:
     return Prediction(_names(labels), {}, tuple(labels))
 
 

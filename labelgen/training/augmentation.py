@@ -42,33 +42,6 @@ def join_at_goals(first: Dialogue, second: Dialogue, rng: Random) -> Dialogue | 
     return _made(first, second, turns, (*kept, *moved, *closed))
 
 
-def interrupt(dialogue: Dialogue, other: Dialogue, rng: Random) -> Dialogue | None:
-    """A dialogue with a goal of another one inside one of its own goals, which is resumed after it, with the targets of both.
-
-    In a training log only some topics interrupt each other, and a goal head that has not seen a topic interrupted takes what comes
-    after the interruption for a part of it. The goal of the other dialogue is one whose turns follow each other. Times, audio and
-    targets about the whole dialogue are dropped as in `join_at_goals`.
-
-    Returns None if the first has no goal of two turns, if the second has none whose turns follow each other, or if one of them is divided
-    completely and the other is not."""
-    inside = [goal for goal in _goals(dialogue) if len(goal) > 1]
-    blocks = [goal for goal in _goals(other) if len(goal) == goal[-1] - goal[0] + 1]
-    closed = _closed(dialogue)
-    if not inside or not blocks or abs(_weight(closed) - _weight(_closed(other))) > _SAME:
-        return None
-    goal, block = rng.choice(inside), rng.choice(blocks)
-    place = rng.choice(goal[1:])
-    size = len(block)
-    kept = [replace(t, at=_spread(t.at, place, size)) for t in dialogue.targets if turns_of(t.at) is not None]
-    moved = [
-        replace(t, at=_moved(t.at, place - block[0]))
-        for t in other.targets
-        if (served := turns_of(t.at)) is not None and block[0] <= served[0] and served[-1] <= block[-1]
-    ]
-    turns = (*dialogue.turns[:place], *other.turns[block[0] : block[-1] + 1], *dialogue.turns[place:])
-    return _made(dialogue, other, turns, (*kept, *moved, *closed))
-
-
 def _goals(dialogue: Dialogue) -> list[Turns]:
     return sorted({t.at.turns for t in dialogue.targets if isinstance(t.at, AtGoal)})
 
@@ -91,13 +64,6 @@ def _made(dialogue: Dialogue, other: Dialogue, turns: Sequence[Turn], targets: S
         signals=(),
         targets=tuple(targets),
     )
-
-
-def _spread(at: At, place: int, by: int) -> At:
-    """A place of a dialogue into which so many turns are put before turn `place`."""
-    if isinstance(at, AtGoal):
-        return AtGoal(tuple(turn + by * (turn >= place) for turn in at.turns))
-    return at if isinstance(at, AtDialogue) else replace(at, turn=at.turn + by * (at.turn >= place))
 
 
 def _cuts(dialogue: Dialogue, last: bool) -> list[int]:

@@ -28,7 +28,7 @@ from labelgen.feedback.masking import decoys, mask, mask_feedback
 from labelgen.model.batches import Example
 from labelgen.pretraining.corruption import DialoguePool, pretraining_example
 from labelgen.tasks import TASKS
-from labelgen.training.augmentation import interrupt, join_at_goals, wrong_goals
+from labelgen.training.augmentation import join_at_goals, wrong_goals
 from labelgen.training.options import AugmentOptions, TargetOptions
 from labelgen.training.prepared import Writer
 from labelgen.training.sampler import Indices, word_count
@@ -190,9 +190,6 @@ class AnnotatedExamples:
         if self.augment.joined and rng.random() < self.augment.joined:
             other = self._another(index, dialogue, rng)
             dialogue = (other and join_at_goals(dialogue, self._masked(other, rng), rng)) or dialogue
-        if self.augment.interrupted and rng.random() < self.augment.interrupted:
-            other = self._another(index, dialogue, rng)
-            dialogue = (other and interrupt(dialogue, self._masked(other, rng), rng)) or dialogue
         if self.augment.wrong_goals:
             more = wrong_goals(dialogue, self.augment.wrong_goals, rng)
             dialogue = replace(dialogue, targets=(*dialogue.targets, *more))

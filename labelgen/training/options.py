@@ -89,9 +89,6 @@ class AugmentOptions:
     joined: Share = 0.0
     """probability that a dialogue ends like another one of the same log and source, cut between goals, so that any goal may follow any
     other; such a batch may have up to twice as many turns"""
-    interrupted: Share = 0.0
-    """probability that a goal of a dialogue is interrupted by one of another dialogue of the same log and source, so that any goal may be
-    resumed after any other; such a batch may have up to twice as many turns"""
     wrong_goals: Share = 0.0
     """probability that an annotated goal is also shown merged, split, with a moved end or without a turn, with its outcome weighted by the
     overlap; the model then judges goals that it divided wrongly"""

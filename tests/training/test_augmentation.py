@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import AtDialogue, AtGoal, AtSpan, AtTurn, Target
 from labelgen.tasks.exclusive import exclusive_rows
-from labelgen.training.augmentation import interrupt, join_at_goals, wrong_goals
+from labelgen.training.augmentation import join_at_goals, wrong_goals
 
 FAILED = (("failure", 1.0),)
 SUCCEEDED = (("success", 1.0),)
@@ -89,42 +89,6 @@ def test_join_needs_goals_divided_alike():
     both = join_at_goals(open_, dialogue("c", [0], closed=False), Random(0))
     assert both is not None
     assert not [t for t in both.targets if isinstance(t.at, AtDialogue)]
-
-
-@given(first=serving, second=serving, seed=st.integers(0, 99))
-def test_interrupted_goals_are_resumed(first: list[int | None], second: list[int | None], seed: int):
-    a, b = dialogue("a", first), dialogue("b", second)
-    made = interrupt(a, b, Random(seed))
-    goals_of = [{t.at.turns for t in one.targets if isinstance(t.at, AtGoal)} for one in (a, b)]
-    if made is None:
-        assert all(len(goal) == 1 for goal in goals_of[0]) or all(
-            goal[-1] - goal[0] >= len(goal) for goal in goals_of[1]
-        )
-        return
-    said = [turn.request for turn in made.turns]
-    block = [text for text in said if text.startswith("b")]
-    start = said.index(block[0])
-    # The first dialogue is whole, the block is one piece, and it is exactly a goal of the second.
-    assert [text for text in said if text.startswith("a")] == [turn.request for turn in a.turns]
-    assert said[start : start + len(block)] == block
-    assert tuple(block) in {words(b, goal) for goal in goals_of[1]}
-    made_goals = {t.at.turns for t in made.targets if isinstance(t.at, AtGoal)}
-    assert {words(made, goal) for goal in made_goals} == {*(words(a, goal) for goal in goals_of[0]), tuple(block)}
-    assert any(goal[0] < start <= goal[-1] and said[goal[0]].startswith("a") for goal in made_goals)
-    outcome_of = {
-        words(one, t.at.turns): t.distribution
-        for one in (a, b)
-        for t in one.targets
-        if t.task == "outcome" and isinstance(t.at, AtGoal)
-    }
-    for target in made.targets:
-        if isinstance(target.at, AtTurn | AtSpan):
-            assert target.distribution == ((said[target.at.turn], 1.0),)
-        if target.task == "outcome" and isinstance(target.at, AtGoal):
-            assert target.distribution == outcome_of[words(made, target.at.turns)]
-    assert sum(target.task == "outcome" for target in made.targets) == len(made_goals)
-    assert [t.task for t in made.targets if isinstance(t.at, AtDialogue)] == ["goals"]
-    assert all(turn.time_s is None for turn in made.turns)
 
 
 @given(serves=serving, seed=st.integers(0, 99))
