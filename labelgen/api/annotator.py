@@ -152,10 +152,13 @@ class Annotator(annotator.Annotator):
             annotations += super().annotate(log[start : start + _AT_ONCE], goals_from, folder)
         return _as_given(dialogues, log, annotations, mapping)
 
-    def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    def __call__(self, batch: Any) -> dict[str, list[Any]]:
         """For `Dataset.map(annotator, batched=True)` over records: their annotations with one more.
 
-        A Dataset that is mapped by several processes loads the model in each."""
+        A Dataset that is mapped by several processes loads the model in each. Raises UsageError for what is no batch."""
+        if not isinstance(batch, Mapping):
+            what = f"{type(batch).__name__} is no batch of a Dataset"
+            raise UsageError(what, "the annotator", "call its method annotate(...) with dialogues, a path or a table")
         names = list(batch)
         records = [dict(zip(names, row, strict=True)) for row in zip(*batch.values(), strict=True)]
         return (

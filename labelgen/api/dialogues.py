@@ -109,7 +109,7 @@ class Dialogues(Iterable[Dialogue]):
 
     def to_pandas(self) -> "DataFrame":
         """One row for each turn, in columns from which `load_log` makes the dialogues again, but for what was given or found on
-        them: feedback, annotations, signals, targets, and `extra` of dialogues."""
+        them: feedback, annotations, signals and targets."""
         import pandas
 
         return pandas.DataFrame([row for dialogue in self for row in turn_rows(dialogue)])
@@ -307,7 +307,11 @@ def _dialogue(place: int, one: Any) -> Dialogue:
 
 _TURN_COLUMNS = tuple(name for name in COLUMNS if name not in ("turns", "speaker", "text", "slots", "intent"))
 
-_OF_DIALOGUE = ("source", "user", "device", "locale", "start")
+_OF_DIALOGUE = {
+    **{name: name for name in ("source", "user", "device", "locale", "start")},
+    "dialogue_extra": "extra",
+}
+"""Column of a table of turns -> field of a dialogue."""
 _OF_TURN = {
     "time": "time_s",
     "response_time": "response_time_s",
@@ -325,7 +329,7 @@ def turn_columns() -> tuple[str, ...]:
 def turn_rows(dialogue: Dialogue) -> Iterator[dict[str, Any]]:
     """The turns of a dialogue as rows, in the columns of a mapping of turns and of what else a turn has."""
     plain = to_plain(dialogue)
-    about = {name: plain.get(name) for name in _OF_DIALOGUE}
+    about = {name: plain.get(own) for name, own in _OF_DIALOGUE.items()}
     for k, turn in enumerate(plain["turns"]):
         yield {"dialogue": dialogue.id, "order": k, **{name: turn.get(own) for name, own in _OF_TURN.items()}, **about}
 
@@ -334,7 +338,7 @@ def _from_turn_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[Dialogue]:
     """The dialogues of such rows, which stand together and in order."""
     for identity, group in groupby(rows, lambda row: row["dialogue"]):
         turns = sorted(group, key=lambda row: row["order"])
-        about = {name: turns[0][name] for name in _OF_DIALOGUE if name in turns[0]}
+        about = {own: turns[0][name] for name, own in _OF_DIALOGUE.items() if name in turns[0]}
         fields = [{own: row[name] for name, own in _OF_TURN.items() if name in row} for row in turns]
         yield Dialogue.from_dict({"id": identity, **about, "turns": fields})
 

@@ -4,7 +4,7 @@ Options that are sections of a config are dicts (`tasks={"quality": {}}`) or dot
 names YAML files of options, or those that labelgen brings. Errors are LabelgenError, as for the commands."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from labelgen.base.options import make_options
 from labelgen.base.registry import require
 from labelgen.cli.init import InitOptions, write_config
 from labelgen.cli.pipeline import LABELS, MODEL_NAME, read_pipeline, run_pipeline
-from labelgen.data.dialogue import Dialogue
+from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.label_sets import bad_domains
 from labelgen.data.log import MAX_BAD_RATE, Log, Quarantine, require_annotators, write_log
 from labelgen.feedback.training_data import FORMS, Form
@@ -153,14 +153,23 @@ def run(config: PathLike, **options: Any) -> LabelTable:
     return labels(made.out / LABELS, annotator=MODEL_NAME)
 
 
-def find_signals(log: Source, *, out: PathLike | None = None, force: bool = False, **options: Any) -> Aggregated:
+def find_signals(
+    log: Source,
+    *,
+    detectors: Sequence[Callable[[Dialogue], Iterable[Signal]]] = (),
+    out: PathLike | None = None,
+    force: bool = False,
+    **options: Any,
+) -> Aggregated:
     """Find the signals of user feedback in each dialogue, as `labelgen feedback signals`.
 
     Args:
+        detectors: functions of your own, from a dialogue to its signals, besides those that are installed.
         out: log to write, which replaces an older one if force is true; without it the dialogues are kept in memory.
         options: those of the command, such as kind=["rephrase"]."""
     dialogues = load_log(log)
-    return _changed(find_signals_in(dialogues, make_options(SignalsOptions, options)), dialogues, out, force)
+    made = find_signals_in(dialogues, make_options(SignalsOptions, options), detectors)
+    return _changed(made, dialogues, out, force)
 
 
 def _changed(made: Changed, of: Dialogues, out: PathLike | None, force: bool) -> Aggregated:

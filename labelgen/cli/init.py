@@ -19,6 +19,7 @@ from labelgen.base.yaml_text import flow_text
 from labelgen.cli.command import Command, ForceOptions
 from labelgen.cli.import_log import ImportOptions, import_log
 from labelgen.cli.pipeline import PipelineOptions
+from labelgen.confidence.weakness import LEAST_ANSWERS
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import MAX_BAD_RATE, Log, reasons_text
 from labelgen.data.reader import READERS, Reader
@@ -35,6 +36,7 @@ _FORMS = ("labelgen", "chatgpt", "rasa", "chat", "opentelemetry", "langfuse", "l
 """Forms that are tried in this order; a table or other JSON needs a mapping."""
 _LOOKED_AT = 20_000
 """Rows by whose values a mapping is suggested: answers of users are rare."""
+_MANY_ANSWERS = 300
 _TRIED = 50
 _SHOWN_DIALOGUES = 2
 _FEW_DIALOGUES = 20
@@ -275,12 +277,28 @@ def _summary(found: Findings, log: Log, form: str, most: int) -> Iterator[str]:
     if not stats.users:
         yield "no dialogue names its user: parts are split by dialogue, and one user's dialogues may be in several"
     reference = found.reference()
+    yield _expectation(found)
     if reference is None:
         yield "nobody says how dialogues went, neither people nor users: the model will not be evaluated"
     elif reference == USER:
         yield f"the model will be compared with what users said in {found.answered:,} dialogues; users who say something are not all users"
     else:
         yield f"the model will be compared with {reference}"
+
+
+def _expectation(found: Findings) -> str:
+    """What can be expected of so many dialogues and answers."""
+    known = f"{found.answered:,} dialogues have answers of users (ratings, thumbs, yes or no)"
+    if found.by_person:
+        return f"{known}; people annotated {sum(found.people.values()):,}"
+    if found.answered < LEAST_ANSWERS:
+        return (
+            f"{known}: too few to judge labels, which will come from reactions (rephrasings, thanks) alone; {LEAST_ANSWERS} and more "
+            "would tell whether they are right"
+        )
+    if found.answered < _MANY_ANSWERS:
+        return f"{known}: labels learn from them and are judged roughly; intervals will be wide"
+    return f"{known}: enough to learn from and to judge by"
 
 
 def _counted(items: Iterable[tuple[tuple[str, str], int]]) -> str:

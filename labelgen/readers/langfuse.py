@@ -1,6 +1,6 @@
 """Langfuse exports: traces, observations and scores as JSON.
 
-path: a `.json` or `.jsonl` file, also packed, or a folder of them, such as that of a blob storage export. A record is a trace, with
+path: a `.json` or `.jsonl` file, also packed, a `.csv` or `.parquet`, or a folder of them, such as that of a blob storage export. A record is a trace, with
 or without its observations and scores, an observation, a score, or a page of the API with them in `data`; keys are in camel case or
 with underscores. Fields are those of langfuse 5.0.4 (`langfuse.api.commons.types`: `observation_v2`, `score`) and, for traces, of
 langfuse 3.3.0 (`Trace`, `TraceWithFullDetails`).

@@ -314,8 +314,8 @@ def messages_in(value: Any, role: str) -> tuple[Message, ...]:
     """The messages in the input (USER) or output (ASSISTANT) of a call; none where there are none.
 
     Forms: a text; a message or a list of messages; an object with `messages`, `choices` (OpenAI), `generations` (LangChain), a
-    text under a usual name such as `input` or `answer`, or a single text. The whole value may be text of JSON. Texts within it are
-    texts, whatever they look like: a user may have typed JSON. Raises CellError for JSON of messages that was cut off."""
+    text under a usual name such as `input` or `answer`, or a single text. The whole value may be text of JSON, if it has messages or a text
+    under a usual name: other JSON a user may have typed, and so are texts within it, whatever they look like. Raises CellError for JSON of messages that was cut off."""
     plain = decoded(value)
     if isinstance(plain, str) and _CUT.match(plain):
         hint = "raise the limit on the length of attributes (OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT), and export again"
@@ -324,12 +324,14 @@ def messages_in(value: Any, role: str) -> tuple[Message, ...]:
             "cut_messages: this begins as JSON of messages and cannot be decoded to its end, so what was said is not known",
             hint,
         )
-    if plain is not value and (found := _messages_in(plain, role)):
+    typed = isinstance(plain, list) and not any(isinstance(one, (dict, list)) for one in plain)
+    if plain is not value and not typed and (found := _messages_in(plain, role, named=True)):
         return found
     return _messages_in(value, role)
 
 
-def _messages_in(value: Any, role: str) -> tuple[Message, ...]:
+def _messages_in(value: Any, role: str, named: bool = False) -> tuple[Message, ...]:
+    """named: whether a text needs a usual name."""
     if isinstance(value, str):
         return (Message(role, value),) if value.strip() else ()
     if isinstance(value, list):
@@ -351,7 +353,7 @@ def _messages_in(value: Any, role: str) -> tuple[Message, ...]:
         if found := _messages_in(value.get(key), role):
             return (*history, *found)
     texts = [text for text in value.values() if isinstance(text, str)]
-    return (Message(role, texts[0]),) if len(texts) == 1 else ()
+    return (Message(role, texts[0]),) if len(texts) == 1 and not named else ()
 
 
 def _in_list(value: list[Any], role: str) -> tuple[Message, ...]:

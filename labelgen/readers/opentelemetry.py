@@ -494,9 +494,9 @@ def _indexed(attributes: Mapping[str, Any], side: str, role: str) -> tuple[Messa
 
 def _messages(value: Any, field: str, role: str) -> tuple[Message, ...]:
     """Messages of an attribute: structured, JSON text, or a bare text."""
-    value = decoded(value)
-    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
-        return tuple(read_messages(value, field))
+    plain = decoded(value)
+    if isinstance(plain, list) and plain and all(isinstance(one, dict) for one in plain):
+        return tuple(read_messages(plain, field))
     return messages_in(value, role)
 
 

@@ -1,12 +1,14 @@
 """The step from logs to signals of user feedback."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+from msgspec.structs import replace
+
 from labelgen.base.options import Choices
-from labelgen.data.dialogue import Dialogue
+from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.values import language_of
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.phrases import GROUPS_OF_SIGNALS, missing_signals
@@ -22,14 +24,20 @@ class SignalsOptions:
     """detector to run; all without a value"""
 
 
-def find_signals(dialogues: Iterable[Dialogue], options: SignalsOptions) -> Changed:
-    """The dialogues with the signals that the detectors find."""
+def find_signals(
+    dialogues: Iterable[Dialogue],
+    options: SignalsOptions,
+    functions: Sequence[Callable[[Dialogue], Iterable[Signal]]] = (),
+) -> Changed:
+    """The dialogues with the signals that the detectors and these functions find."""
 
     def found() -> Iterator[Dialogue]:
         languages: Counter[str] = Counter()
         for dialogue in dialogues:
             languages[language_of(dialogue.locale)] += 1
             result = with_signals(dialogue, options.kind or None)
+            more = tuple(signal for function in functions for signal in function(dialogue))
+            result = replace(result, signals=(*result.signals, *more))
             made.counts.update((s.kind, "explicit" if s.explicit else "implicit", s.vote) for s in result.signals)
             yield result
         made.after.extend(_without_phrases(languages))

@@ -17,6 +17,7 @@ from tiny import write_tiny_encoder
 import labelgen
 from labelgen.api.results import TrainingRun
 from labelgen.cli.main import main
+from labelgen.data.dialogue import Signal
 from labelgen.data.label_table import COLUMNS
 
 README = Path(__file__).parents[2] / "README.md"
@@ -232,3 +233,68 @@ def test_what_cannot_be_is_refused_with_a_clear_message(make, words):
     with pytest.raises(labelgen.LabelgenError) as refused:
         make()
     assert words in str(refused.value)
+
+
+def test_a_log_is_a_collection():
+    log = labelgen.load_log([{"id": f"d{k}", "turns": [{"request": "hi", "response": ""}]} for k in range(4)])
+    assert (len(log), log[0].id, log[-1].id) == (4, "d0", "d3")
+    assert [d.id for d in log.head(2)] == ["d0", "d1"]
+    assert [d.id for d in log.filter(lambda d: d.id != "d1")] == ["d0", "d2", "d3"]
+    for place in (4, -5):
+        with pytest.raises(IndexError, match="no dialogue"):
+            log[place]
+
+
+CHAT = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]}
+
+
+def test_chats_are_a_log():
+    for log in ([CHAT, CHAT], Dataset.from_list([CHAT, CHAT])):
+        assert [[(t.request, t.response) for t in d.turns] for d in labelgen.load_log(log)] == [[("hi", "yes")]] * 2
+    with pytest.raises(labelgen.LabelgenError, match="robot"):
+        labelgen.load_log([{"messages": [{"role": "robot", "content": "x"}]}])
+
+
+def test_a_table_gives_the_log_back():
+    log = labelgen.simulate(6, seed=2)
+    bare = [replace(d, feedback=(), annotations=(), turns=tuple(replace(t, feedback=()) for t in d.turns)) for d in log]
+    assert list(labelgen.load_log(labelgen.load_log(bare).to_pandas())) == bare
+
+
+@pytest.mark.parametrize(
+    ("cells", "requests"),
+    [
+        ([7, "z"], ["7", "z"]),
+        ([1.5, None], ["1.5", ""]),
+        ([True, "x"], ["True", "x"]),
+        (pandas.to_datetime(["2026-01-01", "2026-01-02"]), ["2026-01-01T00:00:00", "2026-01-02T00:00:00"]),
+        (pandas.array([1, None], dtype="Int64"), ["1", ""]),
+    ],
+)
+def test_columns_of_mixed_types_are_texts(cells, requests):
+    frame = pandas.DataFrame({"q": cells, "a": ["", ""], "odd": [ValueError("e"), ["l"]]})
+    log = labelgen.load_log(frame, mapping={"request": "q", "response": "a"})
+    assert [d.turns[0].request for d in log] == requests
+
+
+@pytest.mark.parametrize(
+    ("frame", "named"),
+    [
+        (pandas.DataFrame([["x", "y", "z"]], columns=["q", "a", "a"]), "two columns 'a'"),
+        (pandas.DataFrame({"q": ["x"], "b": ["y"]}), "no column 'a'"),
+        (pandas.DataFrame({"q": [ValueError("e")], "a": ["y"]}), "'q'"),
+    ],
+)
+def test_a_mapping_error_names_the_column_when_the_table_is_loaded(frame, named):
+    with pytest.raises(labelgen.LabelgenError, match=named):
+        labelgen.load_log(frame, mapping={"request": "q", "response": "a"})
+
+
+def test_a_function_is_a_detector():
+    def swears(dialogue):
+        yield Signal(kind="swears", turns=(0,), vote="bad", evidence=(1,))
+
+    log = labelgen.load_log([{"id": "c", "messages": CHAT["messages"] * 2}])
+    found = labelgen.find_signals(log, detectors=[swears])
+    assert "swears" in [signal.kind for d in found for signal in d.signals]
+    assert any("swears" in target.origin for d in labelgen.aggregate(found) for target in d.targets)

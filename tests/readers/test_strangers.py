@@ -712,3 +712,59 @@ def test_names_of_annotators_and_labels_are_masked(tmp_path: Path):
     hidden = redact_dialogue(Dialogue.from_dict(plain))
     assert "@" not in encode(hidden).decode()
     assert len({one.annotator for one in hidden.annotations}) == 2
+
+
+RECIPES: dict[str, tuple[dict[str, str], list[dict[str, Any]]]] = {
+    "intercom": (
+        {
+            "dialogue": "conversation_id", "speaker": "author_type", "text": "body", "time": "created_at",
+            "feedback": "{conversation_rating: rating 1..5 of dialogue}",
+        },
+        [
+            {"conversation_id": 7, "author_type": "lead", "body": "hi", "created_at": 1772352000, "conversation_rating": None},
+            {"conversation_id": 7, "author_type": "admin", "body": "yes", "created_at": 1772352009, "conversation_rating": 4},
+        ],
+    ),
+    "dialogflow": (
+        {
+            "dialogue": "conversation_name", "order": "turn_position", "time": "request_time",
+            "request": "request.queryInput.text.text",
+            "response": "response.queryResult.responseMessages[*].text.text[0]",
+            "intent": "response.queryResult.match.intent.displayName",
+        },
+        [
+            {
+                "conversation_name": "7", "turn_position": 1, "request_time": "2026-03-01T08:00:00Z",
+                "request": {"queryInput": {"text": {"text": "hi"}}},
+                "response": {"queryResult": {"responseMessages": [{"text": {"text": ["yes"]}}], "match": {"intent": {"displayName": "hello"}}}},
+            }
+        ],
+    ),
+    "lex": (
+        {
+            "dialogue": "sessionId", "time": "timestamp", "request": "inputTranscript", "response": "messages[*].content",
+            "intent": "interpretations[0].intent.name", "nlu_confidence": "interpretations[0].nluConfidence",
+        },
+        [
+            {
+                "sessionId": "7", "timestamp": "2026-03-01T08:00:00Z", "inputTranscript": "hi", "messages": [{"content": "yes"}],
+                "interpretations": [{"intent": {"name": "hello"}, "nluConfidence": "0.9"}],
+            }
+        ],
+    ),
+}  # fmt: skip
+"""The recipes of docs/how-to/read-a-log.md, with records as these services write them."""
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_recipes_of_help_desks_and_voice_bots_read_their_logs(recipe: str, tmp_path: Path):
+    mapping, records = RECIPES[recipe]
+    read = Read("mapped", lines(tmp_path / "a.jsonl", *records), mapping)
+    assert read.texts == {"7": [("hi", "yes")]}
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "read-a-log.md"
+    words = page.read_text().replace("\\\n", " ").replace("--nlu-confidence", "--nlu_confidence")
+    assert all(
+        f"--{name} {value}" in words or f"--{name} '{value}'" in words
+        for name, value in mapping.items()
+        if name != "feedback"
+    )
