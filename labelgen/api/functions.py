@@ -32,6 +32,7 @@ from labelgen.data.label_sets import bad_domains
 from labelgen.data.log import MAX_BAD_RATE, Log, Quarantine, require_annotators, write_log
 from labelgen.feedback.training_data import FORMS, Form
 from labelgen.review.form import TASKS, question_lines
+from labelgen.simulator.log import SimulationOptions, simulated_log
 from labelgen.simulator.log import labels as simulated_labels
 from labelgen.steps.calibrate import CalibrateOptions, CertifyOptions, write_scaling, write_thresholds
 from labelgen.steps.changed import Changed
@@ -45,7 +46,6 @@ from labelgen.steps.feedback import explain as explain_targets
 from labelgen.steps.review import AnswerOptions, ErrorsOptions, add_answers, find_errors
 from labelgen.steps.signals import SignalsOptions
 from labelgen.steps.signals import find_signals as find_signals_in
-from labelgen.steps.simulate import SimulationOptions, simulated_log
 from labelgen.steps.split import SplitOptions, divide
 from labelgen.training.options import FinetuneOptions, PretrainOptions
 

@@ -24,7 +24,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import MAX_BAD_RATE, Log, reasons_text
 from labelgen.data.reader import READERS, Reader
 from labelgen.data.stats import LogStats
-from labelgen.feedback.answers import USER, user_annotation
+from labelgen.feedback.signal import USER, user_annotation
 from labelgen.readers.mapping import ColumnMapping
 from labelgen.readers.sources import SourceRow, is_dataset, read_source
 from labelgen.readers.suggest import suggest

@@ -9,8 +9,7 @@ from labelgen.base.options import ARGUMENT
 from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions
 from labelgen.data.log import write_log
-from labelgen.simulator.log import labels
-from labelgen.steps.simulate import SimulationOptions, simulated_log
+from labelgen.simulator.log import SimulationOptions, labels, simulated_log
 
 
 @dataclass(frozen=True, kw_only=True)

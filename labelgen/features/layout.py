@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from labelgen.data.dialogue import Dialogue
-from labelgen.kernels.transfer import to_device
+from labelgen.kernels.device import to_device
 
 Value = TypeVar("Value")
 Sees = Literal["all", "earlier", "none"]

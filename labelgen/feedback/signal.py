@@ -1,5 +1,7 @@
-"""Find the signals of a dialogue with every registered detector, in the order of the registry; what detectors declare."""
+"""Find the signals of a dialogue with every registered detector, in the order of the registry; what detectors declare; and what users
+said themselves as an annotation, a reference where nobody else judged a log."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,6 +11,7 @@ from msgspec.structs import replace
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue, Signal
+from labelgen.data.labels import Annotation, At, AtDialogue, AtTurn, Label
 from labelgen.feedback.cues import Vote
 from labelgen.feedback.detectors import DETECTORS
 
@@ -38,6 +41,9 @@ def detector(kind: str) -> Detector:
 
 EARLIER = "earlier turns"
 """The kind of all signals about turns after which the user went on with the goal (items.py)."""
+
+USER = "user"
+"""Annotator name, and kind, of users."""
 
 MASKED = "masked"
 """The kind of the one signal of a dialogue whose feedback is masked (masking.py): no witness could speak."""
@@ -101,3 +107,22 @@ def observable(kind: str, dialogue: Dialogue, turn: int) -> bool:
 def concerns_dialogue(signal: Signal, dialogue: Dialogue) -> bool:
     """Whether the signal is about the whole dialogue, not about single turns. In a dialogue of one turn it is both."""
     return len(signal.turns) == len(dialogue.turns)
+
+
+def user_annotation(dialogue: Dialogue, name: str = USER) -> Annotation | None:
+    """The explicit feedback in a dialogue (thumbs, ratings, answers to "did I answer your question?") as labels of quality by an
+    annotator of kind `user`; None without any.
+
+    Feedback at a turn labels the turn that it is about, feedback on the whole dialogue the dialogue. A place with feedback that
+    contradicts itself has no label. Feedback is given by few users, and seldom by the indifferent: what holds on it need not
+    hold on the other dialogues."""
+    votes: defaultdict[At, set[str]] = defaultdict(set)
+    for signal in find_signals(dialogue):
+        if not signal.explicit:
+            continue
+        whole = concerns_dialogue(signal, dialogue) and not signal.evidence
+        places: tuple[At, ...] = (AtDialogue(),) if whole else tuple(map(AtTurn, signal.turns))
+        for at in places:
+            votes[at].add(signal.vote)
+    labels = tuple(Label("quality", at, next(iter(said))) for at, said in votes.items() if len(said) == 1)
+    return Annotation(name, USER, labels) if labels else None

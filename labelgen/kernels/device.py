@@ -1,9 +1,13 @@
-"""The device that computes: whether the machine has it, and its kind as a short name."""
+"""The device that computes: whether the machine has it, its kind as a short name, and copies between it and the host that wait for
+neither, so that a step of training on a GPU has no host synchronization.
+
+A copy from pageable memory, and any read of a device value such as `float(x)`, waits until the device has done all that it was given."""
 
 import platform
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from labelgen.base.errors import UsageError
 
@@ -47,3 +51,28 @@ def _first_cpu() -> dict[str, str]:
         return {}
     first, _, _ = _CPUINFO.read_text().partition("\n\n")
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+
+
+def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """The tensor on a device. A copy to CUDA goes through pinned memory and runs after the kernels that were launched before."""
+    device = torch.device(device)
+    if tensor.device.type == "cpu" and device.type == "cuda" and not tensor.is_pinned():
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=device.type != "cpu")
+
+
+class HostCopy:
+    """Copy of a tensor in host memory that is made while the device goes on."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._host = tensor.detach().to("cpu", non_blocking=True)
+        self._done = None
+        if tensor.device.type == "cuda":
+            self._done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._done.record(torch.cuda.current_stream(tensor.device))
+
+    def read(self) -> Tensor:
+        """The copy; waits for the kernels before it, not for those after it."""
+        if self._done is not None:
+            self._done.synchronize()
+        return self._host

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from labelgen.kernels.transfer import to_device
+from labelgen.kernels.device import to_device
 
 PACKED = "labelgen_packed"
 """Name of this attention implementation in transformers."""

@@ -14,7 +14,7 @@ from labelgen.features.features import FeatureSet
 from labelgen.features.layout import Batch, Layout, Sees, States
 from labelgen.features.sound import MELS, SoundSource
 from labelgen.features.text import Tokenizer, label_text
-from labelgen.kernels.transfer import to_device
+from labelgen.kernels.device import to_device
 from labelgen.model.batches import Collator
 from labelgen.model.options import ModelOptions
 from labelgen.nn.dialogue_encoder import DialogueEncoder

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from labelgen.features.layout import Passages
+from labelgen.kernels.device import to_device
 from labelgen.kernels.onnx import OnnxEncoder
 from labelgen.kernels.packed import PACKED, can_pack, packed_positions, packing_of, reads_whole_passages
-from labelgen.kernels.transfer import to_device
 from labelgen.nn.embedding_cache import EmbeddingCache, mean_pool
 
 BATCH_TOKENS = 1024

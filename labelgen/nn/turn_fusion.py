@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labelgen.features.layout import FeatureTensors
-from labelgen.kernels.transfer import to_device
+from labelgen.kernels.device import to_device
 
 _WORDS_STD = 0.02
 """Standard deviation of new word vectors: small, so that rare words have little effect."""

@@ -31,8 +31,8 @@ from labelgen.readers.messages import (
 from labelgen.readers.sources import READ, form_of
 from labelgen.readers.suggest import meaning_of
 from labelgen.readers.traces import (
+    GivenScore,
     Of,
-    Score,
     Span,
     Trace,
     Visit,
@@ -67,13 +67,13 @@ class Conversations:
         self._traces.__exit__(*error)
 
     def add(
-        self, identity: str, trace: Trace, spans: Sequence[Span], scores: Iterable[Score], place: tuple[str, int]
+        self, identity: str, trace: Trace, spans: Sequence[Span], scores: Iterable[GivenScore], place: tuple[str, int]
     ) -> Iterator[Rejected]:
         """Add the spans and scores of a trace to its conversation; yields what of it cannot be read.
 
         place: file and line of the trace. Scores without spans are about the whole dialogue."""
         file, line = place
-        given: list[tuple[str | None, Feedback | Score]] = []
+        given: list[tuple[str | None, Feedback | GivenScore]] = []
         for score in scores:
             if self.options.is_open(score):
                 values = self.values.setdefault(score.name, {})
@@ -101,13 +101,13 @@ class Conversations:
             return
         # Feedback on the trace, or on what belongs to no exchange, is about its last exchange.
         last = homes[max((time_or_last(span.start_s), span.id) for span in spans if span.visit is not None)[1]]
-        about: dict[str, list[tuple[str, Feedback | Score]]] = {}
+        about: dict[str, list[tuple[str, Feedback | GivenScore]]] = {}
         for name, item in given:
             home = homes.get(name or "")
             about.setdefault(home if home in parts else last, []).append((name or "", item))
         for home, own in parts.items():
             visits, belongs = visits_of(own)
-            each: list[list[Feedback | Score]] = [[] for _ in visits]
+            each: list[list[Feedback | GivenScore]] = [[] for _ in visits]
             for name, item in about.get(home, ()):
                 each[belongs.get(name, len(each) - 1)].append(item)
             visits = tuple(given_on(visit, items) for visit, items in zip(visits, each, strict=True))
@@ -289,13 +289,13 @@ class TraceOptions:
         """The meaning of each named score."""
         return {name: Meaning.of_text(name, text) for name, text in self.feedback.items()}
 
-    def is_open(self, score: Score) -> bool:
+    def is_open(self, score: GivenScore) -> bool:
         """Whether it looks like user feedback, and nothing says what its values mean."""
         name = re.sub(r"[\W_]+", "", score.name.casefold())
         stated = bool(self.feedback) or isinstance(score.value, Feedback)
         return not stated and score.by_user and _USER_SCORE.fullmatch(name) is not None
 
-    def read_score(self, score: Score) -> list[Feedback] | None:
+    def read_score(self, score: GivenScore) -> list[Feedback] | None:
         """The feedback that a score is; None where it is no user feedback. Raises CellError for a value without a meaning."""
         if isinstance(score.value, Feedback):
             return [score.value]
@@ -303,7 +303,7 @@ class TraceOptions:
         return None if meaning is None else read_by(meaning, score)
 
 
-def read_by(meaning: Meaning, score: Score) -> list[Feedback]:
+def read_by(meaning: Meaning, score: GivenScore) -> list[Feedback]:
     """The feedback that a score is by this meaning, with its comment. Raises CellError for a value without a meaning."""
     found = meaning.read(score.name, score.value, cell_number)
     if not score.comment:
@@ -394,7 +394,11 @@ def json_objects(path: Path) -> Iterator[tuple[str, int, bytes, dict[str, Any] |
                     yield name, row.line or 0, b"", row
                 else:
                     cells = {column: decoded(cell) for column, cell in row.cells.items() if not is_empty(cell)}
-                    yield name, row.line, msgspec.json.encode(cells, enc_hook=str), cells
+                    try:
+                        yield name, row.line, msgspec.json.encode(cells, enc_hook=str), cells
+                    except UnicodeEncodeError:
+                        reason = "bad_text: this is not in the encoding that is read"
+                        yield name, row.line, b"", Rejected(file=name, line=row.line, reason=reason)
             continue
         pieces = lines_of(file) if ".jsonl" in file.name or ".ndjson" in file.name else _values(file)
         for line, text in pieces:

@@ -21,7 +21,7 @@ from labelgen.data.record import Rejected
 from labelgen.readers.cells import CellError, seconds_since_1970
 from labelgen.readers.exports import Conversations, ExportRecord, TraceOptions, first_of, latest, page_of, read_export
 from labelgen.readers.messages import text_of
-from labelgen.readers.traces import NO_SPAN, Score, Span, Trace, step_span
+from labelgen.readers.traces import NO_SPAN, GivenScore, Span, Trace, step_span
 
 _STEPS = {"TOOL": TOOL, "RETRIEVER": "retrieval", "GUARDRAIL": "guardrail"}
 _OF_SESSION = "\x00session "
@@ -136,22 +136,24 @@ def _times(observation: Mapping[str, Any]) -> tuple[float | None, float | None]:
     return seconds_since_1970(begin), seconds_since_1970(end)
 
 
-def _score(record: Mapping[str, Any]) -> Score:
+def _score(record: Mapping[str, Any]) -> GivenScore:
     kind = str(first_of(record, "dataType", "data_type") or "")
     words = first_of(record, "stringValue", "string_value")
     comment = text_of(record.get("comment"))
     span = text_of(first_of(record, "observationId", "observation_id"))
     if kind == "CORRECTION":
-        return Score("correction", Feedback(kind="edit_response", text=str(words)) if words else None, comment, span)
+        return GivenScore(
+            "correction", Feedback(kind="edit_response", text=str(words)) if words else None, comment, span
+        )
     value = words if kind in ("CATEGORICAL", "TEXT") and words is not None else record.get("value", words)
     source = str(record.get("source", "API"))
-    return Score(str(record.get("name", "")), value, comment, span, by_user=source == "API")
+    return GivenScore(str(record.get("name", "")), value, comment, span, by_user=source == "API")
 
 
-def _named_scores(value: Any) -> list[Score]:
+def _named_scores(value: Any) -> list[GivenScore]:
     """Scores within a trace as values by name, as in a table of traces."""
     named = value.items() if isinstance(value, dict) else ()
-    return [Score(str(name), one) for name, each in named for one in (each if isinstance(each, list) else [each])]
+    return [GivenScore(str(name), one) for name, each in named for one in (each if isinstance(each, list) else [each])]
 
 
 READER = Reader(_read, options=TraceOptions)

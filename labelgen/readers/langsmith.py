@@ -22,7 +22,7 @@ from labelgen.data.record import Rejected
 from labelgen.readers.cells import CellError, seconds_since_1970
 from labelgen.readers.exports import Conversations, ExportRecord, TraceOptions, first_of, latest, page_of, read_export
 from labelgen.readers.messages import text_of
-from labelgen.readers.traces import Score, Span, step_span
+from labelgen.readers.traces import GivenScore, Span, step_span
 
 _STEPS = {"tool": TOOL, "retriever": "retrieval"}
 _USERS = ("user_id", "user", "userId")
@@ -130,23 +130,25 @@ def _argument(value: Any) -> str | None:
     return json_text(value)
 
 
-def _score(record: Mapping[str, Any]) -> Score:
+def _score(record: Mapping[str, Any]) -> GivenScore:
     source = record.get("feedback_source")
     by_model = isinstance(source, dict) and source.get("type") in _MACHINES
     value = first_of(record, "score", "value")
-    return Score(str(record["key"]), value, text_of(record.get("comment")), text_of(record.get("run_id")), not by_model)
+    return GivenScore(
+        str(record["key"]), value, text_of(record.get("comment")), text_of(record.get("run_id")), not by_model
+    )
 
 
-def _correction(record: Mapping[str, Any]) -> list[Score]:
+def _correction(record: Mapping[str, Any]) -> list[GivenScore]:
     text = json_text(record.get("correction"))
     edit = Feedback(kind="edit_response", text=text) if text else None
-    return [Score("correction", edit, span=text_of(record.get("run_id")))] if edit else []
+    return [GivenScore("correction", edit, span=text_of(record.get("run_id")))] if edit else []
 
 
-def _stats(run: str, stats: Any) -> list[Score]:
+def _stats(run: str, stats: Any) -> list[GivenScore]:
     named = stats.items() if isinstance(stats, dict) else ()
     return [
-        Score(str(name), one["avg"], span=run)
+        GivenScore(str(name), one["avg"], span=run)
         for name, one in named
         if isinstance(one, dict) and one.get("avg") is not None
     ]

@@ -36,7 +36,7 @@ from labelgen.data.record import Rejected
 from labelgen.readers.cells import CellError, seconds_since_1970
 from labelgen.readers.exports import Conversations, TraceOptions, first_of, read_export
 from labelgen.readers.messages import Message, messages_in, read_messages, text_of
-from labelgen.readers.traces import Score, Span, Visit, step_span
+from labelgen.readers.traces import GivenScore, Span, Visit, step_span
 
 _CALLS = ("chat", "text_completion", "generate_content", "invoke_agent", "completion")
 _TOOL_SPANS = {"execute_tool": TOOL, "retrieval": "retrieval"}
@@ -281,7 +281,7 @@ def _add(trace: str, items: list[_Item], conversations: Conversations, counts: C
             whole[item.span] = item
     known = set(whole)
     spans: list[Span] = []
-    scores: list[Score] = []
+    scores: list[GivenScore] = []
     wanting: _Item | None = None
     ids: set[str] = set()
     for each in items:
@@ -331,11 +331,13 @@ def _event_time(event: _Event) -> float:
     return float("inf") if event.time_s is None else event.time_s
 
 
-def _score(attributes: Mapping[str, Any], span: str | None) -> Score:
+def _score(attributes: Mapping[str, Any], span: str | None) -> GivenScore:
     value = first_of(attributes, "gen_ai.evaluation.score.value")
     label = attributes.get("gen_ai.evaluation.score.label")
     comment = text_of(attributes.get("gen_ai.evaluation.explanation"))
-    return Score(str(attributes.get("gen_ai.evaluation.name", "")), label if value is None else value, comment, span)
+    return GivenScore(
+        str(attributes.get("gen_ai.evaluation.name", "")), label if value is None else value, comment, span
+    )
 
 
 def _span(item: _Item, events: list[_Event], options: TraceOptions) -> Span:

@@ -44,8 +44,9 @@ _MAGIC = {
     b"<html": "a web page",
 }
 _SAMPLE = 1 << 16
-_MOST_NULS = 0.05
-"""Share of zero bytes in text; outputs of tools have some, UTF-16 has nearly half."""
+_CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f\x1b"))
+_MOST_CONTROLS = 0.05
+"""Share of control characters in text; outputs of tools have some, zero bytes are nearly half of UTF-16."""
 _DELIMITERS = ",;\t|"
 _BATCH = 256
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -108,7 +109,13 @@ def _check_text(file: Path, name: str, form: str, start: bytes, encoding: str | 
     what = next((what for magic, what in _MAGIC.items() if start.startswith(magic)), None)
     marked = any(start.startswith(mark) for mark, _ in _MARKS)
     wide = marked or (encoding or "").lower().startswith("utf-16")
-    if what is None and not wide and start.count(b"\0") > max(1, len(start) * _MOST_NULS):
+    if (
+        what is None
+        and not wide
+        and (
+            b"\0" in start and len(start) - len(start.translate(None, _CONTROLS)) > max(1, len(start) * _MOST_CONTROLS)
+        )
+    ):
         what = "binary"
     if what is not None:
         hint = "give its true form by form (csv, excel, json, jsonl, parquet), or its encoding if it is UTF-16"

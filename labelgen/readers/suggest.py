@@ -191,7 +191,9 @@ def suggest(rows: Sequence[SourceRow], given: ColumnMapping) -> ColumnMapping:
         choice.chosen["decimal"] = ","
     if turns is None:
         column = choice.of("dialogue")
-        whole = _of_dialogue([] if column is None else [cells_of for _, cells_of in _by_dialogue(column, cells)])
+        exchange = 2 if choice.of("speaker") else 1
+        groups = [] if column is None else [rows for _, rows in _by_dialogue(column, cells)]
+        whole = _of_dialogue([rows for rows in groups if len(rows) > exchange])
         feedback = {**given.feedback, **choice.feedback(entries, lambda path: " of dialogue" if whole(path) else "")}
     else:
         feedback = {**given.feedback, **choice.feedback(entries, lambda path: "")}
@@ -211,7 +213,8 @@ def _by_dialogue(column: str, cells: Sequence[Mapping[str, Any]]) -> list[tuple[
 
 
 def _of_dialogue(dialogues: Sequence[Sequence[Mapping[str, Any]]]) -> Callable[[str], bool]:
-    """Whether a column speaks of whole dialogues: it is filled in their last rows alone, or alike in all rows."""
+    """Whether a column speaks of whole dialogues: it is filled in their last rows alone, or alike in all rows. dialogues: those of more
+    than one exchange."""
 
     def whole(column: str) -> bool:
         path = JsonPath.of(column)
@@ -220,9 +223,9 @@ def _of_dialogue(dialogues: Sequence[Sequence[Mapping[str, Any]]]) -> Callable[[
             values = [path.get(row) for row in rows]
             known = [k for k, value in enumerate(values) if value is not MISSING and not _empty(value)]
             alike = len(known) == len(rows) and len({str(value) for value in values}) == 1
-            if len(rows) > 1 and known and not alike and known != [len(rows) - 1]:
+            if known and not alike and known != [len(rows) - 1]:
                 return False
-            filled += len(rows) > 1 and bool(known)
+            filled += bool(known)
         return filled > 0
 
     return whole
@@ -506,8 +509,9 @@ def warnings(given: ColumnMapping, rows: Sequence[SourceRow]) -> Iterator[str]:
     for column, values in {**roots, **entries}.items():
         looks = feedback_kind(column)
         if column not in used and looks is not None and not _is_turns(values):
+            seen = ", ".join(_texts(values)[:_SHOWN_VALUES])
             kind = meaning_of(looks, values, column) or _ASK
-            yield f"{column!r} looks like feedback and is not mapped; if it is, add feedback {column}='{kind}'"
+            yield f"{column!r} (values {seen}) looks like feedback and is not mapped; if it is, add feedback {column}='{kind}'"
 
 
 def _values(column: str, cells: Sequence[Mapping[str, Any]], given: ColumnMapping) -> list[Any]:

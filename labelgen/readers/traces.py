@@ -35,7 +35,7 @@ class Tool(msgspec.Struct, frozen=True):
     start_s: float | None = None
 
 
-class Score(msgspec.Struct, frozen=True):
+class GivenScore(msgspec.Struct, frozen=True):
     """A score of a trace or of a span. by_user: whether it may come from a user, and not from a model or a reviewer."""
 
     name: str
@@ -45,15 +45,15 @@ class Score(msgspec.Struct, frozen=True):
     by_user: bool = True
 
 
-class Scored(msgspec.Struct, frozen=True, kw_only=True):
+class WithFeedback(msgspec.Struct, frozen=True, kw_only=True):
     """What has feedback. scores: those whose meaning is known only when all values have been seen."""
 
     feedback: tuple[Feedback, ...] = ()
-    scores: tuple[Score, ...] = ()
+    scores: tuple[GivenScore, ...] = ()
     extra: dict[str, Any] = {}
 
 
-class Visit(Scored, frozen=True):
+class Visit(WithFeedback, frozen=True):
     """One exchange with a model or an agent. start_s, end_s: seconds since 1970. error: why it failed."""
 
     asked: tuple[Message, ...] = ()
@@ -64,7 +64,7 @@ class Visit(Scored, frozen=True):
     tools: tuple[Tool, ...] = ()
 
 
-class Trace(Scored, frozen=True):
+class Trace(WithFeedback, frozen=True):
     """What one trace says of its conversation. feedback, scores: on the whole dialogue."""
 
     visits: tuple[Visit, ...] = ()
@@ -73,7 +73,7 @@ class Trace(Scored, frozen=True):
     locale: str | None = None
 
 
-Of = TypeVar("Of", bound=Scored)
+Of = TypeVar("Of", bound=WithFeedback)
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -340,8 +340,8 @@ def homes_of(spans: Sequence[Span], identity: str) -> dict[str, str]:
     return homes
 
 
-def given_on(of: Of, items: Sequence[Feedback | Score]) -> Of:
+def given_on(of: Of, items: Sequence[Feedback | GivenScore]) -> Of:
     """A visit or trace with what was given on it."""
     feedback = tuple(item for item in items if isinstance(item, Feedback))
-    scores = tuple(item for item in items if isinstance(item, Score))
+    scores = tuple(item for item in items if isinstance(item, GivenScore))
     return replace(of, feedback=(*of.feedback, *feedback), scores=(*of.scores, *scores))

@@ -10,6 +10,7 @@ first stage that failed there; the last two are null if the user gave up without
 docs/explanation/simulation.md defines the labels, and says what is realistic and what is not."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from random import Random
@@ -17,6 +18,7 @@ from random import Random
 import msgspec
 from msgspec.structs import replace
 
+from labelgen.base.options import WholeNumber
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.label_sets import LabelName, Sources
 from labelgen.data.labels import REQUEST, TRANSCRIPTION, Annotation, AtTurn, Label
@@ -141,3 +143,19 @@ def _people(marks: Marks, dialogue_key: str, talk: Talk, options: WorldOptions) 
         scale = Random(f"strictness/{dialogue_key}")
         views = {name: stricter(view, options.strictness, scale) for name, view in views.items()}
     return tuple(annotate(view, name, "person", price) for name, view in views.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationOptions(WorldOptions):
+    """Simulate a log of a voice assistant, with its truth and the annotations of four people. The same seed gives the same log; a
+    longer log begins with the shorter one."""
+
+    dialogues: WholeNumber = 1000
+    """number of dialogues"""
+    seed: WholeNumber = 0
+    """seed of everything random"""
+
+
+def simulated_log(options: SimulationOptions) -> Iterator[Dialogue]:
+    """The dialogues of the simulated log."""
+    return simulate(options.dialogues, options.seed, options)

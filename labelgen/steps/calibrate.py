@@ -292,8 +292,8 @@ def annotated(
     dialogues: "Sequence[Dialogue]", annotator: "Annotator", read: AudioFolders, reference: str | None = None
 ) -> "Iterator[Dialogue]":
     """The dialogues with the model's annotations. Where the user is the reference, the user's answers are hidden from it."""
-    from labelgen.feedback.answers import USER
     from labelgen.feedback.masking import hide_answers
+    from labelgen.feedback.signal import USER
     from labelgen.labeling.shard import without_annotator
 
     bare = [without_annotator(dialogue, MODEL) for dialogue in dialogues]

@@ -1,5 +1,6 @@
 """The steps from signals to targets: aggregate and explain them, choose turns to ask users about, and correct requests."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -7,7 +8,9 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
@@ -19,12 +22,10 @@ from labelgen.base.terminal import printable
 from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.labels import GOALS, UNIT_OF, AtDialogue, AtGoal, AtSpan, AtTurn, Target
 from labelgen.data.log import Log, require_annotators
-from labelgen.feedback.answers import USER, user_annotation
 from labelgen.feedback.asking import TurnBelief, choose, turn_beliefs
 from labelgen.feedback.items import FeedbackItem, items_of, turn_items
-from labelgen.feedback.posterior import METHODS, Method, Posterior, rules
-from labelgen.feedback.signal import with_signals
-from labelgen.feedback.summary import HEADS, SignalSummary
+from labelgen.feedback.posterior import METHODS, Method, Posterior, judging, rules
+from labelgen.feedback.signal import USER, user_annotation, with_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
 from labelgen.report.terminal import DialogueView, ranges
 from labelgen.steps.changed import Changed, aligned, place_of, require_rereadable
@@ -93,7 +94,7 @@ def aggregate(dialogues: Iterable[Dialogue], options: AggregateOptions) -> Chang
             summary.add(dialogue, signals, targets, options.goals)
             result = replace(dialogue, targets=targets)
             yield with_user_answers(result) if options.answers else result
-        made.before.extend([*aligned([HEADS, *summary.rows()], 3), ""])
+        made.before.extend([*aligned([SUMMARY_HEADS, *summary.rows()], 3), ""])
 
     made = Changed(aggregated(), "targets", ("task", "unit", "target"), before=_learned(method))
     return made
@@ -349,3 +350,34 @@ def transcribe(dialogues: Iterable[Dialogue], options: TranscribeOptions) -> Cha
 
     made = Changed(corrected(), "requests", ("from",))
     return made
+
+
+SUMMARY_HEADS = ("unit", "signal", "vote", "items", "agree", "went well")
+
+
+class SignalSummary:
+    """Counts of votes on goals, turns and dialogues, added up dialogue by dialogue."""
+
+    def __init__(self) -> None:
+        # Items, votes of other kinds, those that are the same, items with a posterior, sum of the posteriors.
+        self._sums: defaultdict[tuple[str, str, str], NDArray[np.float64]] = defaultdict(lambda: np.zeros(5))
+
+    def add(
+        self, dialogue: Dialogue, signals: Sequence[Signal], targets: Sequence[Target], annotator: str | None
+    ) -> None:
+        """Count the items of a dialogue. annotator: whose goals, where it has them."""
+        good = {target.at: posterior_of(target) for target in targets if target.task in VERDICTS}
+        for item in items_of(dialogue, signals, annotator):
+            votes = {(signal.kind, signal.vote) for signal in judging(item.signals)}
+            posterior = good.get(item.at)
+            for kind, vote in votes:
+                others = [other_vote for other, other_vote in votes if other != kind]
+                known = (0.0, 0.0) if posterior is None else (1.0, posterior)
+                self._sums[UNIT_OF[type(item.at)], kind, vote] += (1, len(others), others.count(vote), *known)
+
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        """A row for each unit, kind and vote, as SUMMARY_HEADS. agree: share of the votes by other kinds on the same items
+        that are the same."""
+        for key, (items, others, same, known, good) in sorted(self._sums.items()):
+            agree = f"{same / others:.0%}" if others else "-"
+            yield (*key, f"{items:,.0f}", agree, f"{good / known:.0%}" if known else "-")

@@ -38,7 +38,7 @@ class PushOptions:
     """annotator whose labels are written"""
 
 
-class Score(NamedTuple):
+class PushedLabel(NamedTuple):
     """One label and what it is about. session: of a label of a whole dialogue, which then has no trace. id: the same for the same label
     of the same place."""
 
@@ -74,7 +74,7 @@ def push(dialogues: Iterable[Dialogue], options: PushOptions) -> Pushed:
     return made
 
 
-def _scores(dialogue: Dialogue, options: PushOptions, left_out: Counter[str]) -> Iterator[Score]:
+def _scores(dialogue: Dialogue, options: PushOptions, left_out: Counter[str]) -> Iterator[PushedLabel]:
     annotation = dialogue.annotation(options.annotator)
     places = [_place(turn) for turn in dialogue.turns]
     for row in label_rows(dialogue, annotation) if annotation is not None else ():
@@ -93,7 +93,7 @@ def _scores(dialogue: Dialogue, options: PushOptions, left_out: Counter[str]) ->
         key = f"{about}\x00{row['label']}" if row["task"] not in ("outcome", "quality") else about
         identity = str(uuid.uuid5(_NAMESPACE, key))
         session = dialogue.id if whole else None
-        yield Score(identity, name, row["label"], row["probability"], trace, span, session)
+        yield PushedLabel(identity, name, row["label"], row["probability"], trace, span, session)
 
 
 def _place(turn: Turn) -> tuple[str | None, str | None]:
@@ -103,14 +103,14 @@ def _place(turn: Turn) -> tuple[str | None, str | None]:
     return (str(known[-1]["trace"]), known[-1].get("span")) if known else (None, None)
 
 
-def _langfuse(score: Score) -> tuple[str, dict[str, Any]]:
+def _langfuse(score: PushedLabel) -> tuple[str, dict[str, Any]]:
     about = {"sessionId": score.session, "traceId": score.trace, "observationId": score.span}
     comment = None if score.probability is None else f"probability {score.probability:.3f}"
     body = {"id": score.id, "name": score.name, "value": score.label, "dataType": "CATEGORICAL", "comment": comment}
     return "/api/public/scores", _filled({**body, **about})
 
 
-def _phoenix(score: Score) -> tuple[str, dict[str, Any]] | None:
+def _phoenix(score: PushedLabel) -> tuple[str, dict[str, Any]] | None:
     if score.trace is None:
         return None
     of = {"trace_id": score.trace} if score.span is None else {"span_id": score.span}
@@ -119,7 +119,7 @@ def _phoenix(score: Score) -> tuple[str, dict[str, Any]] | None:
     return f"/v1/{'trace' if score.span is None else 'span'}_annotations", {"data": [body]}
 
 
-def _langsmith(score: Score) -> tuple[str, dict[str, Any]] | None:
+def _langsmith(score: PushedLabel) -> tuple[str, dict[str, Any]] | None:
     if score.trace is None:
         return None
     body = {"id": score.id, "run_id": score.span or score.trace, "trace_id": score.trace, "key": score.name}
@@ -127,7 +127,7 @@ def _langsmith(score: Score) -> tuple[str, dict[str, Any]] | None:
     return "/feedback", _filled({**body, "value": score.label, "score": score.probability, "feedback_source": source})
 
 
-def _opentelemetry(score: Score) -> tuple[str, dict[str, Any]]:
+def _opentelemetry(score: PushedLabel) -> tuple[str, dict[str, Any]]:
     named = {
         "gen_ai.evaluation.name": score.name,
         "gen_ai.evaluation.score.label": score.label,
@@ -148,7 +148,7 @@ def _filled(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
 
 
-_FORMS: Mapping[str, Callable[[Score], tuple[str, dict[str, Any]] | None]] = {
+_FORMS: Mapping[str, Callable[[PushedLabel], tuple[str, dict[str, Any]] | None]] = {
     "langfuse": _langfuse,
     "phoenix": _phoenix,
     "langsmith": _langsmith,
@@ -167,5 +167,7 @@ def send(url: str, path: str, body: Mapping[str, Any], headers: Mapping[str, str
         with urlopen(request, timeout=_TIMEOUT_S):
             pass
     except (HTTPError, URLError, TimeoutError) as error:
+        if isinstance(error, HTTPError):
+            error.close()
         hint = "check the address and --header; the same command goes on, since scores that are there are replaced"
         raise StorageError(f"the server refused: {error}", where, hint) from error

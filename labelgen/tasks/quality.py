@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from labelgen.data.labels import QUALITY_NAMES, At, AtDialogue, AtTurn, Unit, to_scale
 from labelgen.features.layout import Layout, States
-from labelgen.kernels.transfer import to_device
+from labelgen.kernels.device import to_device
 from labelgen.tasks.exclusive import ExclusiveTask
 from labelgen.tasks.task import Widths
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from labelgen.data.label_sets import LabelName, LabelSet
 from labelgen.data.labels import Answers, Target, Unit
 from labelgen.features.layout import Layout, TargetTensors
-from labelgen.kernels.transfer import to_device
+from labelgen.kernels.device import to_device
 from labelgen.nn.losses import Loss
 from labelgen.tasks.options import TaskOptions
 

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from labelgen.base.errors import LabelgenError
 from labelgen.base.process import Terminated
 from labelgen.data.labels import Answers
-from labelgen.kernels.transfer import HostCopy, to_device
+from labelgen.kernels.device import HostCopy, to_device
 from labelgen.model.annotate import decode_dialogues
 from labelgen.model.label_model import Encoded, LabelModel
 from labelgen.nn.losses import Loss

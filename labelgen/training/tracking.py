@@ -19,7 +19,7 @@ import torch
 
 from labelgen.base.errors import DivergedError, StorageError
 from labelgen.base.files import atomic_write
-from labelgen.kernels.transfer import HostCopy, to_device
+from labelgen.kernels.device import HostCopy, to_device
 from labelgen.training.loader import StepBatch
 from labelgen.training.module import LossSums, StopAllProcesses, TrainingModule, gather
 from labelgen.training.sampler import StepPart

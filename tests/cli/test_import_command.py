@@ -40,10 +40,10 @@ def test_import_preview_of_names_that_suggest_nothing_shows_columns_and_encoding
     assert "does not say what a row is" in told.err
 
 
-def test_import_preview_names_a_bad_value_with_its_hint(tmp_path: Path, capsys):
+def test_import_preview_names_values_whose_meaning_only_people_know(tmp_path: Path, capsys):
     (tmp_path / "t.csv").write_text(TABLE.replace("up", "meh"))
     assert main(["data", "import", str(tmp_path / "t.csv"), "--preview"]) == 0
-    assert "bad_feedback: what 'meh' means is not known (add it to good=" in capsys.readouterr().out
+    assert "'liked' (values meh) looks like feedback and is not mapped" in capsys.readouterr().out
 
 
 def test_import_feedback_as_input_warns_and_rejected_rows_are_kept_for_repair(tmp_path: Path, capsys):

@@ -236,5 +236,7 @@ def test_verify_damaged_input_is_reported(tmp_path, capsys, fake):
     whole = (source / "a.jsonl.gz").read_bytes()
     (source / "a.jsonl.gz").write_bytes(whole[:-20])
     assert label_command(source, out) == 0
-    assert verify_command(out, "--input", source) == 0
-    assert "read only in part: a.jsonl.gz" in capsys.readouterr().out
+    assert verify_command(out, "--input", source) == 3
+    told = capsys.readouterr()
+    assert "verified" in told.out
+    assert "a.jsonl.gz is damaged" in told.err
