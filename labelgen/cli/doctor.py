@@ -95,6 +95,7 @@ def _torchaudio() -> str:
         from labelgen.features.sound import RATE_HZ, resample
 
         resample(torch.zeros(800), 8_000)
+        from transformers import pipeline  # noqa: F401  # it imports torchaudio too
     except Exception as error:  # Whatever it is, it is what this check is for.
         raise LabelgenError(
             f"cannot be used: {error}", hint="install torchaudio again, in the version of constraints.txt"
