@@ -20,7 +20,7 @@ from labelgen.confidence.resampling import Array, interval, over_trainings
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal
 from labelgen.data.log import Log, write_log
-from labelgen.data.split import Part, Seen, part_of
+from labelgen.data.split import Part, Seen, part_of, user_key
 from labelgen.evaluation.baselines import default_baselines, fit_baselines
 from labelgen.evaluation.measure import Measured, items_of, measure_all
 from labelgen.evaluation.protocol import Protocol, with_reference
@@ -151,7 +151,7 @@ def _of_corpus(
     """Rows of one corpus, each with its value in each resample. folds: of each dialogue."""
     (joint,) = from_turn(pooled(about(evaluation_tasks(), [task.tasks[0]])), setting.first_turn)
     judgments = Protocol(dialogues, [joint], setting).judgments(joint).all
-    owners = [dialogue.user or dialogue.id for dialogue in dialogues]
+    owners = list(map(user_key, dialogues))
     metrics = (_MAIN[task.tasks[0]], *_OTHERS[task.tasks[0]])
     names = {a.annotator for d in dialogues for a in d.annotations if answered(a, joint)}
     trainings = sorted(name for name in names if name.startswith(f"{MODEL} "))

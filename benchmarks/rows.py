@@ -17,6 +17,7 @@ from labelgen.base.registry import resolve
 from labelgen.confidence.resampling import Array, interval, over_trainings
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
+from labelgen.data.split import user_key
 from labelgen.evaluation.baselines import BASELINES
 from labelgen.evaluation.measure import Measured, items_of, measure_all
 from labelgen.evaluation.protocol import Judgment, Protocol
@@ -185,7 +186,7 @@ class _Table:
                 name = variant + system.removeprefix("model") if of_variant else _name(system)
                 if name not in out and (not self.systems or name in self.systems):
                     items = items_of(judgments, dialogues, task, system)
-                    out[name] = measure_all(metrics, items, judgments, self.setting)
+                    out[name] = measure_all(metrics, items, judgments, self.setting, list(map(user_key, dialogues)))
         return out
 
     def _rows(

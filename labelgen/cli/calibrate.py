@@ -75,7 +75,7 @@ def certified_lines(calibration: "Calibration", reference: str) -> Iterator[str]
         yield (
             f"{name}: from {certificate.threshold:.3f}, coverage {_shown(measured['coverage'])}, "
             f"precision {_shown(measured['precision'])}; {certificate.errors:,} errors of {certificate.items:,} in "
-            f"{certificate.dialogues:,} dialogues, p = {certificate.p_value:.3f}"
+            f"{certificate.units:,} users, p = {certificate.p_value:.3f}"
         )
         compared = measured.get("comparison")
         if compared:

@@ -1,14 +1,14 @@
 """Risk control for selective prediction: the lowest threshold with a guaranteed error rate (Learn-then-Test).
 
 An answer is accepted where its score is at least a threshold. A threshold holds where the share of errors among what it
-accepts is at most `max_error`; its test rejects the opposite. Answers of one dialogue depend on each other, so a dialogue
-is one draw, and counts for at most `most` accepted answers (three of four dialogues have no more), or a few long ones could
-hide any error. Where most dialogues have one, one is drawn of each and counted by the exact binomial; else a bet is made on
-the sums of a dialogue, which uses all of its answers.
+accepts is at most `max_error`; its test rejects the opposite. Answers of one user depend on each other, so a unit, a user or a
+dialogue of nobody, is one draw, and counts for at most `most` accepted answers (three of four units have no more), or a few heavy
+users could hide any error. Where most units have one, one is drawn of each and counted by the exact binomial; else a bet is
+made on the sums of a unit, which uses all of its answers.
 
 Thresholds are tested from the strictest that accepts enough down to the first that fails, each at the full level
 (fixed-sequence testing), so that the last that passed holds with the requested confidence. The order, `most` and the stakes come
-from other dialogues than those that are tested. Sources: Angelopoulos et al. 2021, "Learn then Test"; Maurer 2008 for the
+from other users than those that are tested. Sources: Angelopoulos et al. 2021, "Learn then Test"; Maurer 2008 for the
 fixed sequence; Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by betting"."""
 
 from collections.abc import Sequence
@@ -34,31 +34,31 @@ _STAKES = np.linspace(0.04, 1.0, 25)
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Answers of some dialogues. dialogue: [N], whose each is, 0..dialogues-1; score: [N]; wrong: [N], 1 or 0. names: of
-    the dialogues, in order; they decide what is drawn, and in which order bets are made."""
+    """Answers of some units: users, and dialogues of nobody. unit: [N], whose each is, 0..units-1; score: [N]; wrong: [N], 1 or 0.
+    names: of the units, in order; they decide what is drawn, and in which order bets are made."""
 
-    dialogue: NDArray[np.int64]
+    unit: NDArray[np.int64]
     score: Array
     wrong: Array
     names: tuple[str, ...]
 
     @property
-    def dialogues(self) -> int:
+    def units(self) -> int:
         return len(self.names)
 
     def accepted(self, threshold: float) -> tuple[Array, Array]:
-        """How many answers of each dialogue the threshold accepts, and how many of them are wrong, both [D]."""
+        """How many answers of each unit the threshold accepts, and how many of them are wrong, both [U]."""
         taken = self.score >= threshold
-        dialogue = self.dialogue[taken]
-        items = np.bincount(dialogue, minlength=self.dialogues).astype(np.float64)
-        errors = np.bincount(dialogue, weights=self.wrong[taken], minlength=self.dialogues).astype(np.float64)
+        unit = self.unit[taken]
+        items = np.bincount(unit, minlength=self.units).astype(np.float64)
+        errors = np.bincount(unit, weights=self.wrong[taken], minlength=self.units).astype(np.float64)
         return items, errors
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdTest:
-    """A threshold that is to be tested. most: answers a dialogue counts for; stake: 0..1, of what a bet may lose; expected:
-    dialogues with as many answers that the tested part is expected to have."""
+    """A threshold that is to be tested. most: answers a unit counts for; stake: 0..1, of what a bet may lose; expected:
+    units with as many answers that the tested part is expected to have."""
 
     threshold: float
     most: int
@@ -69,15 +69,15 @@ class ThresholdTest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
     """threshold: None where none holds, with the reason. p_value: of the threshold, else of the first that failed.
-    tested: how many thresholds were. dialogues, items, errors: accepted in the part that was tested; most: answers a
-    dialogue counted for."""
+    tested: how many thresholds were. units, items, errors: accepted in the part that was tested; units are users, and dialogues of
+    nobody. most: answers a unit counted for."""
 
     threshold: float | None
     reason: str | None = None
     p_value: float | None = None
     tested: int = 0
     most: int | None = None
-    dialogues: int = 0
+    units: int = 0
     items: int = 0
     errors: int = 0
 
@@ -110,10 +110,10 @@ def upper_bound(errors: int, dialogues: int, confidence: float) -> float:
 def plan(chosen: Scored, dialogues: int, max_error: float, confidence: float) -> tuple[ThresholdTest, ...]:
     """The thresholds to test on a part of so many dialogues, strictest first; empty where even all answers come from too
     few. `chosen` is another part: its scores choose the thresholds, its errors the stakes alone."""
-    if not len(chosen.score) or not chosen.dialogues:
+    if not len(chosen.score) or not chosen.units:
         return ()
     grid = np.unique(np.quantile(chosen.score, np.linspace(0.0, 0.98, MOST_THRESHOLDS), method="lower"))[::-1]
-    steps = [_step(chosen, float(t), dialogues / chosen.dialogues, max_error, confidence) for t in grid]
+    steps = [_step(chosen, float(t), dialogues / chosen.units, max_error, confidence) for t in grid]
     available = steps[-1].expected
     least = dialogues_needed(0, max_error, confidence)
     start = min(dialogues_needed(START_ERRORS, max_error, confidence), max(least, _START_SHARE * available))
@@ -125,7 +125,7 @@ def _step(chosen: Scored, threshold: float, scale: float, max_error: float, conf
     most = int(np.quantile(items[items > 0], 0.75, method="higher"))
     lost = _limit(max_error) * _STAKES
     hoped = scale * np.log1p(-lost[:, None] * _gains(items, errors, most, max_error)).sum(axis=1)
-    # Where there is enough to win, one dialogue that is wholly wrong is not to be the end, though none was seen yet.
+    # Where there is enough to win, one unit that is wholly wrong is not to be the end, though none was seen yet.
     spared = hoped + np.log1p(-lost * (1 - max_error))
     stake = float(_STAKES[(spared if spared.max() >= -np.log(1 - confidence) else hoped).argmax()])
     return ThresholdTest(threshold, most, stake, scale * float((np.minimum(items, most) / most).sum()))
@@ -144,7 +144,7 @@ def certify(
             p_value=_p_value(items, errors, step, max_error, places),
             tested=tested,
             most=step.most,
-            dialogues=int((items > 0).sum()),
+            units=int((items > 0).sum()),
             items=int(items.sum()),
             errors=int(errors.sum()),
         )
@@ -159,33 +159,33 @@ def _failed(failed: Certificate, last: Certificate | None, max_error: float, con
     if last is not None:
         return replace(last, tested=failed.tested)
     reason = (
-        f"the {failed.items:,} most confident answers, in {failed.dialogues:,} dialogues, have {failed.errors:,} errors "
+        f"the {failed.items:,} most confident answers, of {failed.units:,} users, have {failed.errors:,} errors "
         f"({failed.errors / max(1, failed.items):.1%}): too many for {max_error:.1%} at {confidence:.0%}"
     )
     return replace(failed, threshold=None, reason=reason)
 
 
 def too_few(scored: Scored, max_error: float, confidence: float) -> str:
-    """The reason why there are too few dialogues for a guarantee."""
-    with_answers = len(np.unique(scored.dialogue))
+    """The reason why there are too few users for a guarantee."""
+    with_answers = len(np.unique(scored.unit))
     least = dialogues_needed(0, max_error, confidence)
     could = (
         f"; without an error they would support {upper_bound(0, with_answers, confidence):.1%}" if with_answers else ""
     )
     return (
-        f"{max_error:.1%} at {confidence:.0%} needs {least:,} dialogues without an error, and more where they have fewer "
-        f"answers than most; {with_answers:,} were held out that have an answer{could}"
+        f"{max_error:.1%} at {confidence:.0%} needs {least:,} users (or dialogues of nobody) without an error, and more "
+        f"where they have fewer answers than most; {with_answers:,} were held out that have an answer{could}"
     )
 
 
 def p_value(scored: Scored, step: ThresholdTest, max_error: float, draw: str) -> float:
-    """How likely dialogues at least as good are, were the share of errors above `max_error`. It is at most the level with
+    """How likely units at least as good are, were the share of errors above `max_error`. It is at most the level with
     a chance of at most the level, for each threshold by itself."""
     return _p_value(*scored.accepted(step.threshold), step, max_error, _places(scored, draw))
 
 
 def _places(scored: Scored, draw: str) -> Array:
-    """Where each dialogue lies in [0, 1), by its name: what is drawn of it, and when its bet is made."""
+    """Where each unit lies in [0, 1), by its name: what is drawn of it, and when its bet is made."""
     return np.array([position(0, f"{draw} {name}") for name in scored.names])
 
 
@@ -203,7 +203,7 @@ def _p_value(items: Array, errors: Array, step: ThresholdTest, max_error: float,
 
 
 def _gains(items: Array, errors: Array, most: int, max_error: float) -> Array:
-    """Errors beyond those allowed, of each dialogue, in -max_error..1 - max_error; 0 where nothing was accepted."""
+    """Errors beyond those allowed, of each unit, in -max_error..1 - max_error; 0 where nothing was accepted."""
     counted = np.minimum(items, most)
     share = np.divide(errors, items, out=np.zeros_like(errors), where=items > 0)
     return counted / most * (share - max_error)

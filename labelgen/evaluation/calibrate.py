@@ -22,7 +22,7 @@ from labelgen.confidence.scaling import (
 )
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Annotation, At, AtGoal, Label, on_turns
-from labelgen.data.split import Part, part_of
+from labelgen.data.split import Part, part_of, user_key
 from labelgen.evaluation.protocol import Protocol
 from labelgen.metrics.metric import divide
 from labelgen.metrics.results import Interval, Setting
@@ -222,14 +222,13 @@ def _certified(
         return score(x.labels)
 
     def scored(part: str) -> Scored:
-        place = {k: n for n, k in enumerate(parts[part])}
+        place, names = _units(dialogues, parts[part])
         rows = [(place[x.place], p, float(not x.right)) for x in answers[part] if (p := sure(x)) is not None]
         table = np.asarray(rows, dtype=np.float64).reshape(-1, 3)
-        names = tuple(dialogues[k].id for k in parts[part])
         return Scored(table[:, 0].astype(np.int64), table[:, 1], table[:, 2], names)
 
     certify_part = scored("certify")
-    steps = plan(scored("choose"), certify_part.dialogues, max_error, confidence)
+    steps = plan(scored("choose"), certify_part.units, max_error, confidence)
     certificate = (
         certify(certify_part, steps, max_error, confidence, task.name)
         if steps
@@ -242,6 +241,12 @@ def _certified(
         return threshold is None or (p is not None and p >= threshold)
 
     return certificate, accepts
+
+
+def _units(dialogues: Sequence[Dialogue], places: Sequence[int]) -> tuple[dict[int, int], tuple[str, ...]]:
+    """The number of the independent unit of each dialogue at these places, and the names of the units."""
+    names: dict[str, int] = {}
+    return {k: names.setdefault(user_key(dialogues[k]), len(names)) for k in places}, tuple(names)
 
 
 def scaled_answer(x: Answer, scaling: Scaling) -> Answer:
@@ -333,12 +338,12 @@ def _measured(
     setting: Setting,
 ) -> dict[str, Any]:
     """Coverage and precision on the part that was certified on, and people's precision on the same fields."""
-    rows = np.zeros((len(places), 3))
-    row = {k: n for n, k in enumerate(places)}
+    row, names = _units(dialogues, places)
+    rows = np.zeros((len(names), 3))
     for x in answers:
         taken = accepts(x)
         rows[row[x.place]] += (1, taken, taken and x.right)
-    times = resamples(len(places), setting.resamples, setting.seed)
+    times = resamples(len(names), setting.resamples, setting.seed)
     coverage = of_statistic(lambda t: divide(t @ rows[:, 1], t @ rows[:, 0]), times)
     precision = of_statistic(lambda t: divide(t @ rows[:, 2], t @ rows[:, 1]), times)
     measured: dict[str, Any] = {
@@ -348,6 +353,9 @@ def _measured(
     }
     counts = _compared_with_people([dialogues[k] for k in places], places, answers, accepts, task, setting)
     if len(counts):
+        of_units = np.zeros((len(names), counts.shape[1]))
+        np.add.at(of_units, [row[k] for k in places], counts)
+        counts = of_units
         model_value, person, difference = _paired(counts, times)
         measured["comparison"] = {
             "model": model_value.rounded(),

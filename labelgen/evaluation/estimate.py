@@ -11,6 +11,7 @@ from labelgen.base.registry import require
 from labelgen.confidence.prediction_powered import Sums, people_alone, prediction_powered
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtGoal, Label, division
+from labelgen.data.split import user_key
 from labelgen.evaluation.prepare import trained_on
 from labelgen.evaluation.slices import DIALOGUE_FIELDS, value_of
 from labelgen.metrics.scores import probability_of
@@ -29,6 +30,8 @@ class _Slice:
     people: list[Counts] = field(default_factory=list)
     model: list[Counts] = field(default_factory=list)
     rest: list[Counts] = field(default_factory=list)
+    users_of_people: list[int] = field(default_factory=list)
+    users_of_rest: list[int] = field(default_factory=list)
     divided: int = 0
     trained_on: int = 0
     difficult: int = 0
@@ -57,8 +60,9 @@ def estimate(
     Left out are dialogues that the model did not annotate or was trained on. Annotations by people of dialogues that were drawn because they
     are difficult are ignored, since they do not hold for the rest. people: those whose consensus is the reference; a dialogue in
     which it leaves open an answer of two of them counts as divided. planned: number of dialogues labeled by people for which intervals are
-    expected, too. Memory: a pair of numbers for each dialogue."""
+    expected, too. Memory: three numbers for each dialogue."""
     slices: dict[tuple[str | None, str], _Slice] = {(None, ALL): _Slice()}
+    users: dict[str, int] = {}
     for dialogue in dialogues:
         annotation = dialogue.annotation(model)
         if annotation is None:
@@ -72,6 +76,7 @@ def estimate(
         difficult = ours is not None and doubt_strategy(dialogue) is not None
         if difficult:
             ours = None
+        user = users.setdefault(user_key(dialogue), len(users))
         for key in names:
             rows = slices.setdefault(key, _Slice())
             if trained_on(annotation):
@@ -81,9 +86,11 @@ def estimate(
             rows.difficult += difficult
             if ours is None:
                 rows.rest.append(theirs)
+                rows.users_of_rest.append(user)
             else:
                 rows.people.append(ours)
                 rows.model.append(theirs)
+                rows.users_of_people.append(user)
     fields = (None, *dict.fromkeys(by))
     return [
         _row(*key, slices[key], level, planned)
@@ -92,13 +99,18 @@ def estimate(
 
 
 def _row(by: str | None, name: str, rows: _Slice, level: float, planned: int | None) -> dict[str, Any]:
-    sums = Sums(*(np.asarray(part, dtype=np.float64).reshape(-1, 2) for part in (rows.people, rows.model, rows.rest)))
+    people, model, rest = (
+        np.asarray(part, dtype=np.float64).reshape(-1, 2) for part in (rows.people, rows.model, rows.rest)
+    )
+    users = np.asarray([*rows.users_of_people, *rows.users_of_rest], dtype=np.int64)
+    sums = Sums(people, model, rest, users)
     powered = prediction_powered(sums, level)
     row = {
         "by": by,
         "slice": name,
         "dialogues": len(rows.people) + len(rows.rest),
         "labeled_by_people": len(rows.people),
+        "users": len(set(rows.users_of_people)),
         "people_divided": rows.divided,
         "trained_on": rows.trained_on,
         "drawn_for_difficulty": rows.difficult,

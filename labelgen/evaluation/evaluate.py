@@ -15,6 +15,7 @@ from labelgen.base.terminal import progress
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn
 from labelgen.data.record import to_plain
+from labelgen.data.split import user_key
 from labelgen.evaluation.annotator_statistics import no_ceiling
 from labelgen.evaluation.measure import (
     answered_share,
@@ -174,7 +175,8 @@ def task_result(
     drawn = [*models, *people, *rules]
     if ceiling:
         items[CEILING] = items_of(rounds, dialogues, task, CONSENSUS)
-    measured = {name: measure_all(task.metrics, items[name], rounds, setting) for name in items if rounds}
+    owners = list(map(user_key, dialogues))
+    measured = {name: measure_all(task.metrics, items[name], rounds, setting, owners) for name in items if rounds}
     pairs = [(name, HUMAN) for name in names if people]
     pairs += [(str(system), str(system.unmasked)) for system in answering if system.masked]
     ratios = [

@@ -35,9 +35,11 @@ class Measured:
     draws: Array
     items: int
     dialogues: int
+    units: int
 
     def estimate(self) -> Estimate:
-        return Estimate(**msgspec.structs.asdict(self.interval), items=self.items, dialogues=self.dialogues)
+        counts = {"items": self.items, "dialogues": self.dialogues, "units": self.units}
+        return Estimate(**msgspec.structs.asdict(self.interval), **counts)
 
 
 def items_of(
@@ -63,15 +65,14 @@ def measure_all(
     items: Sequence[Item],
     judgments: Sequence[Judgment],
     setting: Setting,
-    owners: Sequence[str] | None = None,
+    owners: Sequence[str],
 ) -> dict[str, Measured]:
-    """Each metric over all judgments, with its interval. Dialogues are resampled, with all their judgments; equal judgments and seeds draw
-    equal resamples, so that systems can be paired. owners: of each dialogue, such as its user; owners are then resampled, with all their
-    dialogues."""
+    """Each metric over all judgments, with its interval. owners: the independent unit of each dialogue, such as its user. Units are
+    resampled, with all their dialogues and judgments; equal judgments and seeds draw equal resamples, so that systems can be paired."""
     dialogues = len({judgment.dialogue for judgment in judgments})
-    keys = [judgment.dialogue if owners is None else owners[judgment.dialogue] for judgment in judgments]
-    owner = np.unique(keys, return_inverse=True)[1]
-    units = len(set(owner.tolist()))
+    places: dict[str, int] = {}
+    owner = [places.setdefault(owners[judgment.dialogue], len(places)) for judgment in judgments]
+    units = len(places)
     times = resamples(units, setting.resamples, setting.seed)
     fields = sum(len(item.reference) for item in items)
     rows: dict[Callable[[Item], Any], list[Any]] = {}
@@ -87,7 +88,7 @@ def measure_all(
 
         draws = resampled(statistic, times)
         value = float(statistic(np.ones((1, units)))[0])
-        out[name] = Measured(interval(value, draws, setting.level), draws, fields, dialogues)
+        out[name] = Measured(interval(value, draws, setting.level), draws, fields, dialogues, units)
     return out
 
 

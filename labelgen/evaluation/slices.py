@@ -26,6 +26,7 @@ from labelgen.base.registry import require
 from labelgen.confidence.resampling import Array
 from labelgen.data.dialogue import Dialogue, Turn, extra, step_features
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn, Label, division
+from labelgen.data.split import user_key
 from labelgen.evaluation.measure import Measured, measure_all
 from labelgen.evaluation.protocol import Judgment
 from labelgen.metrics.metric import Item, metric
@@ -220,15 +221,16 @@ def slice_metrics(
         (dialogues[judgments[k].dialogue], at, tested[0].items[k].predicted.get(at, ()) if tested else ())
         for k, at in fields
     ]
+    owners = list(map(user_key, dialogues))
     by_field = {by: slices(judged, by, setting.reference) for by in dict.fromkeys((*DEFAULT, *setting.slices))}
     out = []
     for by, named in by_field.items():
         for name, places in named.items():
             inside = {fields[k] for k in places.tolist()}
-            tests = [contrast(one, inside, setting) for one in tested]
+            tests = [contrast(one, inside, setting, owners) for one in tested]
             for system, system_items in items.items():
                 part, part_judgments = within(system_items, judgments, inside)
-                measured = measure_all(task.metrics[:SHOWN], part, part_judgments, setting)
+                measured = measure_all(task.metrics[:SHOWN], part, part_judgments, setting, owners)
                 for metric_name, one in measured.items():
                     test = tests[0] if system in first and metric_name == main else {}
                     estimate = msgspec.structs.asdict(one.estimate())
@@ -236,12 +238,14 @@ def slice_metrics(
     return out
 
 
-def contrast(system: System, inside: Collection[JudgedField], setting: Setting) -> dict[str, Any]:
+def contrast(
+    system: System, inside: Collection[JudgedField], setting: Setting, owners: Sequence[str]
+) -> dict[str, Any]:
     """`rest`, the metric on the fields that are not inside, and `p_value`, None where nothing can be tested."""
     part, rest = (_restricted(system, inside, keep) for keep in (True, False))
     quick = msgspec.structs.replace(setting, resamples=min(_RESAMPLES, setting.resamples))
     ours, theirs = (
-        measure_all([system.metric], items, system.judgments, quick)[system.metric] for items in (part, rest)
+        measure_all([system.metric], items, system.judgments, quick, owners)[system.metric] for items in (part, rest)
     )
     test: dict[str, Any] = {"rest": theirs.interval.value, "p_value": None}
     degrees = min(_dialogues(part, system.judgments), _dialogues(rest, system.judgments)) - 1

@@ -66,10 +66,12 @@ class Interval(Struct):
 
 
 class Estimate(Interval, kw_only=True):
-    """A metric on `items` judged answers of `dialogues` dialogues."""
+    """A metric on `items` judged answers of `dialogues` dialogues. units: independent ones that the interval is over: users, and the
+    dialogues of nobody."""
 
     items: int = 0
     dialogues: int = 0
+    units: int = 0
 
 
 class Tested(Estimate, kw_only=True):

@@ -17,7 +17,7 @@ from labelgen.confidence.certificate import (
 
 
 def scored(rows: list[list[tuple[float, int]]]) -> Scored:
-    """Of each dialogue its answers: (score, 1 if wrong)."""
+    """Of each user the answers: (score, 1 if wrong)."""
     flat = np.array([(k, s, w) for k, own in enumerate(rows) for s, w in own], dtype=float).reshape(-1, 3)
     return Scored(flat[:, 0].astype(np.int64), flat[:, 1], flat[:, 2], tuple(f"d{k}" for k in range(len(rows))))
 
@@ -64,7 +64,7 @@ def test_refused_with_the_reason_and_what_could_be_supported():
     found = certify(few, plan(few, 40, 0.03, 0.95), 0.03, 0.95, "x")
     assert found.threshold is None
     assert found.reason is not None
-    assert "needs 99 dialogues" in found.reason
+    assert "needs 99 users" in found.reason
     assert "40 were held out" in found.reason
     assert "7.2%" in found.reason
 
@@ -95,3 +95,15 @@ def test_the_last_that_passed_before_the_first_failure_stands():
     assert p_value(held, steps[2], 0.05, "x") <= 0.05
     found = certify(held, steps, 0.05, 0.95, "x")
     assert (found.threshold, found.tested, found.errors) == (0.8, 2, 0)
+
+
+def test_few_heavy_users_are_not_certified_above_the_bound():
+    """Twenty users whose own error rates lie around .1: a bound of .05 is given as seldom as promised, though their answers are many."""
+    rng = np.random.default_rng(3)
+    passed = 0
+    for _ in range(200):
+        rates = rng.beta(1, 9, 20)
+        held = scored([[(0.9, int(rng.random() < rate)) for _ in range(50)] for rate in rates])
+        step = ThresholdTest(0.9, 50, 0.5, 20.0)
+        passed += certify(held, [step], 0.05, 0.9, "x").threshold is not None
+    assert passed <= 0.1 * 200

@@ -95,7 +95,7 @@ def test_coverage_and_precision_are_of_what_is_accepted():
     assert one.measured["answers"] == 2 * held
     assert one.measured["coverage"] == {"value": 0.5, "low": 0.5, "high": 0.5}
     assert one.measured["precision"] == {"value": 1.0, "low": 1.0, "high": 1.0}
-    assert (certificate(one).items, certificate(one).dialogues, certificate(one).errors) == (held, held, 0)
+    assert (certificate(one).items, certificate(one).units, certificate(one).errors) == (held, held, 0)
     [every] = found(world(400, lambda k, part: [(0.9, True), (0.6, k % 2 == 0)]), QUALITY, error=0.4)
     assert every.measured["coverage"]["value"] == 1.0
     assert every.measured["precision"]["value"] == pytest.approx(0.75, abs=0.06)

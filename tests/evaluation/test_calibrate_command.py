@@ -100,7 +100,7 @@ def test_refused_with_the_reason_and_labels_go_on_as_before(tiny_model, log, tmp
     said = capsys.readouterr().out
     assert "no threshold" in said
     assert "nothing was certified: no field is withheld" in said
-    assert "3.0% at 95% needs 99 dialogues" in said
+    assert "3.0% at 95% needs 99 users" in said
     [annotation] = Annotator(folder).annotate([labeled_dialogue(3)])
     assert not annotation.abstained
     # Nothing is lost by trying again.

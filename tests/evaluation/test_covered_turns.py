@@ -72,7 +72,8 @@ def values(dialogue, reference, annotators):
     for system in ("model", *([HUMAN] if rounds and rounds[0].person is not None else [])):
         items = items_of(rounds, [dialogue], GOALS, system)
         out[system] = {
-            m: measured.interval.value for m, measured in measure_all(METRICS, items, rounds, setting).items()
+            m: measured.interval.value
+            for m, measured in measure_all(METRICS, items, rounds, setting, [dialogue.id]).items()
         }
     return out
 
