@@ -40,12 +40,13 @@ def certify(options: CertifyCommand) -> None:
 
 
 def _scaling_lines(one: "TaskCalibration") -> Iterator[str]:
-    scalings = {"labels": one.labels, "none": one.none}
+    scalings = {"labels": one.labels, "none here": one.none}
     shown = ", ".join(
         f"{name} {scaling.kind}{f' {scaling.temperature:.3g}' if scaling.kind == 'temperature' else ''}"
         for name, scaling in scalings.items()
+        if scaling.kind != "none"
     )
-    yield f"  {one.task} of a {one.unit}: {shown}"
+    yield f"  {one.task} of a {one.unit}: {shown or 'not scaled'}"
     if one.labels.weights:
         yield f"    names are weighted {_weights_text(one.labels.weights)}"
     for source, weights in one.sources.items():

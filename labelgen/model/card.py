@@ -118,7 +118,7 @@ def _metrics(evaluation: Evaluation | None, system: str) -> Iterator[str]:
     level = f"{evaluation.setting.level:.0%}"
     yield (
         f"{where.judged:,} judged dialogues of {files}, SHA-256 of the predictions `{where.digest}`. Reference: "
-        f"{_cell(evaluation.setting.reference)}. In parentheses: {level} intervals, by bootstrap over dialogues."
+        f"{_cell(evaluation.setting.reference)}. In parentheses: {level} intervals, by bootstrap over users."
     )
     trained = sum(one.trained_on or 0 for one in where.annotated if one.system == system)
     if trained:
