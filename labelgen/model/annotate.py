@@ -4,6 +4,7 @@ Labels are a function of the model and of the dialogues of one call, such as a s
 and texts of a batch by length. The last digits of probabilities may change with the other dialogues of a batch. One thread computes,
 because the share of each thread decides how sums are rounded; several processes use several cores."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -13,12 +14,14 @@ import torch
 
 from labelgen.base.process import release_memory
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import Annotation, Answers, AtGoal, Label, NoLabel
+from labelgen.data.labels import UNIT_OF, Annotation, Answers, AtGoal, Label, NoLabel
 from labelgen.features.layout import Layout, States
-from labelgen.feedback.items import goals_of
+from labelgen.feedback.items import goals_of, items_at
 from labelgen.model.batches import Collator, Goals
 from labelgen.model.label_model import LabelModel
+from labelgen.verdicts.witnesses import GOOD, statements_of, witness_words
 
+_TINY = 1e-12
 BATCH_TEXTS = 2048
 """Texts of a batch, padding to the longest dialogue included; a larger dialogue is a batch of its own."""
 
@@ -60,6 +63,31 @@ def annotate(
             release_memory()
     model.train(training)
     return answers
+
+
+def reasons(model: LabelModel, dialogue: Dialogue) -> list[tuple[Label, str]]:
+    """The labels of goals, turns and the dialogue whose model has witnesses, each with its reason: the log-odds of good by content and
+    by each witness, whose sum is that of the label, and by how much names are weighted."""
+    found = []
+    (answers,) = annotate(model, [dialogue])
+    for label in answers:
+        settings = model.linear_settings().get(label.task, {}).get(UNIT_OF[type(label.at)])
+        if settings is None or not isinstance(label, Label) or not label.distribution:
+            continue
+        names = sorted(label.distribution, key=lambda one: GOOD[one[0]])
+        total = math.log(max(names[-1][1], _TINY) / max(names[0][1], _TINY))
+        (item,) = items_at(dialogue, [label.at])
+        said = statements_of(item)
+        content = total - settings.rates.total(said)
+        words = witness_words(settings.rates, said)
+        text = f"content {content:+.2f}{', ' if words else ''}{words}; sum {total:+.2f} for {names[-1][0]} against {names[0][0]}"
+        if settings.factors:
+            text += "; weights " + ", ".join(
+                f"{name.name} {factor:.2f}"
+                for name, factor in zip(model.tasks[label.task].labels.names, settings.factors, strict=True)
+            )
+        found.append((label, text))
+    return found
 
 
 def _batches(sizes: Sequence[int]) -> Iterator[list[int]]:

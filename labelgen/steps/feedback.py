@@ -20,7 +20,7 @@ from labelgen.base.options import Choices, Count, Share, WholeNumber
 from labelgen.base.registry import resolve
 from labelgen.base.terminal import printable
 from labelgen.data.dialogue import Dialogue, Signal
-from labelgen.data.labels import GOALS, UNIT_OF, AtDialogue, AtGoal, AtSpan, AtTurn, Target
+from labelgen.data.labels import GOALS, UNIT_OF, At, AtDialogue, AtGoal, AtSpan, AtTurn, Target
 from labelgen.data.log import Log, require_annotators
 from labelgen.feedback.asking import TurnBelief, choose, turn_beliefs
 from labelgen.feedback.items import FeedbackItem, items_of, turn_items
@@ -194,7 +194,10 @@ def add_user_answers(dialogues: Iterable[Dialogue]) -> Changed:
 class ExplainOptions(_GoalsOptions):
     """Explain targets: draw one dialogue with its signals, and for each goal and turn print the probability that it went well, its
     targets and their origins. A record without targets gets those of the rules, by its signals, else by those that the detectors
-    find."""
+    find. With a model, its labels and the reason of each."""
+
+    model: Annotated[Path | None, "FOLDER"] = None
+    """model whose labels are explained too"""
 
 
 def explain(dialogues: Iterable[Dialogue], name: str, options: ExplainOptions) -> Iterator[RenderableType]:
@@ -214,6 +217,18 @@ def explain(dialogues: Iterable[Dialogue], name: str, options: ExplainOptions) -
     yield DialogueView(dialogue, dialogue.annotation(options.goals) if options.goals else None)
     yield ""
     yield from _explained(dialogue, targets)
+    if options.model is not None:
+        from labelgen.model.annotate import reasons
+        from labelgen.model.folder import load_model
+
+        yield Text(f"labels of {options.model}, before calibration", "bold")
+        for label, reason in reasons(load_model(options.model), dialogue):
+            place = _HEADS[_place_at(label.at)[0]] + ranges(_place_at(label.at)[1])
+            probability = "" if label.probability is None else f" {label.probability:.2f}"
+            yield Padding(
+                Text(f"{label.task} of {place.strip()}: {label.name}{probability}"), (0, 0, 0, 2), expand=False
+            )
+            yield Padding(Text(printable(reason), _MUTED), (0, 0, 0, 4), expand=False)
 
 
 def _with_signals(dialogue: Dialogue) -> Dialogue:
@@ -234,11 +249,16 @@ def _explained(dialogue: Dialogue, targets: Sequence[Target]) -> Iterator[Text |
 
 def _place(target: Target) -> tuple[int, tuple[int, ...]]:
     """Index of a heading in _HEADS, and the turns."""
-    match target.at:
+    place, turns = _place_at(target.at)
+    return (2 if place == 1 and target.task == GOALS else place), turns
+
+
+def _place_at(at: At) -> tuple[int, tuple[int, ...]]:
+    match at:
         case AtDialogue():
             return 0, ()
         case AtGoal(turns):
-            return (2 if target.task == GOALS else 1), turns
+            return 1, turns
         case AtTurn(turn) | AtSpan(turn):
             return 3, (turn,)
 

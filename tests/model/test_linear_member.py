@@ -16,7 +16,7 @@ from labelgen.features.ngrams import NGrams, place_texts
 from labelgen.feedback.items import items_at
 from labelgen.feedback.masking import mask_feedback
 from labelgen.feedback.signal import MASKED, find_signals
-from labelgen.model.annotate import annotate
+from labelgen.model.annotate import annotate, reasons
 from labelgen.model.annotator import Annotator
 from labelgen.model.batches import Example
 from labelgen.model.build import build_model, take_over, with_labels
@@ -338,3 +338,26 @@ def test_fitted_shares_prefer_the_member_that_is_right(tiny_encoder):
     few = new_model(tiny_encoder)
     fit_shares(few, _Examples(OTHERS[:2]))
     assert few.linear_member("quality").get_buffer("turn_shares").tolist() == [0.5, 0.5]
+
+
+def test_reasons_of_labels_change_with_what_users_said_and_content_does_not(model):
+    """A thumb down moves the label, by what its witness says; what content says stays as it was."""
+    plain = replace(
+        OTHERS[0], turns=tuple(replace(turn, feedback=()) for turn in OTHERS[0].turns), feedback=(), signals=()
+    )
+    down = Feedback(kind="rating", rating=1.0, scale=(1.0, 5.0))
+    rated = replace(plain, turns=(replace(plain.turns[0], feedback=(down,)), *plain.turns[1:]))
+
+    def of_turn(dialogue: Dialogue) -> tuple[float, float, str]:
+        label, reason = next(
+            (label, reason)
+            for label, reason in reasons(model, dialogue)
+            if label.task == "quality" and label.at == AtTurn(0)
+        )
+        return dict(label.distribution or ())["bad"], float(reason.split()[1].rstrip(",;")), reason
+
+    before, after = of_turn(plain), of_turn(rated)
+    assert after[0] > before[0]
+    assert after[1] == pytest.approx(before[1], abs=0.011)
+    assert "rating bad -" in after[2]
+    assert "rating" not in before[2]
