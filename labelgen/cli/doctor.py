@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
@@ -95,7 +96,7 @@ def _torchaudio() -> str:
         from labelgen.features.sound import RATE_HZ, resample
 
         resample(torch.zeros(800), 8_000)
-        from transformers import pipeline  # noqa: F401  # it imports torchaudio too
+        import_module("transformers.pipelines")  # which imports torchaudio
     except Exception as error:  # Whatever it is, it is what this check is for.
         raise LabelgenError(
             f"cannot be used: {error}", hint="install torchaudio again, in the version of constraints.txt"

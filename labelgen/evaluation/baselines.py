@@ -43,7 +43,6 @@ BASELINES = Registry(
     "labelgen.baselines",
     {
         "bag_of_words": "labelgen.evaluation.classifiers:BagOfWords",
-        "field_trees": "labelgen.evaluation.classifiers:FieldTrees",
         "constant_per_source": "labelgen.evaluation.baselines:ConstantPerSource",
         "last_action": "labelgen.evaluation.baselines:RatesOfLastAction",
         "rule": "labelgen.evaluation.baselines:Rule",

@@ -7,12 +7,13 @@ import pytest
 from msgspec.structs import replace
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from benchmarks.trees import FieldTrees
 from labelgen.data.dialogue import Category, Dialogue, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel, answers
 from labelgen.data.log import write_log
 from labelgen.evaluation import baselines as module
 from labelgen.evaluation.baselines import ConstantPerSource, MajorityClass, RatesOfLastAction, Rule, fit_baselines
-from labelgen.evaluation.classifiers import BagOfWords, FieldTrees
+from labelgen.evaluation.classifiers import BagOfWords
 from labelgen.evaluation.prepare import prepare
 from labelgen.metrics.results import Setting, SystemName
 from labelgen.simulator.log import simulate

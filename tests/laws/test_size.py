@@ -15,7 +15,7 @@ LINES = {
     "labelgen/cli": 2_815,
     "labelgen/confidence": 1_010,
     "labelgen/data": 3_745,
-    "labelgen/evaluation": 3_195,
+    "labelgen/evaluation": 3_055,
     "labelgen/features": 1_430,
     "labelgen/feedback": 2_695,
     "labelgen/kernels": 415,
@@ -28,13 +28,13 @@ LINES = {
     "labelgen/report": 1_495,
     "labelgen/review": 1_490,
     "labelgen/simulator": 1_670,
-    "labelgen/steps": 2_255,
+    "labelgen/steps": 2_250,
     "labelgen/tasks": 1_355,
     "labelgen/training": 3_690,
     "labelgen/verdicts": 735,
-    "labelgen": 43_935,
-    "benchmarks": 5_565,
-    "tests": 31_730,
+    "labelgen": 43_795,
+    "benchmarks": 5_720,
+    "tests": 31_735,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 240
