@@ -8,9 +8,11 @@ import msgspec
 import numpy as np
 
 from labelgen.confidence.resampling import Array, interval, paired_difference, paired_ratio, resampled, resamples
+from labelgen.confidence.weakness import LEAST_ANSWERS
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal
 from labelgen.evaluation.protocol import Judgment
+from labelgen.feedback.signal import USER
 from labelgen.metrics.metric import Item, Metric, metric
 from labelgen.metrics.results import (
     HUMAN,
@@ -75,6 +77,8 @@ def measure_all(
     units = len(places)
     times = resamples(units, setting.resamples, setting.seed)
     fields = sum(len(item.reference) for item in items)
+    # Of a few answers that users gave by chance nothing can be told.
+    least = LEAST_ANSWERS if setting.reference == USER else 0
     rows: dict[Callable[[Item], Any], list[Any]] = {}
     out = {}
     for name in names:
@@ -86,7 +90,7 @@ def measure_all(
         def statistic(times: Array, known: Metric = known, tallied: Sequence[Any] = tallied) -> Array:
             return known.value(tallied, times[:, owner])
 
-        draws = resampled(statistic, times)
+        draws = np.full(len(times), np.nan) if fields < least else resampled(statistic, times)
         value = float(statistic(np.ones((1, units)))[0])
         out[name] = Measured(interval(value, draws, setting.level), draws, fields, dialogues, units)
     return out

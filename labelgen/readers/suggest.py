@@ -481,6 +481,7 @@ _SHOWN_VALUES = 12
 _SHOWN_LETTERS = 24
 
 
+_BUTTON = re.compile(r"^/\w+\{")
 _ASK = "KIND good=VALUE,... bad=VALUE,..."
 
 
@@ -500,6 +501,14 @@ def warnings(given: ColumnMapping, rows: Sequence[SourceRow]) -> Iterator[str]:
             yield (
                 f"{column!r} looks like feedback and is mapped to {name}, which a model reads: it would learn from the answer; "
                 f"map it by feedback {column}='{kind}'"
+            )
+    for field in ("text", "request"):
+        column = getattr(given, field)
+        pressed = next((v for v in (_texts(_values(column, cells, given)) if column else ()) if _BUTTON.match(v)), None)
+        if pressed is not None:
+            yield (
+                f"{column!r} has payloads of buttons such as {pressed[:40]!r}, which no user wrote and which may tell the answer; to leave "
+                f"them out add drop {column}='/{_BUTTON.pattern}/'"
             )
     used = {
         *inputs,

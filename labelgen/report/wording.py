@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from labelgen.confidence.weakness import LEAST_ANSWERS
+from labelgen.feedback.signal import USER
 from labelgen.metrics.results import BASELINE, Estimate, Evaluation, SystemRow, TaskResult, Verdict, VerdictName
 from labelgen.report.plots import count
 
@@ -242,6 +244,11 @@ def larger_is_better(task: TaskResult) -> bool:
     return info is None or info.larger_is_better
 
 
+_LEAK = 0.97
+"""Macro F1 of a bag of words above which words are likely to tell the answer."""
+BAG_OF_WORDS = BASELINE + "bag of words"
+
+
 def caveats(evaluation: Evaluation) -> tuple[str, ...]:
     """What limits the figures, the gravest first: dialogues of training, labels of a part only, samples that were not drawn by chance."""
     data = evaluation.data
@@ -263,6 +270,21 @@ def caveats(evaluation: Evaluation) -> tuple[str, ...]:
             f"{count(drawn)} of the {judged} judged dialogues were drawn because they are difficult ({how}), so the figures do not hold for "
             "the whole log."
         )
+    sentences += [
+        f"{task.name}: {count(task.items)} answers of users are too few to tell how good anything is, so there is no interval and no "
+        f"verdict; {LEAST_ANSWERS} would do."
+        for task in evaluation.tasks
+        if evaluation.setting.reference == USER and 0 < task.items < LEAST_ANSWERS
+    ]
+    sentences += [
+        f"{task.name}: a bag of words alone has {known.value:.2f}, so some words may tell the answer, such as payloads of buttons or a "
+        "comment that repeats it: look for a leak."
+        for task in evaluation.tasks
+        for row in task.rows
+        if row.system == BAG_OF_WORDS
+        and (known := row.metrics.get("macro_f1")) is not None
+        and (known.value or 0.0) > _LEAK
+    ]
     return tuple(sentences)
 
 
