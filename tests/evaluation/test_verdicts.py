@@ -18,7 +18,8 @@ from labelgen.data.labels import Annotation, AtTurn, Label
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.prepare import systems_of
 from labelgen.evaluation.verdicts import decide, opponents
-from labelgen.metrics.results import Setting, SystemName, TaskResult
+from labelgen.metrics.results import Evaluation, Setting, SystemName, TaskResult
+from labelgen.report.wording import caveats
 from labelgen.tasks.evaluation import evaluation_tasks, tasks_of_units
 
 (QUALITY,) = tasks_of_units("quality", ("turn",), ("macro_f1", "accuracy"), ("bad", "fair", "good"))
@@ -202,3 +203,20 @@ def test_main_metrics_of_tasks_with_one_name_are_not_won_by_a_constant_and_stand
         assert any(question.tasks[0] in line and f"`{question.metrics[0]}`" in line for line in table.splitlines()), (
             question.name
         )
+
+
+@pytest.mark.parametrize(("dialogues", "told"), [(9, False), (10, True)])
+def test_few_answers_of_users_have_no_interval_and_no_verdict(dialogues: int, told: bool) -> None:
+    made = log({MODEL: 0.9, (BAG, "rule"): 0.2, ("user", "user"): 1.0}, dialogues=dialogues)
+    setting = Setting("user", annotators=None, resamples=200)
+    found = evaluate(made, (QUALITY,), systems_of(made, setting, []), setting, Description("t"))
+    rows = [row["metrics"]["macro_f1"] for row in found["tasks"][0]["rows"]]
+    assert all((row["low"] is not None) == told and row["value"] is not None for row in rows)
+    assert (said_of(found)["verdict"] == "not_compared") == (not told)
+    assert any("too few to tell" in text for text in caveats(msgspec.convert(found, Evaluation))) == (not told)
+
+
+@pytest.mark.parametrize("right", [1.0, 0.9])
+def test_words_that_tell_the_answer_are_named_as_a_likely_leak(right: float) -> None:
+    found = judge({MODEL: 0.9, **PERSON, (BAG, "rule"): right})
+    assert any("look for a leak" in text for text in caveats(msgspec.convert(found, Evaluation))) == (right == 1.0)
