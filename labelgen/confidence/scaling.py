@@ -72,13 +72,14 @@ class Scaling:
         return self.y[k - 1] + (self.y[k] - self.y[k - 1]) * (probability - low) / (high - low)
 
 
-_SPREAD = 0.5
+SPREAD = 0.5
 """Deviation of the logarithm of a temperature before anything is known."""
 
 
-def fit_temperature(rows: Sequence[Sequence[float]], right: Sequence[int]) -> Scaling:
-    """Fit the temperature, its most probable value: its logarithm is normal around 0 beforehand, so few rows move it little. rows:
-    distributions; right: index of the true entry. A single event is a row of two: it holds, it does not."""
+def fit_temperature(rows: Sequence[Sequence[float]], right: Sequence[int], spread: float = math.inf) -> Scaling:
+    """Fit the temperature by maximum likelihood, or its most probable value where its logarithm has this deviation around 0 beforehand, so
+    that few rows move it little. rows: distributions; right: index of the true entry. A single event is a row of two: it holds, it
+    does not."""
     from scipy.optimize import minimize_scalar
 
     if len(rows) < LEAST_EVENTS:
@@ -91,7 +92,7 @@ def fit_temperature(rows: Sequence[Sequence[float]], right: Sequence[int]) -> Sc
     def nats(log_temperature: float) -> float:
         powers = logs / math.exp(log_temperature)
         likelihood = np.sum(np.logaddexp.reduce(powers, axis=1) - powers[np.arange(len(rows)), right])
-        return float(likelihood + log_temperature**2 / (2.0 * _SPREAD**2))
+        return float(likelihood + log_temperature**2 / (2.0 * spread**2))
 
     minimum = minimize_scalar(nats, bounds=(-3.0, 3.0), method="bounded")
     return Scaling("temperature", math.exp(float(minimum.x)))

@@ -13,6 +13,7 @@ from labelgen.confidence.adaptation import Adaptation, adapt, adapt_events
 from labelgen.confidence.certificate import Certificate, Scored, certify, plan, too_few
 from labelgen.confidence.resampling import Array, interval, of_statistic, resampled, resamples
 from labelgen.confidence.scaling import (
+    SPREAD,
     Scaling,
     fit_isotonic,
     fit_temperature,
@@ -292,7 +293,9 @@ def _better_of_one_name(
     fitted: Sequence[tuple[dict[str, float], str]], judged: Sequence[tuple[dict[str, float], str]]
 ) -> Scaling:
     """Temperature scaling or no change, whichever has the lower log loss; with few answers temperature scaling overfits."""
-    temperature = fit_temperature([list(p.values()) for p, _ in fitted], [[*p].index(name) for p, name in fitted])
+    temperature = fit_temperature(
+        [list(p.values()) for p, _ in fitted], [[*p].index(name) for p, name in fitted], SPREAD
+    )
 
     def nats(scaling: Scaling) -> float:
         right = [scaling.of_all(list(p.values()))[[*p].index(name)] for p, name in judged]
@@ -322,7 +325,7 @@ def _none(answers: Sequence[Answer]) -> Events:
 def _better(fitted: Events, judged: Events) -> Scaling:
     kinds = [
         Scaling(),
-        fit_temperature([(p, 1 - p) for p in fitted[0]], [0 if holds else 1 for holds in fitted[1]]),
+        fit_temperature([(p, 1 - p) for p in fitted[0]], [0 if holds else 1 for holds in fitted[1]], SPREAD),
         fit_isotonic(*fitted),
     ]
     return min(kinds, key=lambda kind: log_loss(kind, *judged)) if judged[0] else kinds[1]

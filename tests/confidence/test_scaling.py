@@ -108,3 +108,14 @@ def test_bias_is_added_to_the_scaled_logarithms(temperature: float, names: list[
     scaled = Scaling("temperature", temperature, bias=bias).of_all(row)
     powers = [p ** (1 / temperature) * math.exp(b) for p, b in zip(row, bias, strict=True)]
     assert scaled == pytest.approx([power / math.fsum(powers) for power in powers])
+
+
+def test_a_prior_holds_the_temperature_of_few_rows_near_one_and_of_many_where_it_is():
+    rng = np.random.default_rng(0)
+    for count, near in ((LEAST_EVENTS, True), (20_000, False)):
+        said = rng.uniform(0.05, 0.95, count)
+        true = 1 / (1 + np.exp(-np.log(said / (1 - said)) / 3.0))  # the temperature is 3
+        rows, right = [(p, 1 - p) for p in said], [0 if x else 1 for x in rng.random(count) < true]
+        plain, held = fit_temperature(rows, right).temperature, fit_temperature(rows, right, 0.1).temperature
+        assert abs(math.log(held)) < abs(math.log(plain))
+        assert (held < 2.0) == near

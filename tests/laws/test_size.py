@@ -13,7 +13,7 @@ LINES = {
     "labelgen/api": 1_385,
     "labelgen/base": 1_540,
     "labelgen/cli": 2_815,
-    "labelgen/confidence": 1_010,
+    "labelgen/confidence": 1_015,
     "labelgen/data": 3_745,
     "labelgen/evaluation": 3_060,
     "labelgen/features": 1_430,
@@ -32,9 +32,9 @@ LINES = {
     "labelgen/tasks": 1_355,
     "labelgen/training": 3_690,
     "labelgen/verdicts": 735,
-    "labelgen": 43_830,
+    "labelgen": 43_835,
     "benchmarks": 5_720,
-    "tests": 31_750,
+    "tests": 31_760,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 240
