@@ -22,7 +22,7 @@ from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.json_text import readable
 from labelgen.data.reader import Reader, Remark, files_of, lines_of
 from labelgen.data.record import Rejected, parse, validate
-from labelgen.readers.cells import EPOCH_S, MISSING, UTC_CLOCK, CellError, Moment, cell_id, cell_number, is_empty
+from labelgen.readers.cells import EPOCH_S, MISSING, CellError, Clock, Moment, cell_id, cell_number, is_empty
 from labelgen.readers.mapping import JsonPath, Meaning
 from labelgen.readers.messages import Message, extra_text, read_message, turns_of, whole_messages
 
@@ -123,14 +123,18 @@ def _dialogue(plain: dict[str, Any], fallback: str, options: ChatOptions, unseen
     where = options.messages or key or ""
     if not isinstance(listed, list):
         raise CellError(where, f"bad_type: Expected `array`, got {str(listed)[:40]!r}")
+    kinds: set[str] = set()
     messages = [
         message
         for k, entry in whole_messages(listed)
-        for message in _with_metadata(read_message(entry, f"{where}[{k}]"), entry, options, unseen)
+        for message in _with_metadata(read_message(entry, f"{where}[{k}]"), entry, options, unseen, kinds)
     ]
     texts = {name: _text(value(name), name) for name in ("dialogue", "user", "device", "locale")}
     first = next((m.time_s for m in messages if m.time_s is not None), None)
-    start_s = _seconds(value("start"), options.start)
+    start_s = _seconds(value("start"), options.start, kinds)
+    if {"epoch", "local"} <= kinds:
+        reason = "mixed_zones: some times of this chat name a time zone and some do not"
+        raise CellError(options.time or "", reason, "write all times with their zone, such as Z for UTC")
     start_s = first if start_s is None else start_s
     clocked = start_s if start_s is not None and (first is None or abs(first) >= EPOCH_S) else 0.0
     turns = turns_of(messages, clocked)
@@ -148,24 +152,26 @@ def _dialogue(plain: dict[str, Any], fallback: str, options: ChatOptions, unseen
 
 
 def _with_metadata(
-    messages: list[Message], entry: Mapping[str, Any], options: ChatOptions, unseen: set[str]
+    messages: list[Message], entry: Mapping[str, Any], options: ChatOptions, unseen: set[str], kinds: set[str]
 ) -> list[Message]:
-    """The messages of an entry with its time, the last of them with its feedback."""
+    """The messages of an entry with its time, the last of them with its feedback. kinds: of the times, which grow."""
     time = options.paths["time"].get(entry) if "time" in options.paths else MISSING
     if not is_empty(time):
         unseen.discard("time")
-        time_s = _seconds(time, options.time)
+        time_s = _seconds(time, options.time, kinds)
         messages = [replace(message, time_s=time_s) for message in messages]
     if feedback := _feedback(entry, options, unseen):
         messages[-1] = replace(messages[-1], feedback=tuple(feedback))
     return messages
 
 
-def _seconds(value: Any, path: str | None) -> float | None:
-    moment = None if is_empty(value) else UTC_CLOCK.read(path or "", value)
+def _seconds(value: Any, path: str | None, kinds: set[str]) -> float | None:
+    moment = None if is_empty(value) else _CLOCK.read(path or "", value)
+    kinds.update(() if moment is None else (moment.kind,))
     return None if moment is None else moment.seconds
 
 
+_CLOCK = Clock()
 _PREVIOUS = -1
 
 

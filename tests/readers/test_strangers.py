@@ -334,6 +334,12 @@ def test_rows_that_go_back_otherwise_are_ordered_by_time(times, options, tmp_pat
 
 def test_naive_beside_aware_times_are_rejected(tmp_path: Path):
     assert times_of(tmp_path, "2026-03-01T08:00:00", "2026-03-01T08:00:00Z") == ["mixed_zones"]
+    at = ("2026-03-01T08:00:00", "2026-03-01T08:00:01Z")
+    messages = [
+        {"role": role, "content": "x", "at": time} for role, time in zip(("user", "assistant"), at, strict=True)
+    ]
+    read = Read("chat", lines(tmp_path / "a.jsonl", {"id": "c", "messages": messages}), {"time": "at"})
+    assert read.reasons == ["mixed_zones"]
 
 
 @pytest.mark.parametrize(("gap", "expected"), [(None, 1), (59.0, 3), (61.0, 2), (7200.0, 1)])
