@@ -110,17 +110,16 @@ class DialogueBuilder:
         return self.mapping.turns is not None or not all(map(is_empty, places))
 
     def sessions(self, identity: str, rows: Sequence[MappedRow]) -> list[tuple[str, Sequence[MappedRow]]]:
-        """The rows of each dialogue of an id, in order: those between pauses of more than `session_gap`."""
-        gap, path = self.mapping.session_gap, self.paths.get("time")
-        if gap is None or path is None:
+        """The rows of each dialogue of an id, in order: those between pauses of more than `session_gap` and rows of `session_start`."""
+        gap, path, starts = self.mapping.session_gap or math.inf, self.paths.get("time"), self.mapping.starts
+        if not starts and (path is None or gap == math.inf):
             return [(identity, rows)]
         timed: list[tuple[float, MappedRow]] = []
         last = -math.inf
         for row in rows:
             try:
-                moment = (
-                    None if row.fault else self.mapping.clock.read(path.text, path.get(msgspec.json.decode(row.cells)))
-                )
+                value = MISSING if row.fault or path is None else path.get(msgspec.json.decode(row.cells))
+                moment = None if path is None or is_empty(value) else self.mapping.clock.read(path.text, value)
             except CellError:
                 moment = None
             last = last if moment is None else moment.seconds
@@ -128,7 +127,8 @@ class DialogueBuilder:
         timed.sort(key=lambda one: one[0])
         parts: list[list[MappedRow]] = []
         for k, (seconds, row) in enumerate(timed):
-            if not k or seconds - timed[k - 1][0] > gap:
+            begins = not row.fault and any(one.leaves_out(msgspec.json.decode(row.cells)) for one in starts)
+            if not k or begins or seconds - timed[k - 1][0] > gap:
                 parts.append([])
             parts[-1].append(row)
         return [(f"{identity}#{k}" if len(parts) > 1 else identity, part) for k, part in enumerate(parts)]
@@ -551,7 +551,7 @@ def all_paths(mapping: ColumnMapping) -> dict[str, tuple[bool, JsonPath]]:
     paths = {name: (True, path) for name, path in mapping.of_dialogue().items()}
     if mapping.turns is not None:
         paths["turns"] = (True, mapping.paths["turns"])
-    filters = {f"{_FILTER}{one.path.text}": (False, one.path) for one in mapping.filters}
+    filters = {f"{_FILTER}{one.path.text}": (False, one.path) for one in (*mapping.filters, *mapping.starts)}
     return paths | {name: (False, path) for name, path in mapping.of_entry().items()} | filters
 
 

@@ -303,6 +303,8 @@ class ColumnMapping:
     """column of the time of the response, where a row is a turn"""
     session_gap: Annotated[float | None, Range(0, least_out=True)] = None
     """seconds of silence after which the rows of one id are another dialogue, such as 1800, where the id is that of a user"""
+    session_start: Annotated[Mapping[str, str], "VALUES"] = field(default_factory=dict)
+    """column whose rows with one of these values (VALUE,... or /PATTERN/) begin another dialogue of their id, such as an event"""
     order: Column = None
     """column of a number that orders the rows of a dialogue, in place of their times"""
     time_unit: TimeUnit = "auto"
@@ -374,7 +376,7 @@ class ColumnMapping:
 
     def check(self) -> None:
         """Raises UsageError where the mapping does not say what a row is, or contradicts itself."""
-        _ = self.meanings, self.tzinfo, self.filters
+        _ = self.meanings, self.tzinfo, self.filters, self.starts
         by_utterance = self.speaker is not None or self.text is not None
         by_turn = self.request is not None or self.response is not None
         where = "mapping"
@@ -448,6 +450,11 @@ class ColumnMapping:
         """Which rows are left out."""
         keep = (RowFilter.of(column, values, True) for column, values in self.keep.items())
         return (*keep, *(RowFilter.of(column, values, False) for column, values in self.drop.items()))
+
+    @cached_property
+    def starts(self) -> tuple["RowFilter", ...]:
+        """Which rows begin another dialogue."""
+        return tuple(RowFilter.of(column, values, False) for column, values in self.session_start.items())
 
     def leaves_out(self, cells: Mapping[str, Any]) -> str | None:
         """The column whose value leaves a row out; None for a row that counts."""

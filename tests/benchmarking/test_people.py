@@ -97,10 +97,10 @@ def test_scores_of_two_folds_are_not_ranked_together(tmp_path):
     paths = [tmp_path / f"judged/group-two/fold-{fold}/judged.jsonl" for fold in (0, 1)]
     for fold, path in enumerate(paths):
         path.parent.mkdir(parents=True)
-        write_log(path, [scored(k + 20 * fold, 0.4 * fold) for k in range(20)])
+        write_log(path, [scored(k + 40 * fold, 0.4 * fold) for k in range(40)])
     settings = {"two": {"task": "outcome", "reference": "user", "ratings": "vote"}}
     (row,) = [r for r in rows(paths, {"x": "X"}, settings, {}, {}) if r.metric == "failure_auprc"]
-    assert (row.value, row.low, row.n) == (1.0, 1.0, 40)
+    assert (row.value, row.low, row.n) == (1.0, 1.0, 80)
 
 
 def test_sources_that_no_corpus_has_are_an_error(judged):

@@ -24,7 +24,7 @@ LINES = {
     "labelgen/model": 2_525,
     "labelgen/nn": 1_185,
     "labelgen/pretraining": 350,
-    "labelgen/readers": 5_190,
+    "labelgen/readers": 5_200,
     "labelgen/report": 1_515,
     "labelgen/review": 1_490,
     "labelgen/simulator": 1_670,
@@ -32,9 +32,9 @@ LINES = {
     "labelgen/tasks": 1_355,
     "labelgen/training": 3_690,
     "labelgen/verdicts": 735,
-    "labelgen": 43_835,
+    "labelgen": 43_850,
     "benchmarks": 5_720,
-    "tests": 31_760,
+    "tests": 31_775,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 240

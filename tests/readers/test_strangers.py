@@ -352,6 +352,15 @@ def test_rows_of_a_user_are_split_by_a_gap(gap: float | None, expected: int, tmp
     assert "\n".join(t.request for d in read.dialogues.values() for t in d.turns) == "0\n1\n2\n3"
 
 
+@pytest.mark.parametrize("timed", [True, False])
+def test_rows_of_a_user_are_split_by_an_event(timed: bool, tmp_path: Path):
+    rows = [f"d,user,{k},{event},2026-03-01T08:0{k}:00Z" for k, event in enumerate(("start", "", "", "Start", ""))]
+    options: dict[str, Any] = {"dialogue": "c", "speaker": "who", "text": "said", "session_start": {"event": "start"}}
+    file = table(tmp_path / "a.csv", "c,who,said,event,at", *rows)
+    read = Read("mapped", file, ColumnMapping(**options, time="at" if timed else None))
+    assert {name: d.turns[0].request for name, d in read.dialogues.items()} == {"d#0": "0\n1\n2", "d#1": "3\n4"}
+
+
 # Conversations rebuilt from calls
 
 
