@@ -17,16 +17,14 @@ from labelgen.cli.commands import COMMANDS, FIRST_WORDS, GROUPS, find_command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in ("-h", "--help"):
-        print_lines(*_help().split("\n"))
-        return 0
-    if words[0] == "--version":
-        print_lines(f"labelgen {__version__}")
-        return 0
     # Threads that spin while they wait take the cores from those that work: on a busy machine a training step took more than
     # 50 times as long. OpenMP reads this when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
+        if not words or words[0] in ("-h", "--help", "--version"):
+            print_lines(*(f"labelgen {__version__}" if words[:1] == ["--version"] else _help()).split("\n"))
+            _flush()
+            return 0
         command, rest = _split(words)
         with running(words), raise_on_sigterm():
             with privacy():
