@@ -85,8 +85,11 @@ def _add(key: str, records: list[ExportRecord], conversations: Conversations) ->
     trace = next(iter(latest(of_kind["trace"]).values()), {})
     observations = latest(of_kind["observation"])
     of_any = [*reversed(observations.values()), trace]
-    if own := {str(one["environment"]) for one in of_any if str(one.get("environment")).startswith(_OWN)}:
-        conversations.left_out.update(f"environment {name}" for name in own)
+    environments = {
+        str(one.get("environment")) for one in ([trace] if trace.get("environment") else observations.values())
+    }
+    if environments and all(name.startswith(_OWN) for name in environments):
+        conversations.left_out.update(f"environment {name}" for name in environments)
         return
     spans = _spans(key, trace, observations, options)
     shared = {name: value for record in of_any for name, value in record.items() if value is not None}

@@ -273,20 +273,8 @@ class ColumnMapping:
     response: Column = None
     """column of the assistant's response"""
     is_user: Values = (
-        *(
-            "user",
-            "customer",
-            "caller",
-            "human",
-            "client",
-            "end user",
-            "requester",
-            "visitor",
-            "guest",
-            "contact",
-            "lead",
-        ),
-        *("u", "c"),
+        *("user", "customer", "caller", "human", "client", "end user", "requester", "visitor", "guest", "contact"),
+        *("lead", "u", "c"),
     )
     """speaker that is the user; upper and lower case, blanks, _ and - are equal"""
     is_assistant: Values = (

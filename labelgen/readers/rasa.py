@@ -109,7 +109,8 @@ def _read(path: Path, options: RasaOptions) -> Items:
                 shown = ", ".join(list(seen)[:8])
                 if meaning is None:
                     yield Remark(
-                        f"{key!r} looks like feedback, and what its values {shown} mean is not known; give --option feedback="
+                        f"{key!r} looks like feedback, and what its values {shown} mean is not known; say it with "
+                        f"--option feedback='{{{key}: thumbs good=... bad=...}}'"
                     )
                     continue
                 kind = meaning + ("" if key in inside else " of dialogue")
@@ -148,9 +149,13 @@ def _given(event: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from entities.items()
 
 
+def _text(event: Mapping[str, Any]) -> str:
+    return str(event.get("text") or "")
+
+
 def _payload(event: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
     """Intent and entities of a request that a button sent; None where a user wrote it."""
-    match = _PAYLOAD.fullmatch(event.get("text") or "")
+    match = _PAYLOAD.fullmatch(_text(event))
     entities = decoded(match[2]) if match and match[2] else {}
     return (match[1], entities) if match and isinstance(entities, dict) else None
 
@@ -178,7 +183,7 @@ def _sessions(sender: str, events: Sequence[_Event], meanings: Mapping[str, Mean
 
 
 def _speaks(event: Mapping[str, Any]) -> bool:
-    return event["event"] == "bot" or (event["event"] == "user" and not _COMMAND.match(event.get("text") or ""))
+    return event["event"] == "bot" or (event["event"] == "user" and not _COMMAND.match(_text(event)))
 
 
 def _dialogue(
@@ -202,14 +207,14 @@ def _dialogue(
                 (of_dialogue if meanings[name].of == "dialogue" else lines[-1].setdefault("feedback", [])).extend(
                     feedback
                 )
-        if (kind == "user" and named and _payload(event) is not None) or (_COMMAND.match(event.get("text") or "")):
+        if (kind == "user" and named and _payload(event) is not None) or (_COMMAND.match(_text(event))):
             continue
         if kind == "user":
             lines.append({**event, "said": _said(event, titles)})
         elif kind == "bot":
             buttons = map(object_of, object_of(event.get("data")).get("buttons") or ())
             titles |= {str(button.get("payload")): str(button.get("title")) for button in buttons}
-            lines.append({**event, "said": event.get("text") or ""})
+            lines.append({**event, "said": _text(event)})
         elif kind == "action" and lines and event.get("name") not in _NO_ACTION:
             lines[-1].setdefault("actions", []).append(event)
     turns = exchanges(lines, lambda line: line["event"] == "user")
@@ -223,7 +228,7 @@ def _dialogue(
 
 
 def _said(event: Mapping[str, Any], titles: Mapping[str, str]) -> str:
-    text = str(event.get("text") or "")
+    text = _text(event)
     return titles.get(text, text) if _payload(event) is not None else text
 
 

@@ -192,7 +192,7 @@ def suggest(rows: Sequence[SourceRow], given: ColumnMapping) -> ColumnMapping:
     if turns is None:
         column = choice.of("dialogue")
         exchange = 2 if choice.of("speaker") else 1
-        groups = [] if column is None else [rows for _, rows in _by_dialogue(column, cells)]
+        groups = [] if column is None else _by_dialogue(column, cells)
         whole = _of_dialogue([rows for rows in groups if len(rows) > exchange])
         feedback = {**given.feedback, **choice.feedback(entries, lambda path: " of dialogue" if whole(path) else "")}
     else:
@@ -202,14 +202,14 @@ def suggest(rows: Sequence[SourceRow], given: ColumnMapping) -> ColumnMapping:
     return replace(given, **choice.chosen, feedback=feedback, drop=drop)
 
 
-def _by_dialogue(column: str, cells: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+def _by_dialogue(column: str, cells: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
     """The rows of each dialogue but the last, which may be cut; without exact copies."""
     path = JsonPath.of(column)
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in {repr(row): row for row in cells}.values():
         groups.setdefault(str(path.get(row)), []).append(row)
     last = str(path.get(cells[-1])) if cells else ""
-    return [(name, rows) for name, rows in groups.items() if name != last or len(groups) == 1]
+    return [rows for name, rows in groups.items() if name != last or len(groups) == 1]
 
 
 def _of_dialogue(dialogues: Sequence[Sequence[Mapping[str, Any]]]) -> Callable[[str], bool]:
