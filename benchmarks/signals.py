@@ -6,7 +6,8 @@ outcome: bad means failure. Of several annotations of the kind, the first that d
 For each detector and vote: precision (share of the places where the vote is right), the base rate (precision of voting everywhere)
 and recall. For each way to combine detectors the same, by the side of 1/2 that its probability is on, and the area under the
 precision-recall curve: once with implicit signals alone, once with all. `em` learns from the content and the signals of this log, never from annotations. A
-method without a probability gives one half. Intervals are 95% bootstrap intervals over dialogues.
+method without a probability gives one half. Intervals are 95% bootstrap intervals over users, where dialogues name them; `setting` has the
+number of users. The area of each method also stands beside that of the rules, paired.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,11 +26,12 @@ from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.labels import Annotation, At, AtGoal, AtTurn, Label, division, quality_name
 from labelgen.data.log import Log
+from labelgen.data.split import user_key
 from labelgen.feedback import items
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.detectors.words import repeated_requests
 from labelgen.feedback.posterior import METHODS, Method
-from labelgen.feedback.signal import concerns_dialogue, find_signals
+from labelgen.feedback.signal import concerns_dialogue, signals_of
 from labelgen.metrics import METRICS
 from labelgen.metrics.metric import Item, Metric, divide, of_counts
 
@@ -48,10 +50,11 @@ Counts = tuple[int, int, int, int]
 
 @dataclass
 class VoteCounts:
-    """Of one task. known: of each dialogue, whether each place is bad. votes: by evidence and vote, of each dialogue
+    """Of one task. known: of each dialogue, whether each place is bad; users: its user. votes: by evidence and vote, of each dialogue
     that it speaks in, the places. items: by method of aggregation, of each dialogue. based: votes whose base rate is a row already."""
 
     known: list[Mapping[At, bool]] = field(default_factory=list)
+    users: list[str] = field(default_factory=list)
     votes: dict[tuple[str, str], dict[int, set[At]]] = field(default_factory=dict)
     items: dict[str, list[Item]] = field(default_factory=dict)
     based: dict[str, bool] = field(default_factory=dict)
@@ -78,7 +81,9 @@ def measure(
     for kind in without:
         require(kind, DETECTORS, "signal")
     counts = {task: VoteCounts() for task in TASKS}
-    read = [(d, [s for s in find_signals(d) if s.kind not in without]) for d in Log(list(log), format)]
+    dialogues = list(Log(list(log), format))
+    found = signals_of(dialogues, [kind for kind in DETECTORS if kind not in without])
+    read = list(zip(dialogues, found, strict=True))
     methods = list(_methods(read, against))
     for dialogue, signals in read:
         explored = [
@@ -110,6 +115,7 @@ def _judge(
             continue
         of_task = counts[task]
         of_task.known.append(places)
+        of_task.users.append(user_key(dialogue))
         reference = {at: (Label(task, at, TASKS[task][not bad]),) for at, bad in places.items()}
         relevant_to = {at: about(at, (*signals, *explored), dialogue, places) for at in places}
         for at, relevant in relevant_to.items():
@@ -200,12 +206,18 @@ def about(at: At, signals: Sequence[Signal], dialogue: Dialogue, places: Mapping
 
 def _rows(task: str, of_task: VoteCounts, methods: Sequence[str], seed: int) -> Iterator[Result]:
     """Rows of each detector and method that votes, in the order of the registry."""
-    times = resamples(len(of_task.known), 1000, seed)
+    names, owner = np.unique(of_task.users, return_inverse=True)
+    times = resamples(len(names), 1000, seed)[:, owner]
     curve = f"{TASKS[task][0]}_auprc"
     auprc: Metric = resolve(METRICS, curve, "metric")
+    setting = f"{len(names):,} users"
 
-    def row(system: str, metric: str, places: int | None, cell: Cell) -> Result:
-        return Result(task=task, system=system, metric=metric, n=places, **cell)
+    def row(system: str, metric: str, places: int | None, cell: Cell, baseline: str = "") -> Result:
+        return Result(task=task, system=system, baseline=baseline, metric=metric, n=places, setting=setting, **cell)
+
+    def area_of(evidence: str, weights: Array) -> Array:
+        value: Array = auprc.value(list(map(auprc.tally, of_task.items[evidence])), weights)
+        return value
 
     for evidence in (*DETECTORS, EXPLORATION, *methods):
         for vote in ("bad", "good"):
@@ -224,6 +236,14 @@ def _rows(task: str, of_task: VoteCounts, methods: Sequence[str], seed: int) -> 
         area = _estimate(auprc.value, list(map(auprc.tally, of_task.items.get(evidence, ()))), times)
         if area.get("value") is not None:
             yield row(evidence, curve, sum(map(len, of_task.known)), area)
+        rules = f"waterfall, {evidence.partition(', ')[2]}"
+        if area.get("value") is not None and evidence != rules:
+            gain = bootstrap(of_statistic(partial(_gain, area_of, evidence, rules), times).rounded())
+            yield row(evidence, curve, sum(map(len, of_task.known)), gain, rules)
+
+
+def _gain(area: Callable[[str, Array], Array], system: str, baseline: str, weights: Array) -> Array:
+    return area(system, weights) - area(baseline, weights)
 
 
 def _share_right(counts: Array, column: int) -> Array:

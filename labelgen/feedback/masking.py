@@ -52,10 +52,11 @@ def mask_feedback(dialogue: Dialogue) -> Dialogue:
 def hide_answers(dialogue: Dialogue) -> Dialogue:
     """The dialogue without what its user said explicitly, where that is the reference; other signals stay. Unchanged without any."""
     found = find_signals(dialogue)
-    answers = [signal for signal in found if signal.explicit]
+    answers = [signal for signal in (*dialogue.signals, *found) if signal.explicit]
     if not answers:
         return dialogue
-    return replace(mask(dialogue, answers), signals=tuple(signal for signal in found if not signal.explicit))
+    others = tuple(signal for signal in dialogue.signals or found if not signal.explicit)
+    return replace(mask(dialogue, answers), signals=others)
 
 
 def reactions(signals: Sequence[Signal]) -> list[Signal]:

@@ -19,8 +19,9 @@ from labelgen.feedback.detectors import DETECTORS
 class Detector(Protocol):
     """A class or module that finds signals of one kind. A plug-in declares it as an entry point of the group `labelgen.detectors`.
 
-    Three more names are optional: PRECISION and FAMILY (see `Reliability`), and CONTENT, which is true where the detector reads the
-    assistant's side alone, so that its signals are no reaction of a user (verdicts/content.py)."""
+    Four more names are optional: PRECISION and FAMILY (see `Reliability`); CONTENT, which is true where the detector reads the
+    assistant's side alone, so that its signals are no reaction of a user (verdicts/content.py); and `detect_all`, which finds the signals
+    of many dialogues at once. A detector with `detect_all` takes long, so only `signals_of` runs it unasked."""
 
     EVIDENCE: tuple[str, ...]
     """Fields of a turn that hold the evidence; they are masked where the signal is a target (masking.py)."""
@@ -90,13 +91,27 @@ def reliability(kind: str) -> Reliability:
 
 
 def find_signals(dialogue: Dialogue, kinds: Sequence[str] | None = None) -> tuple[Signal, ...]:
-    """The signals of one dialogue. kinds: the detectors to run, None for all. Raises UsageError for an unknown kind."""
-    return tuple(s for kind in (DETECTORS if kinds is None else kinds) for s in detector(kind).detect(dialogue))
+    """The signals of one dialogue. kinds: the detectors to run, None for all but those that take long. Raises UsageError for an unknown
+    kind."""
+    if kinds is None:
+        kinds = [kind for kind in DETECTORS if not hasattr(detector(kind), "detect_all")]
+    return tuple(s for kind in kinds for s in detector(kind).detect(dialogue))
 
 
-def with_signals(dialogue: Dialogue, kinds: Sequence[str] | None = None) -> Dialogue:
-    """The dialogue with these signals in place of its old ones."""
-    return replace(dialogue, signals=find_signals(dialogue, kinds))
+def signals_of(dialogues: Sequence[Dialogue], kinds: Sequence[str] | None = None) -> list[tuple[Signal, ...]]:
+    """The signals of each dialogue. kinds: the detectors to run, None for all. Raises UsageError for an unknown kind."""
+    found: list[list[Signal]] = [[] for _ in dialogues]
+    for kind in DETECTORS if kinds is None else kinds:
+        at_once = getattr(detector(kind), "detect_all", None)
+        each = map(detector(kind).detect, dialogues) if at_once is None else at_once(dialogues)
+        for signals, more in zip(found, each, strict=True):
+            signals.extend(more)
+    return list(map(tuple, found))
+
+
+def with_signals(dialogue: Dialogue) -> Dialogue:
+    """The dialogue with the signals that are found without asking for one that takes long, in place of its old ones."""
+    return replace(dialogue, signals=find_signals(dialogue))
 
 
 def observable(kind: str, dialogue: Dialogue, turn: int) -> bool:

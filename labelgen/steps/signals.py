@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated
 
 from msgspec.structs import replace
@@ -12,8 +13,11 @@ from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.values import language_of
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.phrases import GROUPS_OF_SIGNALS, missing_signals
-from labelgen.feedback.signal import with_signals
+from labelgen.feedback.signal import signals_of
 from labelgen.steps.changed import Changed
+
+_AT_ONCE = 64
+"""Dialogues whose texts are encoded together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,17 +37,28 @@ def find_signals(
 
     def found() -> Iterator[Dialogue]:
         languages: Counter[str] = Counter()
-        for dialogue in dialogues:
-            languages[language_of(dialogue.locale)] += 1
-            result = with_signals(dialogue, options.kind or None)
-            more = tuple(signal for function in functions for signal in function(dialogue))
-            result = replace(result, signals=(*result.signals, *more))
-            made.counts.update((s.kind, "explicit" if s.explicit else "implicit", s.vote) for s in result.signals)
-            yield result
+        waiting = iter(dialogues)
+        while group := list(islice(waiting, _AT_ONCE)):
+            for dialogue, signals in zip(group, signals_of(group, kinds), strict=True):
+                languages[language_of(dialogue.locale)] += 1
+                more = (signal for function in functions for signal in function(dialogue))
+                result = replace(dialogue, signals=(*signals, *more))
+                made.counts.update((s.kind, "explicit" if s.explicit else "implicit", s.vote) for s in result.signals)
+                yield result
         made.after.extend(_without_phrases(languages))
+        if "reaction" in kinds:
+            made.after.extend(_without_encoder())
 
+    kinds = tuple(options.kind or DETECTORS)
     made = Changed(found(), "signals", ("kind", "feedback", "vote"))
     return made
+
+
+def _without_encoder() -> Iterator[str]:
+    from labelgen.features.pretrained import INSTALL, offline_weights
+
+    if offline_weights() is None:
+        yield f"no signals of kind reaction, which need an encoder: {INSTALL}"
 
 
 def _without_phrases(languages: Counter[str]) -> Iterator[str]:

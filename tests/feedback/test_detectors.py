@@ -58,6 +58,7 @@ def tooled(*steps: tuple[str, str | None]) -> Dialogue:
 LONG = "Here is a rather long story about a king and his seven horses"
 
 SPEAKS: list[tuple[str, Dialogue, tuple[int, ...], str]] = [
+    ("reaction", talk("a table for Friday", "Your table is booked for Thursday.", "Friday, I said."), (0,), "bad"),
     ("answer", talk("rain?", "No. Did I answer your question?", "yes"), (0,), "good"),
     ("answer", talk("rain?", "No. Was that helpful?", "Not really, no."), (0,), "bad"),
     ("answer", talk("rain?", "No.", "ok", "Fine.", feedback=(Feedback(kind="answer", answer="no"),)), (0, 1), "bad"),
@@ -108,6 +109,7 @@ SPEAKS: list[tuple[str, Dialogue, tuple[int, ...], str]] = [
     ("tool_error", tooled(("search", "no route")), (0,), "bad"),
 ]
 SILENT: list[tuple[str, Dialogue]] = [
+    ("reaction", talk("a table for Friday", "Is a table at 7 pm alright?", "no")),
     ("answer", talk("rain?", "No. Did I answer your question?", "play jazz")),
     ("answer", talk("a table", "For two?", "yes")),
     ("answer", talk("a table", "For two at noon, is that correct?", "no, at one")),
@@ -198,6 +200,7 @@ UNSEEN: list[tuple[str, Dialogue, int]] = [
     ("rephrase", talk("play the next song", "Ok."), 0),
     ("rephrase", talk("yes", "For two?", "yes", "Ok."), 0),
     ("correction", talk("play haze", "Playing Rain."), 0),
+    ("reaction", talk("play haze", "Playing Rain."), 0),
     ("repetition", talk("play haze", ""), 0),
     ("gratitude", talk("play haze", "Playing."), 0),
     *((kind, talk("play haze", "Playing."), 0) for kind in ("regenerate", "retry", "edit", "copy", "tool_error")),

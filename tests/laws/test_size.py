@@ -12,12 +12,12 @@ LINES = {
     "labelgen/agreement": 640,
     "labelgen/api": 1_385,
     "labelgen/base": 1_540,
-    "labelgen/cli": 2_815,
+    "labelgen/cli": 2_825,
     "labelgen/confidence": 1_015,
     "labelgen/data": 3_745,
     "labelgen/evaluation": 3_060,
     "labelgen/features": 1_430,
-    "labelgen/feedback": 2_695,
+    "labelgen/feedback": 2_715,
     "labelgen/kernels": 415,
     "labelgen/labeling": 1_830,
     "labelgen/metrics": 1_260,
@@ -28,20 +28,20 @@ LINES = {
     "labelgen/report": 1_515,
     "labelgen/review": 1_490,
     "labelgen/simulator": 1_670,
-    "labelgen/steps": 2_250,
+    "labelgen/steps": 2_265,
     "labelgen/tasks": 1_355,
     "labelgen/training": 3_690,
-    "labelgen/verdicts": 735,
-    "labelgen": 43_840,
-    "benchmarks": 5_720,
-    "tests": 31_775,
+    "labelgen/verdicts": 950,
+    "labelgen": 44_095,
+    "benchmarks": 5_925,
+    "tests": 31_885,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
-FILES = 240
+FILES = 241
 """Python files of the package; the aim is 180."""
 FILE_LINES = 600
 FUNCTION_LINES = 80
-DOCS_KB = 190
+DOCS_KB = 192
 """Documents without results; the aim is 170."""
 DOUBLED = {"Annotator", "Answer", "Candidate", "Counts", "Rating"}
 """Class names that are still used twice."""

@@ -16,6 +16,7 @@ DETECTORS = Registry(
         "barge_in": f"{_HERE}.leaving:BargeIn",
         "rephrase": f"{_HERE}.words:Rephrase",
         "correction": f"{_HERE}.words:Correction",
+        "reaction": "labelgen.verdicts.reaction:Reaction",
         "repetition": f"{_HERE}.words:Repetition",
         "gratitude": f"{_HERE}.words:Gratitude",
         "regenerate": f"{_HERE}.recorded:Regenerate",

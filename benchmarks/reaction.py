@@ -1,0 +1,183 @@
+"""The detector `reaction`: its making from prototypes, and how well it hears complaints that others wrote or rated.
+
+A prototype is a request, a response and the user's next message, with whether that message complains of the response. They come in files
+by hand and domain. Everything is chosen by leaving one file out: another hand, another domain. reactions_blind.tsv was written by a hand of
+its own and frozen before anything was trained; it chooses nothing."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelgen.confidence.resampling import Array, Statistic, of_statistic, resamples
+from labelgen.confidence.weakness import weighted_auc
+from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.log import Log
+from labelgen.feedback.cues import Vote
+from labelgen.feedback.detectors import DETECTORS
+from labelgen.feedback.posterior import prior_log_odds
+from labelgen.feedback.signal import detector, find_signals
+from labelgen.verdicts.reaction import HEAD, Head, ReplyInContext, complaint_log_odds, head, surface_of, vectors_of
+
+from .results import Result, bootstrap, versions
+from .signals import known_qualities
+
+PROTOTYPES = Path(__file__).with_name("data") / "reactions"
+BLIND = Path(__file__).with_name("data") / "reactions_blind.tsv"
+COMPONENTS, COST, GAMMA = 96, 3.0, 0.6
+"""Principal components of a text, cost of an error and width of the kernel: the best of a small grid by leaving one file out."""
+FALSE_ALARMS = 0.04
+"""Share of messages without a complaint that may be heard, where a file was left out."""
+WORDS = ("answer", "stop", "correction", "rephrase")
+"""Detectors of complaints in words."""
+DRAWS = 1000
+
+Floats = NDArray[np.float32]
+Judged = tuple[list[ReplyInContext], NDArray[np.bool_]]
+
+
+def read(path: Path) -> Judged:
+    """The exchanges of a file, and whether each complains."""
+    head_line, *lines = path.read_text(encoding="utf-8").splitlines()
+    names = head_line.split("\t")
+    rows = [dict(zip(names, line.split("\t"), strict=True)) for line in lines]
+    exchanges = [ReplyInContext(row["request"], row["response"], row["next"]) for row in rows]
+    return exchanges, np.array([row["complaint"] == "1" for row in rows])
+
+
+def fit(vectors: Floats, surface: Floats, complains: NDArray[np.bool_]) -> Head:
+    """A head without probability: its log-odds are the values of the machine."""
+    from sklearn.decomposition import PCA
+    from sklearn.svm import SVC
+
+    parts = [PCA(COMPONENTS, random_state=0).fit(vectors[:, k]) for k in range(3)]
+    made = Head(
+        means=np.stack([part.mean_ for part in parts]).astype(np.float32),
+        components=np.stack([part.components_ for part in parts]).astype(np.float32),
+        vectors=np.zeros((0, 0), np.float32),
+        weights=np.zeros(0, np.float32),
+        gamma=GAMMA,
+        bias=0.0,
+        slope=1.0,
+        offset=0.0,
+        least=0.0,
+    )
+    machine = SVC(C=COST, gamma=GAMMA).fit(made.columns(vectors, surface), complains)
+    found = {
+        "vectors": machine.support_vectors_.astype(np.float32),
+        "weights": machine.dual_coef_[0].astype(np.float32),
+    }
+    return Head(**{**vars(made), **found, "bias": float(machine.intercept_[0])})
+
+
+def make(out: str) -> None:
+    """Write the head. Its probability and its threshold come from predictions with one file left out."""
+    from safetensors.numpy import save_file
+    from sklearn.linear_model import LogisticRegression
+
+    files = [read(path) for path in sorted(PROTOTYPES.glob("*.tsv"))]
+    source = np.repeat(np.arange(len(files)), [len(y) for _, y in files])
+    exchanges, complains = [x for xs, _ in files for x in xs], np.concatenate([y for _, y in files])
+    vectors, surface = vectors_of(exchanges), surface_of(exchanges)
+    held_out = np.zeros(len(complains), np.float32)
+    for k in range(len(files)):
+        left = fit(vectors[source != k], surface[source != k], complains[source != k])
+        held_out[source == k] = left.log_odds(left.columns(vectors[source == k], surface[source == k]))
+        own = complains[source == k]
+        print(f"{len(own)} left out: AUC {auc(held_out[source == k], own):.3f}")
+    platt = LogisticRegression(C=1e6).fit(held_out[:, None], complains)
+    nats = platt.decision_function(held_out[:, None])
+    least = float(np.quantile(nats[~complains], 1.0 - FALSE_ALARMS))
+    print(f"heard {np.mean(nats[complains] >= least):.3f} at {FALSE_ALARMS} false alarms, from log-odds {least:.2f}")
+    made = fit(vectors, surface, complains)
+    numbers = [GAMMA, made.bias, float(platt.coef_[0, 0]), float(platt.intercept_[0]), least]
+    scales = np.abs(made.vectors).max(axis=0) / 127.0
+    halves = {name: getattr(made, name).astype(np.float16) for name in ("means", "components", "weights")}
+    vectors = np.round(made.vectors / np.maximum(scales, 1e-9)).astype(np.int8)
+    arrays = {**halves, "vectors": vectors, "scales": scales, "numbers": np.array(numbers, np.float32)}
+    # The library writes the memory as it lies.
+    save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, out)
+
+
+def auc(scores: Any, right: NDArray[np.bool_]) -> float:
+    """Share of pairs of a right and a wrong item of which the right one scores higher."""
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(right, scores))
+
+
+def heard(exchange: ReplyInContext, kinds: Sequence[str]) -> bool:
+    """Whether a signal says that the response of an exchange was bad."""
+    turns = (Turn(request=exchange.request, response=exchange.response), Turn(request=exchange.reply, response=""))
+    dialogue = Dialogue(id="d", turns=turns)
+    return any(s.vote == "bad" and 0 in s.turns and 1 in s.evidence for s in find_signals(dialogue, kinds))
+
+
+def blind() -> list[Result]:
+    """Rows of the exchanges that chose nothing: heard complaints and false alarms, by detectors."""
+    exchanges, complains = read(BLIND)
+    nats = complaint_log_odds(exchanges)
+    by_words = np.array([heard(x, WORDS) for x in exchanges])
+    by_meaning = nats >= head().least
+    systems = {"phrases": by_words, "reaction": by_meaning, "both": by_words | by_meaning}
+    rows = []
+    for name, said in systems.items():
+        for metric, chosen in (("heard", complains), ("false_alarms", ~complains)):
+            row = Result(system=name, metric=metric, value=round(float(said[chosen].mean()), 4), n=int(chosen.sum()))
+            rows.append(row)
+    return [*rows, Result(system="reaction", metric="auroc", value=round(auc(nats, complains), 4), n=len(exchanges))]
+
+
+def corpus(log: str, format: str, name: str) -> list[Result]:
+    """AUROC of rated bad turns by the next message: `reaction` beside all detectors that read words. Intervals over dialogues."""
+    of_turns = list(_turns(Log([Path(log)], format)))
+    names, unit = np.unique([number for number, _, _, _ in of_turns], return_inverse=True)
+    bad = np.array([wrong for _, wrong, _, _ in of_turns])
+    phrases = np.array([nats for _, _, nats, _ in of_turns])
+    nats = complaint_log_odds([exchange for _, _, _, exchange in of_turns]).astype(np.float64)
+
+    def area(scores: Array) -> Statistic:
+        return lambda times: np.array([weighted_auc(scores, bad, taken[unit]) for taken in times])
+
+    times = resamples(len(names), DRAWS, 0)
+    areas = {"reaction": area(nats), "phrases": area(phrases)}
+    gain: Statistic = lambda taken: areas["reaction"](taken) - areas["phrases"](taken)  # noqa: E731
+    rows = [("reaction", "", areas["reaction"]), ("phrases", "", areas["phrases"]), ("reaction", "phrases", gain)]
+    return [
+        Result(
+            corpus=name,
+            system=system,
+            baseline=baseline,
+            metric="bad_auroc",
+            setting=f"{len(names):,} dialogues",
+            n=len(bad),
+            versions=versions("numpy"),
+            **bootstrap(of_statistic(statistic, times).rounded()),
+        )
+        for system, baseline, statistic in rows
+    ]
+
+
+def _turns(dialogues: Log) -> Iterator[tuple[int, bool, float, ReplyInContext]]:
+    """Each rated turn with a next message: its dialogue, whether it is bad, log-odds of bad by words, and the exchange."""
+    kinds = [kind for kind in DETECTORS if "request" in detector(kind).EVIDENCE and kind != "reaction"]
+    for number, dialogue in enumerate(dialogues):
+        signals = find_signals(dialogue, kinds)
+        for at, bad in known_qualities([a for a in dialogue.annotations if a.kind == "person"]).items():
+            t = getattr(at, "turn", len(dialogue.turns))
+            if t + 1 < len(dialogue.turns):
+                votes: dict[tuple[str, Vote], float] = {}
+                for s in signals:
+                    if t in s.turns and s.vote != "fair":
+                        vote: Vote = "good" if s.vote == "good" else "bad"
+                        nats = prior_log_odds(s.kind, vote, s.strength)
+                        votes[s.kind, vote] = max(votes.get((s.kind, vote), 0.0), nats, key=abs)
+                turns = dialogue.turns[t : t + 2]
+                exchange = ReplyInContext(turns[0].request, turns[0].response, turns[1].request)
+                yield number, bad, -sum(votes.values()), exchange
+
+
+if __name__ == "__main__":
+    make(str(HEAD))
