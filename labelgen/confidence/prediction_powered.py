@@ -80,7 +80,7 @@ def weight_of(sums: Sums) -> float:
     return weight
 
 
-def _weight(sums: Sums, estimate: "Rate | None") -> float:
+def _weight(sums: Sums, estimate: "RateEstimate | None") -> float:
     """What the model says enters with the same weight for both sides of the ratio."""
     if estimate is None:
         return 0.0
@@ -93,7 +93,7 @@ def _weight(sums: Sums, estimate: "Rate | None") -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class RateEstimate:
     """A rate, or a difference of rates. users: [U], ascending; errors: [U], what the dialogues of each add to the error. imagined: variance by
     the pseudo-dialogues. free: degrees of freedom."""
 
@@ -109,7 +109,7 @@ class Rate:
         return float((self.errors**2).sum()) + self.imagined
 
 
-def rate_of(sums: Sums, weight: float, imagined: int = IMAGINED, planned: int | None = None) -> Rate | None:
+def rate_of(sums: Sums, weight: float, imagined: int = IMAGINED, planned: int | None = None) -> RateEstimate | None:
     """The rate with this weight of the model's part; None with too few users, or where nothing is counted. planned: as in people_alone."""
     people = len(sums.people)
     users = len(np.unique(sums.users[:people]))
@@ -138,10 +138,10 @@ def rate_of(sums: Sums, weight: float, imagined: int = IMAGINED, planned: int | 
         of_rest = np.bincount(owner[people:], (others - others.mean()) / len(others), minlength=len(numbers))
         errors = errors + weight * of_rest
     pseudo = imagined * users / (free * people * people * more)
-    return Rate(rate, numbers, errors / every, pseudo / float(every) ** 2, free)
+    return RateEstimate(rate, numbers, errors / every, pseudo / float(every) ** 2, free)
 
 
-def difference(before: Rate | None, after: Rate | None) -> Rate | None:
+def difference(before: RateEstimate | None, after: RateEstimate | None) -> RateEstimate | None:
     """after - before. The errors of a user on both sides are summed before they are squared."""
     if before is None or after is None:
         return None
@@ -149,10 +149,12 @@ def difference(before: Rate | None, after: Rate | None) -> Rate | None:
     errors = np.bincount(owner, np.concatenate([-before.errors, after.errors]))
     parts = before.variance, after.variance
     free = sum(parts) ** 2 / (parts[0] ** 2 / before.free + parts[1] ** 2 / after.free) if all(parts) else before.free
-    return Rate(after.value - before.value, users, errors.astype(np.float64), before.imagined + after.imagined, free)
+    return RateEstimate(
+        after.value - before.value, users, errors.astype(np.float64), before.imagined + after.imagined, free
+    )
 
 
-def interval_of(rate: Rate | None, level: float, least: float = 0.0) -> Interval:
+def interval_of(rate: RateEstimate | None, level: float, least: float = 0.0) -> Interval:
     """The interval by Student's t, within least..1: least is -1 for a difference."""
     if rate is None:
         return Interval()
@@ -160,7 +162,7 @@ def interval_of(rate: Rate | None, level: float, least: float = 0.0) -> Interval
     return Interval(*(min(1.0, max(least, x)) for x in (rate.value, rate.value - half, rate.value + half)))
 
 
-def p_value_of(rate: Rate | None) -> float | None:
+def p_value_of(rate: RateEstimate | None) -> float | None:
     """Of no difference, two-sided."""
     if rate is None:
         return None

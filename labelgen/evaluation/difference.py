@@ -16,7 +16,7 @@ from scipy.stats import norm
 from labelgen.confidence.prediction_powered import (
     IMAGINED_AT_ONE_SIDE,
     LEAST,
-    Rate,
+    RateEstimate,
     Sums,
     difference,
     interval_of,
@@ -114,7 +114,7 @@ def _difference(
     )
 
 
-def _bias(side: Sums) -> Rate | None:
+def _bias(side: Sums) -> RateEstimate | None:
     """The model's rate minus people's, in the dialogues that people labeled."""
     theirs = Sums(side.model, side.model, side.rest, side.users)
     return difference(*(rate_of(one, 0.0, IMAGINED_AT_ONE_SIDE) for one in (side, theirs)))

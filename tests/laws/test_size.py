@@ -12,8 +12,8 @@ LINES = {
     "labelgen/agreement": 640,
     "labelgen/api": 1_400,
     "labelgen/base": 1_540,
-    "labelgen/cli": 2_915,
-    "labelgen/confidence": 1_135,
+    "labelgen/cli": 2_920,
+    "labelgen/confidence": 1_140,
     "labelgen/data": 3_745,
     "labelgen/evaluation": 3_270,
     "labelgen/features": 1_430,
@@ -32,9 +32,9 @@ LINES = {
     "labelgen/tasks": 1_355,
     "labelgen/training": 3_690,
     "labelgen/verdicts": 735,
-    "labelgen": 44_520,
-    "benchmarks": 5_840,
-    "tests": 32_150,
+    "labelgen": 44_525,
+    "benchmarks": 5_865,
+    "tests": 32_125,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 244
