@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from labelgen.confidence import prediction_powered as ppi
 from labelgen.confidence.sequential import evidence_of_change
@@ -45,7 +46,7 @@ def dbdc3(log: Sequence[Path], draws: int) -> list[Result]:
     bots: dict[str, list[CountedDialogue]] = {}
     for fold in range(FOLDS):
         held = [d for d in read if fold_of(d) == fold]
-        training = [d for d in read if fold_of(d) != fold]
+        training = [structs.replace(d, annotations=d.annotations[-1:]) for d in read if fold_of(d) != fold]
         fitted = fit_baselines(training, [task], setting, [BagOfWords()])
         for dialogue in fitted.annotate(held, setting.reference):
             counted = count_dialogue(dialogue, task, "bad", BagOfWords.name, setting.reference)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from labelgen.metrics.results import Interval, ReleaseComparison, SliceDifference
 
 
+_HEAD = ("slice", "sides", "before", "after", "people", "people and model", "adjusted p", "labels", "of people alone")
+
+
 @dataclass(frozen=True, kw_only=True)
 class DiffCommand(DiffOptions, ReadOptions, ForceOptions):
     log: Annotated[tuple[str, ...], ARGUMENT]
@@ -47,25 +50,12 @@ def diff_command(options: DiffCommand) -> None:
 
 def diff_lines(result: "ReleaseComparison") -> Iterator[str]:
     """A table for each rate, why there is none, what is known of the model's bias, and the alarm."""
-    head = (
-        *[
-            "slice",
-            "sides",
-            "before",
-            "after",
-            "people alone",
-            "people and model",
-            "adjusted p",
-            "labels",
-            "of people alone",
-        ],
-    )
     for rate in result.rates:
         yield f"share of {rate.label} among {rate.task}; {result.level:.0%} intervals; labels a side for a width of {result.width:g}"
-        yield from aligned([head, *map(_row, rate.differences)], 2)
+        yield from aligned([_HEAD, *map(_row, rate.differences)], 2)
         for one in rate.differences:
             if one.by is None:
-                yield f"{_sides(one)}: {one.reason or f'change of the model error, corrected by the labels: {_shown(one.bias)}'}"
+                yield f"{one.before.name} -> {one.after.name}: {one.reason or f'change of the model error, corrected by the labels: {_shown(one.bias)}'}"
         if rate.trained_on:
             yield f"{rate.trained_on:,} dialogues are left out: the model was trained on them"
         if rate.alarm is not None:
@@ -81,17 +71,13 @@ def _row(one: "SliceDifference") -> tuple[str, ...]:
     rates = (side.rate.value for side in (one.before, one.after))
     return (
         one.slice if one.by is None else f"{one.by}: {one.slice}",
-        _sides(one),
+        f"{one.before.name} -> {one.after.name}",
         *("-" if value is None else f"{value:.3f}" for value in rates),
         _shown(one.people_alone),
         _shown(one.prediction_powered),
         "-" if one.p_adjusted is None else f"{one.p_adjusted:.2g}",
         *("never" if n is None else f"{n:,}" for n in (one.labels, one.labels_people_alone)),
     )
-
-
-def _sides(one: "SliceDifference") -> str:
-    return f"{one.before.name} -> {one.after.name}"
 
 
 def _shown(interval: "Interval") -> str:

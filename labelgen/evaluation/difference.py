@@ -35,6 +35,7 @@ from labelgen.metrics.results import PartRate, SliceDifference
 
 SIDES = ("before", "after")
 Rows = Sequence[CountedDialogue]
+_UNKNOWN = ": the model may be biased differently on the two sides, and its rates alone cannot tell"
 
 
 def natural_order(name: str) -> list[tuple[int, str]]:
@@ -60,13 +61,8 @@ def place_in(
 def differences(
     sides: Mapping[str, Rows], by: Sequence[str], level: float, width: float, reference: str
 ) -> list[SliceDifference]:
-    """Each side minus the one before it: of all dialogues, and in each slice that both have.
-
-    Args:
-        by: fields of slices, in the order of the rows' values.
-        level: confidence of each interval.
-        width: of an interval, for which the labels are counted.
-        reference: who labels, for messages."""
+    """Each side minus the one before it: of all dialogues, and in each slice that both have. by: fields of slices, in the order of the rows'
+    values. width: of an interval, for which the labels are counted. reference: who labels, for messages."""
     out = []
     for names in pairwise(sides):
         first, second = (sides[name] for name in names)
@@ -107,10 +103,7 @@ def _difference(
         p_value=p_value_of(powered),
         labels=by_both,
         labels_people_alone=by_people,
-        reason=f"{reference} labeled too few users ({', '.join(few)}; {LEAST} are needed): the model may be biased differently on the two "
-        "sides, and its rates alone cannot tell"
-        if few
-        else None,
+        reason=f"{reference} labeled too few users ({', '.join(few)}; {LEAST} are needed){_UNKNOWN}" if few else None,
     )
 
 
