@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from labelgen.api.functions import calibrate as calibrate
     from labelgen.api.functions import certify as certify
     from labelgen.api.functions import consensus as consensus
+    from labelgen.api.functions import diff as diff
     from labelgen.api.functions import evaluate as evaluate
     from labelgen.api.functions import explain as explain
     from labelgen.api.functions import find_signals as find_signals
@@ -54,6 +55,7 @@ _PUBLIC = {
     "calibrate": "labelgen.api.functions:calibrate",
     "certify": "labelgen.api.functions:certify",
     "consensus": "labelgen.api.functions:consensus",
+    "diff": "labelgen.api.functions:diff",
     "evaluate": "labelgen.api.functions:evaluate",
     "explain": "labelgen.api.functions:explain",
     "find_signals": "labelgen.api.functions:find_signals",

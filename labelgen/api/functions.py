@@ -31,12 +31,14 @@ from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.label_sets import bad_domains
 from labelgen.data.log import MAX_BAD_RATE, Log, Quarantine, require_annotators, write_log
 from labelgen.feedback.training_data import FORMS, Form
+from labelgen.metrics.results import ReleaseComparison
 from labelgen.review.form import TASKS, question_lines
 from labelgen.simulator.log import SimulationOptions, simulated_log
 from labelgen.simulator.log import labels as simulated_labels
 from labelgen.steps.calibrate import CalibrateOptions, CertifyOptions, write_scaling, write_thresholds
 from labelgen.steps.changed import Changed
 from labelgen.steps.consensus import AgreeOptions, agree
+from labelgen.steps.diff import DiffOptions, compare_release
 from labelgen.steps.evaluate import EvaluateOptions, write_evaluation
 from labelgen.steps.export import TrainingDataOptions
 from labelgen.steps.export import training_data as training_data_of
@@ -378,3 +380,13 @@ def certify(log: Source, *, model: Any, force: bool = False, **options: Any) -> 
             write_thresholds(Log(list(paths), refuses=partial(bad_domains, field=made.domains_from)), made, force),
             made.model,
         )
+
+
+def diff(before: Source, after: Source | None = None, **options: Any) -> ReleaseComparison:
+    """How rates of failure and dissatisfaction changed with a release, as `labelgen diff`; `labelgen.report.page.render_diff` draws it.
+
+    Args:
+        before: log before the release; with `by` the only log.
+        options: those of the command, such as reference="anna", slice=["device"] or by="version"."""
+    logs = [load_log(log) for log in (before, after) if log is not None]
+    return compare_release(logs, make_options(DiffOptions, options))

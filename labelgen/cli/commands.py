@@ -61,6 +61,7 @@ COMMANDS = {
         "labelgen.cli.estimate:ESTIMATE",
         "estimate a log's success rate from a model's labels and few people's",
     ),
+    "diff": ("labelgen.cli.diff:DIFF", "estimate whether a release helped, from a model's labels and few people's"),
     "label": ("labelgen.cli.label:LABEL", "label a log with a model; killed and run again, it finishes the rest"),
     "verify": ("labelgen.cli.label:VERIFY", "check labeled records against their manifest"),
     "review sample": ("labelgen.cli.review:SAMPLE", "draw a sample of dialogues for people"),

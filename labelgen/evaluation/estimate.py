@@ -1,19 +1,20 @@
 """How often a label holds in a log: prediction-powered inference (PPI++) from few annotations by people and a model's on all dialogues."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from labelgen.base.files import short_digest
 from labelgen.base.registry import require
 from labelgen.confidence.prediction_powered import Sums, people_alone, prediction_powered
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtGoal, Label, division
 from labelgen.data.split import user_key
 from labelgen.evaluation.prepare import trained_on
-from labelgen.evaluation.slices import DIALOGUE_FIELDS, value_of
+from labelgen.evaluation.slices import PROBABILITY, Value, known_fields, names_of, value_of
 from labelgen.metrics.scores import probability_of
 from labelgen.review.sampling import doubt_strategy
 from labelgen.tasks.evaluation import EvaluationTask, answered, concerns
@@ -25,23 +26,67 @@ Counts = tuple[float, float]
 """Of one dialogue: answers with the label, and answers."""
 
 
-@dataclass(slots=True)
-class _Slice:
-    people: list[Counts] = field(default_factory=list)
-    model: list[Counts] = field(default_factory=list)
-    rest: list[Counts] = field(default_factory=list)
-    users_of_people: list[int] = field(default_factory=list)
-    users_of_rest: list[int] = field(default_factory=list)
-    divided: int = 0
-    trained_on: int = 0
-    difficult: int = 0
+@dataclass(frozen=True, slots=True)
+class CountedDialogue:
+    """What a dialogue adds to a rate. model, people: what each says of it, None where people said nothing that counts. user: its digest. values: of the fields
+    that the log is sliced by. divided: people left an answer open. difficult: it was drawn because it is."""
+
+    user: int
+    model: Counts
+    people: Counts | None
+    values: tuple[Value, ...]
+    divided: bool
+    difficult: bool
+    trained_on: bool
 
 
-def slice_of(dialogue: Dialogue, by: str, model: str) -> str | None:
-    """The slice of a dialogue, by the model's goals, since people divided few. Raises UsageError for a field that nothing is sliced by."""
-    require(by, DIALOGUE_FIELDS, "slice")
-    value = value_of(dialogue, by, model)
-    return None if value is None else str(value)
+def count_dialogue(
+    dialogue: Dialogue,
+    task: EvaluationTask,
+    name: str,
+    model: str,
+    reference: str,
+    by: Sequence[str] = (),
+    people: Callable[[Dialogue], Sequence[Annotation]] | None = None,
+) -> CountedDialogue | None:
+    """What a dialogue adds to the share of `name`; None where the model did not annotate it. Values are read by the model's goals, since
+    people divided few. people: as in estimate."""
+    annotation = dialogue.annotation(model)
+    if annotation is None:
+        return None
+    right = dialogue.annotation(reference)
+    ours = None if right is None or not _labeled(right, task) else _counted(right, task, name)
+    difficult = ours is not None and doubt_strategy(dialogue) is not None
+    return CountedDialogue(
+        short_digest(user_key(dialogue)) >> 1,
+        _expected(annotation, task, name),
+        None if difficult else ours,
+        tuple(value_of(dialogue, field, model) for field in by),
+        people is not None and _divided(people(dialogue), right, task),
+        difficult,
+        bool(trained_on(annotation)),
+    )
+
+
+def sums_of(rows: Sequence[CountedDialogue]) -> Sums:
+    """The sums of these dialogues."""
+    labeled = [row for row in rows if row.people is not None]
+    rest = [row for row in rows if row.people is None]
+    parts = [row.people or (0.0, 0.0) for row in labeled], [row.model for row in labeled], [row.model for row in rest]
+    people, model, others = (np.asarray(part, dtype=np.float64).reshape(-1, 2) for part in parts)
+    return Sums(people, model, others, np.array([row.user for row in (*labeled, *rest)], dtype=np.int64))
+
+
+def slices_of(rows: Sequence[CountedDialogue], by: Sequence[str]) -> Iterator[tuple[str | None, str, list[int]]]:
+    """Field, name, and places of the rows: all of them, then each slice of each field that `values` has, numbers in quarters."""
+    yield None, ALL, list(range(len(rows)))
+    for field in dict.fromkeys(by):
+        members: dict[str, list[int]] = {}
+        for place, name in enumerate(names_of([row.values[by.index(field)] for row in rows])):
+            if name is not None:
+                members.setdefault(name, []).append(place)
+        for name in sorted(members):
+            yield field, name, members[name]
 
 
 def estimate(
@@ -60,60 +105,38 @@ def estimate(
     Left out are dialogues that the model did not annotate or was trained on. Annotations by people of dialogues that were drawn because they
     are difficult are ignored, since they do not hold for the rest. people: those whose consensus is the reference; a dialogue in
     which it leaves open an answer of two of them counts as divided. planned: number of dialogues labeled by people for which intervals are
-    expected, too. Memory: three numbers for each dialogue."""
-    slices: dict[tuple[str | None, str], _Slice] = {(None, ALL): _Slice()}
-    users: dict[str, int] = {}
+    expected, too. Memory: some numbers for each dialogue. Raises UsageError for a field that no dialogue has."""
+    counted = (count_dialogue(d, task, name, model, reference, by, people) for d in with_fields(dialogues, by))
+    rows = [row for row in counted if row is not None]
+    return [_row(key, value, [rows[k] for k in places], level, planned) for key, value, places in slices_of(rows, by)]
+
+
+def with_fields(dialogues: Iterable[Dialogue], by: Sequence[str]) -> Iterator[Dialogue]:
+    """The dialogues as they come. Raises UsageError at their end for a field that none of them has."""
+    known = known_fields(())
     for dialogue in dialogues:
-        annotation = dialogue.annotation(model)
-        if annotation is None:
-            continue
-        theirs = _expected(annotation, task, name)
-        right = dialogue.annotation(reference)
-        ours = None if right is None or not _labeled(right, task) else _counted(right, task, name)
-        names: list[tuple[str | None, str]] = [(None, ALL)]
-        names += [(key, value) for key in by if (value := slice_of(dialogue, key, model)) is not None]
-        divided = people is not None and _divided(people(dialogue), right, task)
-        difficult = ours is not None and doubt_strategy(dialogue) is not None
-        if difficult:
-            ours = None
-        user = users.setdefault(user_key(dialogue), len(users))
-        for key in names:
-            rows = slices.setdefault(key, _Slice())
-            if trained_on(annotation):
-                rows.trained_on += 1
-                continue
-            rows.divided += divided
-            rows.difficult += difficult
-            if ours is None:
-                rows.rest.append(theirs)
-                rows.users_of_rest.append(user)
-            else:
-                rows.people.append(ours)
-                rows.model.append(theirs)
-                rows.users_of_people.append(user)
-    fields = (None, *dict.fromkeys(by))
-    return [
-        _row(*key, slices[key], level, planned)
-        for key in sorted(slices, key=lambda key: (fields.index(key[0]), key[1]))
-    ]
+        if not known.issuperset(by):
+            known |= known_fields([dialogue])
+        yield dialogue
+    for name in by:
+        require(name, known - {PROBABILITY}, "field to slice by")
 
 
-def _row(by: str | None, name: str, rows: _Slice, level: float, planned: int | None) -> dict[str, Any]:
-    people, model, rest = (
-        np.asarray(part, dtype=np.float64).reshape(-1, 2) for part in (rows.people, rows.model, rows.rest)
-    )
-    users = np.asarray([*rows.users_of_people, *rows.users_of_rest], dtype=np.int64)
-    sums = Sums(people, model, rest, users)
+def _row(
+    by: str | None, name: str, every: Sequence[CountedDialogue], level: float, planned: int | None
+) -> dict[str, Any]:
+    rows = [row for row in every if not row.trained_on]
+    sums = sums_of(rows)
     powered = prediction_powered(sums, level)
     row = {
         "by": by,
         "slice": name,
-        "dialogues": len(rows.people) + len(rows.rest),
-        "labeled_by_people": len(rows.people),
-        "users": len(set(rows.users_of_people)),
-        "people_divided": rows.divided,
-        "trained_on": rows.trained_on,
-        "drawn_for_difficulty": rows.difficult,
+        "dialogues": len(rows),
+        "labeled_by_people": len(sums.people),
+        "users": len({row.user for row in rows if row.people is not None}),
+        "people_divided": sum(row.divided for row in rows),
+        "trained_on": len(every) - len(rows),
+        "drawn_for_difficulty": sum(row.difficult for row in rows),
         "people_alone": people_alone(sums, level).rounded(),
         "prediction_powered": powered.interval.rounded(),
         "weight": round(powered.weight, 4),

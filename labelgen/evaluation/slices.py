@@ -14,6 +14,7 @@ by the t of their divergence); Holm 1979."""
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -74,10 +75,24 @@ def _interleaved(dialogue: Dialogue, reference: str) -> str | None:
     return "a goal is resumed after another" if resumed else "one goal after the other"
 
 
-_DERIVED: Mapping[str, Callable[[Dialogue, str], str | None]] = {"length": _length, "interleaved": _interleaved}
+def _start(form: Callable[[date], str]) -> Callable[[Dialogue, str], str | None]:
+    """When a dialogue starts, in its own zone; None where the log does not say."""
 
-DIALOGUE_FIELDS = (*_OF_DIALOGUE, "domain", *_DERIVED)
-"""Fields that have one value for a whole dialogue."""
+    def value(dialogue: Dialogue, reference: str) -> str | None:
+        try:
+            return form(datetime.fromisoformat(dialogue.start or "").date())
+        except ValueError:
+            return None
+
+    return value
+
+
+TIMES = {
+    "day": _start(date.isoformat),
+    "week": _start(lambda day: (day - timedelta(day.weekday())).isoformat()),
+    "month": _start(lambda day: day.isoformat()[:7]),
+}
+_DERIVED = {"length": _length, "interleaved": _interleaved, **TIMES}
 
 
 def known_fields(dialogues: Iterable[Dialogue]) -> set[str]:
@@ -152,7 +167,7 @@ def slices(fields: Sequence[Judged], by: str, reference: str) -> dict[str, NDArr
     """name -> places of the fields in it, ascending; empty where all of them fall into one slice."""
     values = [value_of(dialogue, by, reference, at, labels) for dialogue, at, labels in fields]
     by_name: dict[str, list[int]] = {}
-    for place, name in enumerate(_names(values)):
+    for place, name in enumerate(names_of(values)):
         if name is not None:
             by_name.setdefault(name, []).append(place)
     small = [name for name, members in by_name.items() if len({fields[k][0].id for k in members}) < LEAST_DIALOGUES]
@@ -162,7 +177,7 @@ def slices(fields: Sequence[Judged], by: str, reference: str) -> dict[str, NDArr
     return {name: np.array(members) for name, members in by_name.items()} if len(by_name) > 1 else {}
 
 
-def _names(values: Sequence[Value]) -> list[str | None]:
+def names_of(values: Sequence[Value]) -> list[str | None]:
     """Words as they are; numbers as the quarter they lie in, where there are more of them than quarters."""
     numbers = np.array([x for x in values if isinstance(x, float)])
     if len(np.unique(numbers)) <= _QUARTERS:

@@ -380,6 +380,66 @@ class Drift(Struct, kw_only=True):
     void: list[VoidCertificate] = []
 
 
+class PartRate(Struct, kw_only=True):
+    """A rate in a part of a comparison: a side, or a period of one. users: of the dialogues that the reference labeled. rate: by people and
+    model. model: the model's, not corrected. p_value: of no change of users since the first side, valid at all times together; rises:
+    whether the rate rather rose. Both of later periods alone."""
+
+    name: str
+    side: str
+    dialogues: int
+    labeled: int
+    users: int
+    rate: Interval
+    model: float | None
+    p_value: float | None = None
+    rises: bool = False
+
+
+class SliceDifference(Struct, kw_only=True):
+    """after - before, in a slice or, where `by` is None, of all. p_adjusted: by Holm's method over all slices, or all pairs of sides.
+    labels, labels_people_alone: dialogues to label on each side for the wanted width; None where no number is enough. bias: the model's
+    error after minus that before. reason: why there is no difference."""
+
+    by: str | None = None
+    slice: str = ""
+    before: PartRate
+    after: PartRate
+    people_alone: Interval
+    prediction_powered: Interval
+    bias: Interval
+    p_value: float | None
+    p_adjusted: float | None = None
+    labels: int | None
+    labels_people_alone: int | None
+    reason: str | None = None
+
+
+class RateDifference(Struct, kw_only=True):
+    """How a rate changed. trained_on: dialogues left out, because the model was trained on them. alarm: the first period whose p-value is at
+    most the chance of a false alarm."""
+
+    task: str
+    label: str
+    trained_on: int
+    differences: list[SliceDifference]
+    periods: list[PartRate]
+    alarm: PartRate | None
+
+
+class ReleaseComparison(Struct, kw_only=True):
+    """What `labelgen diff` found. by, release: how the sides were made, None for two logs. width: wanted, of an interval."""
+
+    form: str = "labelgen diff 1"
+    command: str = ""
+    by: str | None
+    release: str | None
+    level: float
+    width: float
+    false_alarms: float
+    rates: list[RateDifference]
+
+
 class Evaluation(Struct, kw_only=True):
     """One evaluation. systems: in the order to be shown. model: the card of the model that annotated the log."""
 

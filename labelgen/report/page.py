@@ -16,6 +16,7 @@ from labelgen.metrics.results import (
     Point,
     PrecisionCoverage,
     Ratio,
+    ReleaseComparison,
     SliceMetric,
     SystemRow,
     TaskResult,
@@ -67,6 +68,11 @@ def render(evaluation: Evaluation, drift: Drift | None = None) -> str:
             style=style_sheet(),
         )
     )
+
+
+def render_diff(diff: ReleaseComparison) -> str:
+    """The page of a release comparison, with the rate of each period."""
+    return environment().get_template("diff.html").render(diff=diff, style=style_sheet())
 
 
 @dataclass(frozen=True, slots=True)

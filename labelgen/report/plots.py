@@ -10,7 +10,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from markupsafe import Markup
 
-from labelgen.metrics.results import Bin, Point, PrecisionCoverage
+from labelgen.metrics.results import Bin, PartRate, Point, PrecisionCoverage
 
 ABSENT = "–"
 
@@ -204,6 +204,42 @@ def precision_coverage(points: Sequence[Point], bar: float | None, words: str, y
     drawn = [_polyline(path), *(_shape("circle", x, y, 4) for x, y in path[-1:])]
     parts.append(Markup('<g class="model">{}</g>').format(Markup("").join(drawn)))
     return _svg(left + width + 10, top + height + 34, words, parts, "plot")
+
+
+def rate_band(periods: Sequence[PartRate], words: str) -> Markup:
+    """The rate of each period with its interval as a band, and a dashed line at the release, where there are two sides. A period without
+    an interval breaks line and band."""
+    width, foot, left = 560.0, 208.0, 40.0
+    y_axis = axis_for([x for one in periods for x in (one.rate.low, one.rate.high)], (0.0, 1.0))
+    step = width / max(1, len(periods))
+    parts: list[Markup] = []
+    for tick in y_axis.ticks():
+        at = foot - y_axis.place(tick, foot - 8)
+        parts += [_line(left, at, left + width, at, "grid"), _text(left - 5, at + 4, f"{tick:g}", "end")]
+    runs: list[list[tuple[float, float, float, float]]] = [[]]
+    for k, one in enumerate(periods):
+        x = left + step * (k + 0.5)
+        if k % max(1, len(periods) // 5) == 0:
+            parts.append(_text(x, foot + 14, one.name, "middle"))
+        if k and one.side != periods[k - 1].side and one.side != one.name:
+            parts.append(_line(x - step / 2, 8, x - step / 2, foot, "reference"))
+            parts.append(_text(x - step / 2 + 4, 20, "release", "start", "name"))
+        values = [
+            foot - y_axis.place(v, foot - 8) for v in (one.rate.value, one.rate.low, one.rate.high) if v is not None
+        ]
+        if len(values) == 3:
+            runs[-1].append((x, values[0], values[1], values[2]))
+        else:
+            runs.append([])
+    return _svg(left + width + 10, foot + 20, words, [*parts, *(_band(run) for run in runs if run)], "plot")
+
+
+def _band(run: Sequence[tuple[float, float, float, float]]) -> Markup:
+    """Points x, y, low, high as a line with its band."""
+    around = [(x, high) for x, _, _, high in run] + [(x, low) for x, _, low, _ in reversed(run)]
+    band = Markup('<polygon class="band" points="{}"/>').format(" ".join(f"{_px(x)},{_px(y)}" for x, y in around))
+    dots = [_shape("circle", x, y, 3) for x, y, _, _ in run]
+    return Markup('<g class="model">{}</g>').format(Markup("").join([band, _polyline([p[:2] for p in run]), *dots]))
 
 
 def key(style: str, shape: str) -> Markup:

@@ -10,38 +10,38 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LINES = {
     "labelgen/agreement": 640,
-    "labelgen/api": 1_385,
+    "labelgen/api": 1_400,
     "labelgen/base": 1_540,
-    "labelgen/cli": 2_825,
-    "labelgen/confidence": 1_015,
+    "labelgen/cli": 2_915,
+    "labelgen/confidence": 1_140,
     "labelgen/data": 3_745,
-    "labelgen/evaluation": 3_060,
+    "labelgen/evaluation": 3_260,
     "labelgen/features": 1_430,
     "labelgen/feedback": 2_715,
     "labelgen/kernels": 415,
     "labelgen/labeling": 1_830,
-    "labelgen/metrics": 1_260,
+    "labelgen/metrics": 1_320,
     "labelgen/model": 2_525,
     "labelgen/nn": 1_185,
     "labelgen/pretraining": 350,
     "labelgen/readers": 5_195,
-    "labelgen/report": 1_515,
+    "labelgen/report": 1_555,
     "labelgen/review": 1_490,
     "labelgen/simulator": 1_670,
-    "labelgen/steps": 2_265,
+    "labelgen/steps": 2_395,
     "labelgen/tasks": 1_355,
     "labelgen/training": 3_690,
-    "labelgen/verdicts": 950,
-    "labelgen": 44_095,
-    "benchmarks": 5_925,
-    "tests": 31_885,
+    "labelgen/verdicts": 1_065,
+    "labelgen": 44_870,
+    "benchmarks": 6_070,
+    "tests": 32_235,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
-FILES = 241
+FILES = 246
 """Python files of the package; the aim is 180."""
 FILE_LINES = 600
 FUNCTION_LINES = 80
-DOCS_KB = 192
+DOCS_KB = 197
 """Documents without results; the aim is 170."""
 DOUBLED = {"Annotator", "Answer", "Candidate", "Counts", "Rating"}
 """Class names that are still used twice."""
