@@ -2,10 +2,12 @@
 
 import copy
 import logging
+import math
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,12 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.plugins import MixedPrecision, Precision
 from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.strategies import Strategy
+from pytorch_lightning.utilities import rank_zero_only
 from torch import distributed
 
 from labelgen.base.errors import DivergedError, UsageError
 from labelgen.base.process import first_process
+from labelgen.base.terminal import print_lines
 from labelgen.data.stats import audio_summary
 from labelgen.kernels.precision import MIXED
 from labelgen.model.label_model import LabelModel
@@ -36,7 +40,7 @@ from labelgen.training.corpus import Examples
 from labelgen.training.loader import StepBatch, TrainingLoader, ValidationLoader
 from labelgen.training.module import StopAllProcesses, TrainingModule
 from labelgen.training.options import BatchOptions, HardwareOptions, LengthOptions, TrainingOptions
-from labelgen.training.sampler import Sampler, total_steps
+from labelgen.training.sampler import LEAST_STEPS, Sampler, step_turns, total_steps
 from labelgen.training.sharding import ShardedStrategy
 from labelgen.training.tracking import ProgressLine, Recorder
 from labelgen.training.validation import Validation, monitor_of
@@ -45,6 +49,8 @@ from labelgen.training.wandb_run import ValidationCharts, WandbRun
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+VALIDATIONS = 10
+"""Maximum number of validations of a run; epochs between two of them are not validated."""
 METRIC_DIALOGUES = 2000
 """Number of validation dialogues, rounded up to whole batches, on which metrics of tasks are measured after each epoch."""
 TIME, PATIENCE, DIVERGED = "length.max_minutes", "length.patience", "diverged"
@@ -103,8 +109,11 @@ def fit(
 
     Raises UsageError if the hardware is not available; IntegrityError if a checkpoint cannot be read; StorageError if none can be
     written; Terminated on SIGTERM. In processes other than the first these are SystemExit, so that one process reports them."""
-    sampler = make_sampler(training, options.batch, options.hardware, options.data.mix, options.seed)
-    steps = total_steps(sampler, options.length.max_epochs, options.length.max_steps)
+    batch, rate = fitted_batch(options, int(training.corpus.turns.sum()))
+    sampler = make_sampler(training, batch, options.hardware, options.data.mix, options.seed)
+    steps = total_steps(sampler, options.length.steps, options.length.max_epochs)
+    if steps < LEAST_STEPS:
+        rank_zero_only(print_lines)(few_steps(steps), file=sys.stderr)
     compared = None if validation is None else Validation(validation, list(options.tasks))
     recorder = Recorder(folder / METRICS, options.tracking.log_every, steps, training.corpus.name, compared)
     keep_best = options.length.keep == "best"
@@ -136,14 +145,17 @@ def fit(
     trained = copy.deepcopy(model)
     sound = ""
     if last_state is None or _end_reason(last_state, steps, options.length) is None:
-        module = _module(options, model, steps)
+        module = _module(options, model, steps, rate)
         cuda, workers, process = (
             trainer.strategy.root_device.type == "cuda",
             options.data.workers,
             lambda: trainer.global_rank,
         )
         collator = model.collator()
-        train = TrainingLoader(training, collator, sampler, lambda: trainer.global_step, process, steps, workers, cuda)
+        epochs = -(-(sampler.locate(steps - 1)[0] + 1) // VALIDATIONS)
+        train = TrainingLoader(
+            training, collator, sampler, lambda: trainer.global_step, process, steps, workers, cuda, epochs
+        )
         valid = None
         if validation is not None and compared is not None:
             order = make_sampler(validation, options.batch, options.hardware, (), 0)
@@ -169,8 +181,26 @@ def fit(
     return FitResult(trained, step, steps, elapsed_s, ended, trainer.is_global_zero, sound)
 
 
-def _module(options: TrainingOptions, model: LabelModel, steps: int) -> TrainingModule:
-    """The module of Lightning, its model set up for training."""
+def few_steps(steps: int) -> str:
+    """Warning of a run that is too short to learn much."""
+    return (
+        f"{steps:,} optimizer steps are few, below {LEAST_STEPS} a model learns little: leave length.steps and length.max_epochs "
+        "out for the default length, or raise them"
+    )
+
+
+def fitted_batch(options: TrainingOptions, turns: int) -> tuple[BatchOptions, float]:
+    """Sizes of the batches of a step for logs of so many turns, and the factor of the learning rates (step_turns)."""
+    batch, hardware = options.batch, options.hardware
+    batches = hardware.devices * hardware.nodes * batch.accumulate
+    step = step_turns(batch.turns, batches, turns)
+    share = step / (batches * batch.turns)
+    sizes = {"turns": math.ceil(batch.turns * share), "words": math.ceil(batch.words * share)}
+    return replace(batch, **sizes), math.sqrt(step / batch.turns)
+
+
+def _module(options: TrainingOptions, model: LabelModel, steps: int, rate: float) -> TrainingModule:
+    """The module of Lightning, its model set up for training. rate: factor of the learning rates."""
     # Pretrained encoders are loaded in evaluation mode, and Lightning keeps modes.
     model.train()
     model.turn_encoder.chunk_tokens = options.batch.encoder_tokens
@@ -178,7 +208,13 @@ def _module(options: TrainingOptions, model: LabelModel, steps: int) -> Training
     model.turn_encoder.embedding_cache = known if options.model.encoder_frozen else None
     # Where gradients are scaled, a fused optimizer would be given them before they are clipped.
     fused = options.hardware.precision != "16"
-    return TrainingModule(model, options.optimizer, steps, options.seed, options.batch.online_share, fused)
+    rates = options.optimizer
+    rates = replace(
+        rates,
+        learning_rate=rate * rates.learning_rate,
+        encoder_learning_rate=rate * rates.encoder_learning_rate,
+    )
+    return TrainingModule(model, rates, steps, options.seed, options.batch.online_share, fused)
 
 
 def _run(

@@ -116,10 +116,11 @@ class BatchLoader:
 
 
 class TrainingLoader:
-    """Training batches from step `done()` to the end of its epoch, or to the last step of the run.
+    """Training batches from step `done()` to the next validation, or to the last step of the run.
 
     The loader keeps no position and asks for it, so a resumed run sees the same batches as an uninterrupted one.
 
+    epochs: number of epochs between two validations, which Lightning takes for one.
     audio_turns, audio_errors: number of turns so far whose audio was read, and not read, by reason, in this process's batches."""
 
     def __init__(
@@ -132,6 +133,7 @@ class TrainingLoader:
         steps: int,
         workers: int,
         pinned: bool = False,
+        epochs: int = 1,
     ) -> None:
         self.batches = BatchLoader(examples, collator, workers, pinned)
         # Not `sampler`: Lightning would expect torch's.
@@ -139,13 +141,15 @@ class TrainingLoader:
         self.done = done
         self.process = process
         self.steps = steps
+        self.epochs = epochs
         self.audio_turns = 0
         self.audio_errors: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[StepBatch]:
         first = self.done()
         epoch, within = self.order.locate(first)
-        end = min(self.steps, first - within + self.order.steps(epoch))
+        ahead = range(epoch, (epoch // self.epochs + 1) * self.epochs)
+        end = min(self.steps, first - within + sum(map(self.order.steps, ahead)))
         steps = [self.order.parts(self.process(), step) for step in range(first, end)]
         keys = [[(part.epoch, index) for index in part.indices] for parts in steps for part in parts]
         loaded = self.batches.load(keys)
