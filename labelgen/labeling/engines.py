@@ -107,9 +107,7 @@ def visible_gpus() -> list[str]:
     count = torch.cuda.device_count()
     if len(kinds := sorted({torch.cuda.get_device_name(index) for index in range(count)})) > 1:
         what = f"the GPUs are of {len(kinds)} kinds: {', '.join(kinds)}"
-        raise UsageError(
-            what, "--device cuda", "name one by --device cuda:N, or those of one kind by CUDA_VISIBLE_DEVICES"
-        )
+        raise UsageError(what, "--device cuda", "name one by --device cuda:N, or some by CUDA_VISIBLE_DEVICES")
     names = os.environ.get(_VISIBLE, "").split(",")
     return names[:count] if names != [""] else [str(index) for index in range(count)]
 

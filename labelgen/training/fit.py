@@ -49,12 +49,11 @@ from labelgen.training.wandb_run import ValidationCharts, WandbRun
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
-VALIDATIONS = 10
-"""Maximum number of validations of a run; epochs between two of them are not validated."""
 METRIC_DIALOGUES = 2000
 """Number of validation dialogues, rounded up to whole batches, on which metrics of tasks are measured after each epoch."""
 TIME, PATIENCE, DIVERGED = "length.max_minutes", "length.patience", "diverged"
 """Reasons why a run ended before its last step; a run that reached its time limit may continue."""
+_FEW = f"{{:,}} optimizer steps are few: with less than {LEAST_STEPS} a model learns little; give length.steps {LEAST_STEPS} or more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +108,11 @@ def fit(
 
     Raises UsageError if the hardware is not available; IntegrityError if a checkpoint cannot be read; StorageError if none can be
     written; Terminated on SIGTERM. In processes other than the first these are SystemExit, so that one process reports them."""
-    batch, rate = fitted_batch(options, int(training.corpus.turns.sum()))
-    sampler = make_sampler(training, batch, options.hardware, options.data.mix, options.seed)
+    fitted = fitted_options(options, int(training.corpus.turns.sum()))
+    sampler = make_sampler(training, fitted.batch, options.hardware, options.data.mix, options.seed)
     steps = total_steps(sampler, options.length.steps, options.length.max_epochs)
     if steps < LEAST_STEPS:
-        rank_zero_only(print_lines)(few_steps(steps), file=sys.stderr)
+        rank_zero_only(print_lines)(_FEW.format(steps), file=sys.stderr)
     compared = None if validation is None else Validation(validation, list(options.tasks))
     recorder = Recorder(folder / METRICS, options.tracking.log_every, steps, training.corpus.name, compared)
     keep_best = options.length.keep == "best"
@@ -145,17 +144,14 @@ def fit(
     trained = copy.deepcopy(model)
     sound = ""
     if last_state is None or _end_reason(last_state, steps, options.length) is None:
-        module = _module(options, model, steps, rate)
+        module = _module(fitted, model, steps)
         cuda, workers, process = (
             trainer.strategy.root_device.type == "cuda",
             options.data.workers,
             lambda: trainer.global_rank,
         )
         collator = model.collator()
-        epochs = -(-(sampler.locate(steps - 1)[0] + 1) // VALIDATIONS)
-        train = TrainingLoader(
-            training, collator, sampler, lambda: trainer.global_step, process, steps, workers, cuda, epochs
-        )
+        train = TrainingLoader(training, collator, sampler, lambda: trainer.global_step, process, steps, workers, cuda)
         valid = None
         if validation is not None and compared is not None:
             order = make_sampler(validation, options.batch, options.hardware, (), 0)
@@ -181,26 +177,22 @@ def fit(
     return FitResult(trained, step, steps, elapsed_s, ended, trainer.is_global_zero, sound)
 
 
-def few_steps(steps: int) -> str:
-    """Warning of a run that is too short to learn much."""
-    return (
-        f"{steps:,} optimizer steps are few, below {LEAST_STEPS} a model learns little: leave length.steps and length.max_epochs "
-        "out for the default length, or raise them"
+def fitted_options(options: TrainingOptions, turns: int) -> TrainingOptions:
+    """The options with the sizes of batches and the learning rates of a step (step_turns) for logs of so many turns."""
+    batch, hardware, rates = options.batch, options.hardware, options.optimizer
+    batches = hardware.devices * hardware.nodes * batch.accumulate
+    step = step_turns(batch.turns, batches, turns)
+    share, growth = step / (batches * batch.turns), math.sqrt(step / batch.turns)
+    new, encoder = growth * rates.learning_rate, growth * rates.encoder_learning_rate
+    return replace(
+        options,
+        batch=replace(batch, turns=math.ceil(batch.turns * share), words=math.ceil(batch.words * share)),
+        optimizer=replace(rates, learning_rate=new, encoder_learning_rate=encoder),
     )
 
 
-def fitted_batch(options: TrainingOptions, turns: int) -> tuple[BatchOptions, float]:
-    """Sizes of the batches of a step for logs of so many turns, and the factor of the learning rates (step_turns)."""
-    batch, hardware = options.batch, options.hardware
-    batches = hardware.devices * hardware.nodes * batch.accumulate
-    step = step_turns(batch.turns, batches, turns)
-    share = step / (batches * batch.turns)
-    sizes = {"turns": math.ceil(batch.turns * share), "words": math.ceil(batch.words * share)}
-    return replace(batch, **sizes), math.sqrt(step / batch.turns)
-
-
-def _module(options: TrainingOptions, model: LabelModel, steps: int, rate: float) -> TrainingModule:
-    """The module of Lightning, its model set up for training. rate: factor of the learning rates."""
+def _module(options: TrainingOptions, model: LabelModel, steps: int) -> TrainingModule:
+    """The module of Lightning, its model set up for training."""
     # Pretrained encoders are loaded in evaluation mode, and Lightning keeps modes.
     model.train()
     model.turn_encoder.chunk_tokens = options.batch.encoder_tokens
@@ -208,13 +200,7 @@ def _module(options: TrainingOptions, model: LabelModel, steps: int, rate: float
     model.turn_encoder.embedding_cache = known if options.model.encoder_frozen else None
     # Where gradients are scaled, a fused optimizer would be given them before they are clipped.
     fused = options.hardware.precision != "16"
-    rates = options.optimizer
-    rates = replace(
-        rates,
-        learning_rate=rate * rates.learning_rate,
-        encoder_learning_rate=rate * rates.encoder_learning_rate,
-    )
-    return TrainingModule(model, rates, steps, options.seed, options.batch.online_share, fused)
+    return TrainingModule(model, options.optimizer, steps, options.seed, options.batch.online_share, fused)
 
 
 def _run(

@@ -15,6 +15,9 @@ from labelgen.model.batches import Collator, Example, Goals
 from labelgen.training.corpus import Examples, ExampleTable
 from labelgen.training.sampler import Sampler, StepPart
 
+VALIDATIONS = 10
+"""Maximum number of validations of a run."""
+
 
 @dataclass(frozen=True)
 class StepBatch:
@@ -120,7 +123,6 @@ class TrainingLoader:
 
     The loader keeps no position and asks for it, so a resumed run sees the same batches as an uninterrupted one.
 
-    epochs: number of epochs between two validations, which Lightning takes for one.
     audio_turns, audio_errors: number of turns so far whose audio was read, and not read, by reason, in this process's batches."""
 
     def __init__(
@@ -133,7 +135,6 @@ class TrainingLoader:
         steps: int,
         workers: int,
         pinned: bool = False,
-        epochs: int = 1,
     ) -> None:
         self.batches = BatchLoader(examples, collator, workers, pinned)
         # Not `sampler`: Lightning would expect torch's.
@@ -141,7 +142,8 @@ class TrainingLoader:
         self.done = done
         self.process = process
         self.steps = steps
-        self.epochs = epochs
+        # Between two validations, which Lightning takes for one epoch.
+        self.epochs = -(-(sampler.locate(steps - 1)[0] + 1) // VALIDATIONS)
         self.audio_turns = 0
         self.audio_errors: Counter[str] = Counter()
 

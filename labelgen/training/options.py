@@ -234,14 +234,9 @@ class FinetuneOptions(TrainingOptions):
     """share of dialogues for each corruption of a pretraining on the same logs before, in the folder `pretrained` of `out`; without a
     value, or with `init`, there is none"""
 
-    def check(self) -> None:
-        """Raises UsageError for shares that cannot be drawn from, besides the errors of all trainings."""
-        super().check()
-        if self.mixture:
-            check_mixture(self.mixture)
-
     def pretraining(self, out: str) -> "PretrainOptions":
-        """Options of the pretraining that comes first: the same but for what is learned, towards the same kind of model."""
+        """Options of the pretraining that comes first: the same but for what is learned. Raises UsageError as check_mixture does."""
+        check_mixture(self.mixture)
         shared = {item.name: getattr(self, item.name) for item in fields(TrainingOptions)}
         tasks = {TEACHES[name]: TaskOptions() for name, share in self.mixture.items() if share}
         length = replace(self.length, monitor=LengthOptions.monitor)

@@ -104,5 +104,4 @@ def test_step_grows_with_its_batches_only_on_large_logs(batch: int, batches: int
     assert most == batch or 3 * turns // most >= 1000
     assert step_turns(batch, 1, turns) == batch
     assert step_turns(batch, batches, 10 * turns) >= most
-    # Splitting by processes or by accumulation is the same, and logs that are large enough fill every batch.
     assert step_turns(batch, batches, batch * batches * 1000) == batch * batches

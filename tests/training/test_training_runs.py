@@ -25,7 +25,7 @@ from labelgen.data.log import Log, write_log
 from labelgen.feedback.masking import mask_feedback
 from labelgen.model.folder import check_model, load_model, read_card
 from labelgen.training.checkpoints import CheckpointFolder, weights_of
-from labelgen.training.fit import fitted_batch
+from labelgen.training.fit import fitted_options
 from labelgen.training.module import TrainingModule
 from labelgen.training.options import FinetuneOptions, PretrainOptions
 from labelgen.training.run import finetune, pretrain
@@ -84,31 +84,25 @@ def test_validation_uses_masked_feedback(options: Callable[..., FinetuneOptions]
     assert masked["valid/outcome/log_loss"] != pytest.approx(shown["valid/outcome/log_loss"])
 
 
-def test_validations_are_ten_at_most_and_the_last_step_has_one(options: Callable[..., FinetuneOptions], log: Path):
+def test_short_run_warns_and_has_ten_validations_at_most(
+    options: Callable[..., FinetuneOptions], log: Path, capsys: Any
+):
     asked = options("a", f"--data.valid=[{log}]", "--length.steps=45", "--batch.turns=64")
     finetune(asked)
+    assert "45 optimizer steps are few" in capsys.readouterr().err
     epochs = {row["epoch"] for row in rows(asked) if "loss" in row}
     validated = [row["step"] for row in rows(asked) if "valid_loss" in row]
     assert max(epochs) + 1 > 10 >= len(validated) > 5
     assert validated[-1] == 45
 
 
-def test_short_run_warns_and_says_what_to_change(options: Callable[..., FinetuneOptions], capsys: Any):
-    finetune(options("a", "--length.steps=2"))
-    assert "2 optimizer steps are few" in (said := capsys.readouterr().err)
-    assert "leave length.steps and length.max_epochs out" in said
-
-
-def test_more_processes_divide_a_step_of_small_logs_and_enlarge_one_of_large_logs(
-    options: Callable[..., FinetuneOptions],
-):
-    one, eight = options("a", "--batch.accumulate=1"), options("a", "--batch.accumulate=2", "--hardware.devices=4")
-    assert fitted_batch(one, 10**9) == fitted_batch(one, 1) == (one.batch, 1.0)
-    small, rate = fitted_batch(eight, 4_000)
-    assert (8 * small.turns, 8 * small.words, rate) == (16, 4096, 1.0)
-    large, rate = fitted_batch(eight, 10**9)
-    assert large == eight.batch
-    assert rate == pytest.approx(8**0.5)
+def test_more_processes_enlarge_a_step_of_large_logs_only(options: Callable[..., FinetuneOptions]):
+    one, eight = options("a", "--batch.accumulate=1"), options("a", "--hardware.devices=4")
+    assert fitted_options(one, 10**9) == fitted_options(one, 1) == one
+    small, large = (fitted_options(eight, turns) for turns in (4_000, 10**9))
+    assert (small.batch.turns, small.batch.words, small.optimizer) == (2, 512, eight.optimizer)
+    assert large.batch == eight.batch
+    assert large.optimizer.learning_rate == pytest.approx(8**0.5 * eight.optimizer.learning_rate)
 
 
 def test_finetuning_after_its_pretraining_equals_both_commands(options: Callable[..., FinetuneOptions], log: Path):
