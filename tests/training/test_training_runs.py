@@ -100,7 +100,7 @@ def test_more_processes_enlarge_a_step_of_large_logs_only(options: Callable[...,
     one, eight = options("a", "--batch.accumulate=1"), options("a", "--hardware.devices=4")
     assert fitted_options(one, 10**9) == fitted_options(one, 1) == one
     small, large = (fitted_options(eight, turns) for turns in (4_000, 10**9))
-    assert (small.batch.turns, small.batch.words, small.optimizer) == (2, 512, eight.optimizer)
+    assert (small.batch.turns, small.batch.words, small.optimizer) == (4, 512, eight.optimizer)
     assert large.batch == eight.batch
     assert large.optimizer.learning_rate == pytest.approx(8**0.5 * eight.optimizer.learning_rate)
 
