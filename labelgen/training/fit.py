@@ -111,8 +111,6 @@ def fit(
     fitted = fitted_options(options, int(training.corpus.turns.sum()))
     sampler = make_sampler(training, fitted.batch, options.hardware, options.data.mix, options.seed)
     steps = total_steps(sampler, options.length.steps, options.length.max_epochs)
-    if steps < LEAST_STEPS:
-        rank_zero_only(print_lines)(_FEW.format(steps), file=sys.stderr)
     compared = None if validation is None else Validation(validation, list(options.tasks))
     recorder = Recorder(folder / METRICS, options.tracking.log_every, steps, training.corpus.name, compared)
     keep_best = options.length.keep == "best"
@@ -172,9 +170,8 @@ def fit(
     assert last_state is not None
     best = checkpoints.read(index.best) if keep_best and index.best is not None else last_state
     trained.load_state_dict(weights_of(best))
-    ended = _end_reason(last_state, steps, options.length) or TIME
-    step, elapsed_s = last_state["global_step"], _elapsed_s(last_state)
-    return FitResult(trained, step, steps, elapsed_s, ended, trainer.is_global_zero, sound)
+    step, ended = last_state["global_step"], _end_reason(last_state, steps, options.length) or TIME
+    return FitResult(trained, step, steps, _elapsed_s(last_state), ended, trainer.is_global_zero, sound)
 
 
 def fitted_options(options: TrainingOptions, turns: int) -> TrainingOptions:
@@ -192,7 +189,9 @@ def fitted_options(options: TrainingOptions, turns: int) -> TrainingOptions:
 
 
 def _module(options: TrainingOptions, model: LabelModel, steps: int) -> TrainingModule:
-    """The module of Lightning, its model set up for training."""
+    """The module of Lightning, its model set up for training. Warns of few steps."""
+    if steps < LEAST_STEPS:
+        rank_zero_only(print_lines)(_FEW.format(steps), file=sys.stderr)
     # Pretrained encoders are loaded in evaluation mode, and Lightning keeps modes.
     model.train()
     model.turn_encoder.chunk_tokens = options.batch.encoder_tokens
