@@ -11,7 +11,7 @@ from labelgen.data.log import write_log
 CONFIGS = Path(__file__).parents[1] / "configs"
 PRETRAINING = ("goals_from_splices", "pretrain", "pretrain_frozen")
 """Configs that are given to `pretrain`."""
-SMALL = ["--model={dialogue_width: 32, dialogue_layers: 1, dialogue_heads: 2}", "--length.max_steps=1"]
+SMALL = ["--model={dialogue_width: 32, dialogue_layers: 1, dialogue_heads: 2}", "--length.steps=1"]
 
 
 def labeled_log(path: Path, seeds: Iterable[int], turns: int | None = None) -> Path:

@@ -28,7 +28,7 @@ def common(log: Path, encoder: Path, out: str, *more: str) -> list[str]:
         "--model.dialogue_heads=2",
         "--model.label_refresh_steps=3",
         "--tasks={goals: {}, outcome: {}, quality: {weight: 0.5}, intents: {}, slots: {}}",
-        "--batch.turns=16",
+        "--batch.turns=32",
         "--batch.accumulate=2",
         "--batch.online_share=0.5",
         "--length.max_epochs=2",

@@ -1,6 +1,6 @@
 """What the commands do, from Python: the same options, as keywords; logs of any kind in, results that draw themselves out.
 
-Options that are sections of a config are dicts (`tasks={"quality": {}}`) or dotted names (`**{"length.max_steps": 60}`); `config`
+Options that are sections of a config are dicts (`tasks={"quality": {}}`) or dotted names (`**{"length.steps": 60}`); `config`
 names YAML files of options, or those that labelgen brings. Errors are LabelgenError, as for the commands."""
 
 import os

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ _DIGESTS = {
     "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
     "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
 }
+_HUB_TIMEOUT_S = 5.0
 _TOKENIZER = ("special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 _CLS, _SEP = 101, 102
 _COPIED = [
@@ -99,6 +101,7 @@ def load_encoder(name: str, attention_dropout: float | None = None) -> nn.Module
     """Load a text encoder from a hub name or a folder, in float32, without pooling layer where the architecture allows it.
 
     Args:
+        name: a folder, or a repository of the hub, whose commit NAME@REVISION pins.
         attention_dropout: replaces the value of its config; training is faster with 0.
 
     Raises UsageError if the encoder cannot be loaded, and IntegrityError if weights are missing."""
@@ -110,14 +113,15 @@ def load_encoder(name: str, attention_dropout: float | None = None) -> nn.Module
         for field in ("attention_probs_dropout_prob", "attention_dropout"):
             if hasattr(config, field):
                 setattr(config, field, attention_dropout)
-    with _load_errors(name):
+    with _load_errors(name) as (place, how):
         encoder, report = transformers.AutoModel.from_pretrained(
-            name,
+            place,
             config=config,
             trust_remote_code=False,
             use_safetensors=True,
             dtype="float32",
             output_loading_info=True,
+            **how,
             **_no_pooling(config),
         )
     if missing := sorted(report["missing_keys"]):
@@ -139,8 +143,8 @@ def load_tokenizer(name: str) -> Any:
     """Load the fast tokenizer of a hub name or folder.
 
     Raises UsageError as load_encoder does, and for a tokenizer without offsets."""
-    with _load_errors(name):
-        tokenizer = _transformers().AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    with _load_errors(name) as (place, how):
+        tokenizer = _transformers().AutoTokenizer.from_pretrained(place, trust_remote_code=False, **how)
     if not tokenizer.is_fast:
         raise UsageError(f"the tokenizer of {name} gives no offsets", name, "choose an encoder with a fast tokenizer")
     return tokenizer
@@ -333,8 +337,8 @@ def _transformers() -> Any:
 
 
 def _load_config(name: str) -> Any:
-    with _load_errors(name):
-        return _transformers().AutoConfig.from_pretrained(name, trust_remote_code=False)
+    with _load_errors(name) as (place, how):
+        return _transformers().AutoConfig.from_pretrained(place, trust_remote_code=False, **how)
 
 
 def _with_packed_attention(encoder: Any) -> nn.Module:
@@ -350,10 +354,26 @@ def _no_pooling(config: Any) -> dict[str, bool]:
     return {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(kind.__init__).parameters else {}
 
 
-@contextmanager
-def _load_errors(name: str) -> Iterator[None]:
+@cache
+def hub_answers() -> bool:
+    """Whether the hub of HF_ENDPOINT answers; asked once in a process, for the client of the hub retries for half a minute."""
+    from huggingface_hub import constants, get_session
+
     try:
-        yield
+        get_session().head(constants.ENDPOINT, timeout=_HUB_TIMEOUT_S)
+    except Exception:  # Versions of the client raise classes of different libraries.
+        return False
+    return True
+
+
+@contextmanager
+def _load_errors(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Gives the folder or repository of a name, and the further options of transformers: the revision, and the cache alone where the hub
+    does not answer."""
+    place, _, revision = (name, "", "") if Path(name).is_dir() else name.partition("@")
+    how = {} if Path(name).is_dir() else {"revision": revision or "main", "local_files_only": not hub_answers()}
+    try:
+        yield place, how
     except (OSError, ValueError, KeyError) as error:
         if Path(name).is_dir():
             raise UsageError(
@@ -361,8 +381,9 @@ def _load_errors(name: str) -> Iterator[None]:
                 name,
                 "name a folder that `labelgen doctor --encoder` or save_pretrained wrote",
             ) from error
+        reason = first_line(error) if hub_answers() else "it does not answer, and the cache lacks the files"
         raise UsageError(
-            f"the encoder {name} is no folder, and the hub does not provide it: {first_line(error)}",
+            f"the encoder {name} is no folder, and the hub does not provide it: {reason}",
             name,
             "check the name and the network (HF_HUB_OFFLINE), or run `labelgen doctor --encoder OUT` and name OUT instead",
         ) from error

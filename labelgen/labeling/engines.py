@@ -4,13 +4,14 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cache
-from itertools import islice
+from itertools import cycle, islice
 from multiprocessing.connection import Connection
+from multiprocessing.queues import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 from labelgen.base.errors import ResourceError, UsageError
@@ -20,6 +21,8 @@ from labelgen.labeling.manifest import ShardEntry
 from labelgen.labeling.shard import DialogueAnnotator, Shard, label_shard
 
 Out = TypeVar("Out")
+
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 Load = Callable[[], DialogueAnnotator]
 """Loads the annotator in the process that needs it, so it must be picklable. It also limits that process to one thread, because
@@ -95,9 +98,23 @@ class ProcessEngine:
                 yield entry
 
 
+def visible_gpus() -> list[str]:
+    """Names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them.
+
+    Raises UsageError for GPUs of several kinds, whose labels may differ in their last bits."""
+    import torch
+
+    count = torch.cuda.device_count()
+    if len(kinds := sorted({torch.cuda.get_device_name(index) for index in range(count)})) > 1:
+        what = f"the GPUs are of {len(kinds)} kinds: {', '.join(kinds)}"
+        raise UsageError(what, "--device cuda", "name one by --device cuda:N, or some by CUDA_VISIBLE_DEVICES")
+    names = os.environ.get(_VISIBLE, "").split(",")
+    return names[:count] if names != [""] else [str(index) for index in range(count)]
+
+
 @contextmanager
-def local_engine(load: Load, workers: int) -> Iterator[Engine]:
-    """Engine with so many processes on this machine; one worker means this process.
+def local_engine(load: Load, workers: int, gpus: Sequence[str] = ()) -> Iterator[Engine]:
+    """Engine with so many processes on this machine; one worker means this process. gpus: each worker sees one of them, in turn.
 
     Workers are spawned, never forked, so that no state of this process affects the labels. All workers hold one end of a pipe
     whose other end only this process has. When it closes, even because this process was killed, they stop at once. Without an
@@ -107,7 +124,10 @@ def local_engine(load: Load, workers: int) -> Iterator[Engine]:
         return
     context = multiprocessing.get_context("spawn")
     theirs, ours = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(load, theirs))
+    turns = context.SimpleQueue()
+    for _, gpu in zip(range(workers), cycle(gpus), strict=False):
+        turns.put(gpu)
+    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(load, theirs, turns if gpus else None))
     try:
         yield ProcessEngine(pool, workers)
     except BaseException:
@@ -135,8 +155,11 @@ def _worker_errors() -> Iterator[None]:
 _load: Load | None = None
 
 
-def _start(load: Load, alive: Connection) -> None:
+def _start(load: Load, alive: Connection, gpus: "SimpleQueue[str] | None") -> None:
     global _load
+    if gpus is not None:
+        # CUDA reads it when it is first used, so `cuda` is this GPU in this process.
+        os.environ[_VISIBLE] = gpus.get()
     _load = load
     # The parent handles Ctrl-C; workers would only add their tracebacks.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

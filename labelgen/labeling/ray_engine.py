@@ -90,14 +90,14 @@ def ray_engine(load: Load, workers: int | None = None, address: str | None = Non
     """Engine with so many Ray actors, each with one CPU and `gpus`.
 
     address: of a running cluster; None starts one on this machine, which ends with this process in any case.
-    workers: None for as many as there are CPUs. Nodes of a cluster must see input, output and model under the same
+    workers: None for as many as there are CPUs, or GPUs. Nodes of a cluster must see input, output and model under the same
     paths. Raises UsageError if Ray is not installed, or the cluster is unreachable or has fewer CPUs."""
     with _cluster(address, workers) as (ray, cpus):
-        count = cpus if workers is None else workers
-        if not 1 <= count <= cpus:
-            raise UsageError(
-                f"the cluster has {cpus} CPUs, a worker takes one", f"--workers {count}", "ask for fewer workers"
-            )
+        places, kind = (int(ray.cluster_resources().get("GPU", 0)), "GPUs") if gpus else (cpus, "CPUs")
+        count = min(places, cpus) if workers is None else workers
+        if not 1 <= count <= min(places, cpus):
+            hint = "ask for fewer workers, or for --device cpu"
+            raise UsageError(f"the cluster has {places} {kind}, a worker takes one", f"--workers {count}", hint)
         actor = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=_RETRIES, max_task_retries=_RETRIES)(RayWorker)
         yield RayEngine(ray, [actor.remote(load) for _ in range(count)])
 

@@ -12,7 +12,8 @@ class ModelOptions:
     """Sizes and inputs of the network."""
 
     encoder: Annotated[str, "NAME"] = "FacebookAI/roberta-base"
-    """turn encoder: a name or folder that AutoModel loads; `labelgen doctor --encoder` makes a folder without a hub"""
+    """turn encoder that AutoModel loads: a folder, or a repository of the hub, whose commit NAME@REVISION pins; `labelgen doctor --encoder`
+    makes a folder without a hub"""
     encoder_frozen: bool = False
     """training of the other layers on fixed encoder vectors"""
     # The first and last token are not the text's.

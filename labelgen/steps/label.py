@@ -18,7 +18,7 @@ from labelgen.data.label_sets import read_labels
 from labelgen.data.log import MAX_BAD_RATE, Log
 from labelgen.data.redact import KINDS
 from labelgen.data.values import normalizer
-from labelgen.labeling.engines import Engine, local_engine
+from labelgen.labeling.engines import Engine, local_engine, visible_gpus
 from labelgen.labeling.manifest import LABELS, REDACT, LabelCounts, Settings
 from labelgen.labeling.ray_engine import ray_engine
 from labelgen.labeling.run import MAX_SHARD_DIALOGUES, SHARD_DIALOGUES, label
@@ -65,7 +65,7 @@ class LabelOptions(AnnotatorOptions):
     drift: Annotated[Path | None, "FILE"] = None
     """result of labelgen drift for this model; labels whose certificate is void are marked, with the reason"""
     workers: Count | None = None
-    """number of processes of one thread; without a value the cores of the machine or the cluster, and one with --device cuda"""
+    """number of processes of one thread; without a value the cores of the machine or the cluster, with --device cuda its GPUs"""
     engine: Literal["local", "ray"] = "local"
     """engine that runs the workers; docs/how-to/label.md"""
     address: Annotated[str | None, "HOST:PORT"] = None
@@ -136,11 +136,11 @@ def lines_of_weak(model: Path) -> list[str]:
 def _engine(options: LabelOptions, void: Void) -> AbstractContextManager[Engine]:
     load = partial(load_annotator, options, void)
     on_gpu = options.device.startswith("cuda")
-    # As many workers as there are cores would be too many for a GPU.
-    workers = 1 if options.workers is None and on_gpu else options.workers
     if options.engine == "ray":
-        return ray_engine(load, workers, options.address, gpus=int(on_gpu))
-    return local_engine(load, workers or cores())
+        return ray_engine(load, options.workers, options.address, gpus=int(on_gpu))
+    # As many workers as there are cores would be too many for a GPU.
+    gpus = visible_gpus() if options.device == "cuda" else []
+    return local_engine(load, options.workers or (max(1, len(gpus)) if on_gpu else cores()), gpus)
 
 
 def cores() -> int:

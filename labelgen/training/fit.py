@@ -2,10 +2,12 @@
 
 import copy
 import logging
+import math
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,12 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.plugins import MixedPrecision, Precision
 from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.strategies import Strategy
+from pytorch_lightning.utilities import rank_zero_only
 from torch import distributed
 
 from labelgen.base.errors import DivergedError, UsageError
 from labelgen.base.process import first_process
+from labelgen.base.terminal import print_lines
 from labelgen.data.stats import audio_summary
 from labelgen.kernels.precision import MIXED
 from labelgen.model.label_model import LabelModel
@@ -36,7 +40,7 @@ from labelgen.training.corpus import Examples
 from labelgen.training.loader import StepBatch, TrainingLoader, ValidationLoader
 from labelgen.training.module import StopAllProcesses, TrainingModule
 from labelgen.training.options import BatchOptions, HardwareOptions, LengthOptions, TrainingOptions
-from labelgen.training.sampler import Sampler, total_steps
+from labelgen.training.sampler import LEAST_STEPS, Sampler, step_turns, total_steps
 from labelgen.training.sharding import ShardedStrategy
 from labelgen.training.tracking import ProgressLine, Recorder
 from labelgen.training.validation import Validation, monitor_of
@@ -49,6 +53,7 @@ METRIC_DIALOGUES = 2000
 """Number of validation dialogues, rounded up to whole batches, on which metrics of tasks are measured after each epoch."""
 TIME, PATIENCE, DIVERGED = "length.max_minutes", "length.patience", "diverged"
 """Reasons why a run ended before its last step; a run that reached its time limit may continue."""
+_FEW = f"{{:,}} optimizer steps are few: with less than {LEAST_STEPS} a model learns little; give length.steps {LEAST_STEPS} or more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +108,9 @@ def fit(
 
     Raises UsageError if the hardware is not available; IntegrityError if a checkpoint cannot be read; StorageError if none can be
     written; Terminated on SIGTERM. In processes other than the first these are SystemExit, so that one process reports them."""
-    sampler = make_sampler(training, options.batch, options.hardware, options.data.mix, options.seed)
-    steps = total_steps(sampler, options.length.max_epochs, options.length.max_steps)
+    fitted = fitted_options(options, int(training.corpus.turns.sum()))
+    sampler = make_sampler(training, fitted.batch, options.hardware, options.data.mix, options.seed)
+    steps = total_steps(sampler, options.length.steps, options.length.max_epochs)
     compared = None if validation is None else Validation(validation, list(options.tasks))
     recorder = Recorder(folder / METRICS, options.tracking.log_every, steps, training.corpus.name, compared)
     keep_best = options.length.keep == "best"
@@ -136,7 +142,7 @@ def fit(
     trained = copy.deepcopy(model)
     sound = ""
     if last_state is None or _end_reason(last_state, steps, options.length) is None:
-        module = _module(options, model, steps)
+        module = _module(fitted, model, steps)
         cuda, workers, process = (
             trainer.strategy.root_device.type == "cuda",
             options.data.workers,
@@ -164,13 +170,28 @@ def fit(
     assert last_state is not None
     best = checkpoints.read(index.best) if keep_best and index.best is not None else last_state
     trained.load_state_dict(weights_of(best))
-    ended = _end_reason(last_state, steps, options.length) or TIME
-    step, elapsed_s = last_state["global_step"], _elapsed_s(last_state)
-    return FitResult(trained, step, steps, elapsed_s, ended, trainer.is_global_zero, sound)
+    step, ended = last_state["global_step"], _end_reason(last_state, steps, options.length) or TIME
+    return FitResult(trained, step, steps, _elapsed_s(last_state), ended, trainer.is_global_zero, sound)
+
+
+def fitted_options(options: TrainingOptions, turns: int) -> TrainingOptions:
+    """The options with the sizes of batches and the learning rates of a step (step_turns) for logs of so many turns."""
+    batch, hardware, rates = options.batch, options.hardware, options.optimizer
+    batches = hardware.devices * hardware.nodes * batch.accumulate
+    step = step_turns(batch.turns, batches, turns)
+    share, growth = step / (batches * batch.turns), math.sqrt(step / batch.turns)
+    new, encoder = growth * rates.learning_rate, growth * rates.encoder_learning_rate
+    return replace(
+        options,
+        batch=replace(batch, turns=math.ceil(batch.turns * share), words=math.ceil(batch.words * share)),
+        optimizer=replace(rates, learning_rate=new, encoder_learning_rate=encoder),
+    )
 
 
 def _module(options: TrainingOptions, model: LabelModel, steps: int) -> TrainingModule:
-    """The module of Lightning, its model set up for training."""
+    """The module of Lightning, its model set up for training. Warns of few steps."""
+    if steps < LEAST_STEPS:
+        rank_zero_only(print_lines)(_FEW.format(steps), file=sys.stderr)
     # Pretrained encoders are loaded in evaluation mode, and Lightning keeps modes.
     model.train()
     model.turn_encoder.chunk_tokens = options.batch.encoder_tokens

@@ -15,6 +15,9 @@ from labelgen.model.batches import Collator, Example, Goals
 from labelgen.training.corpus import Examples, ExampleTable
 from labelgen.training.sampler import Sampler, StepPart
 
+VALIDATIONS = 10
+"""Maximum number of validations of a run."""
+
 
 @dataclass(frozen=True)
 class StepBatch:
@@ -116,7 +119,7 @@ class BatchLoader:
 
 
 class TrainingLoader:
-    """Training batches from step `done()` to the end of its epoch, or to the last step of the run.
+    """Training batches from step `done()` to the next validation, or to the last step of the run.
 
     The loader keeps no position and asks for it, so a resumed run sees the same batches as an uninterrupted one.
 
@@ -139,13 +142,16 @@ class TrainingLoader:
         self.done = done
         self.process = process
         self.steps = steps
+        # Between two validations, which Lightning takes for one epoch.
+        self.epochs = -(-(sampler.locate(steps - 1)[0] + 1) // VALIDATIONS)
         self.audio_turns = 0
         self.audio_errors: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[StepBatch]:
         first = self.done()
         epoch, within = self.order.locate(first)
-        end = min(self.steps, first - within + self.order.steps(epoch))
+        ahead = range(epoch, (epoch // self.epochs + 1) * self.epochs)
+        end = min(self.steps, first - within + sum(map(self.order.steps, ahead)))
         steps = [self.order.parts(self.process(), step) for step in range(first, end)]
         keys = [[(part.epoch, index) for index in part.indices] for parts in steps for part in parts]
         loaded = self.batches.load(keys)

@@ -1,7 +1,7 @@
 """Options of pretraining and finetuning, without torch, so that configs and help are fast."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from math import prod
 from typing import Annotated, Any, Literal
 
@@ -27,7 +27,7 @@ class DataOptions:
     train: Annotated[tuple[str, ...], "LOG"]
     """training logs: files or folders of records"""
     valid: Annotated[tuple[str, ...], "LOG"] = ()
-    """validation logs, on which the loss and the metrics of tasks are measured after each epoch"""
+    """validation logs, on which the loss and the metrics of tasks are measured after each epoch, ten times in a run at most"""
     mix: tuple[Positive, ...] = ()
     """passes over each log of `train` in an epoch, in their order: 0.5 is another half each epoch; one without a value"""
     format: Annotated[str, Choices("format", READERS), "FORMAT"] = "labelgen"
@@ -56,7 +56,8 @@ class BatchOptions:
     """Sizes of batches."""
 
     turns: Count = 64
-    """maximum number of turns in a batch of one process; a longer dialogue is a batch of its own"""
+    """maximum number of turns in a batch of one process; a longer dialogue is a batch of its own. A step of several batches has more turns
+    than one batch only if the training logs are large enough"""
     words: Count = 4096
     """maximum number of words in a batch, requests and responses together; bounds the memory for long texts"""
     encoder_tokens: Count | None = None
@@ -99,9 +100,9 @@ class OptimizerOptions:
     """Settings of AdamW and its learning rate schedule."""
 
     learning_rate: Positive = 3e-4
-    """peak learning rate of the new layers"""
+    """peak learning rate of the new layers, for steps of `batch.turns` turns; it grows with the square root of the turns of a step"""
     encoder_learning_rate: Positive = 2e-5
-    """peak learning rate of the pretrained turn encoder"""
+    """peak learning rate of the pretrained turn encoder, in the same way"""
     weight_decay: Positive = 0.01
     """weight decay of matrices; biases and norms have none"""
 
@@ -118,16 +119,16 @@ class LoraOptions:
 class LengthOptions:
     """End of the training."""
 
-    max_epochs: Count = 3
-    """number of passes over the training logs"""
-    max_steps: Count | None = None
-    """number of optimizer steps; takes the place of max_epochs"""
+    steps: Count | None = None
+    """number of optimizer steps; without a value as many as three passes over the training logs take, and 500 at least"""
+    max_epochs: Count | None = None
+    """number of passes over the training logs, in place of the default length"""
     max_minutes: Positive | None = None
     """time limit over all sessions, whatever the schedule; raise it to resume"""
     patience: Count | None = None
-    """number of epochs in a row without a better `monitor` before early stopping; the learning rate schedule stays"""
+    """number of validations in a row without a better `monitor` before early stopping; the learning rate schedule stays"""
     keep: Literal["last", "best"] = "last"
-    """weights of the model: those of the last epoch, or of the epoch with the best `monitor`, if there is `data.valid`"""
+    """weights of the model: those of the last step, or of the validation with the best `monitor`, if there is `data.valid`"""
     monitor: Annotated[str, "METRIC"] = "valid_loss"
     """loss or metric on `data.valid` that decides `patience` and `keep: best`, by its name in metrics.jsonl, such as
     valid/outcome/macro_f1; whether larger is better comes from the metric"""
@@ -229,6 +230,17 @@ class FinetuneOptions(TrainingOptions):
     """source of the training targets"""
     augment: AugmentOptions = field(default_factory=AugmentOptions)
     """changes of the annotated dialogues, drawn in each epoch"""
+    mixture: Annotated[Mapping[str, Positive], "SHARE"] = field(default_factory=dict)
+    """share of dialogues for each corruption of a pretraining on the same logs before, in the folder `pretrained` of `out`; without a
+    value, or with `init`, there is none"""
+
+    def pretraining(self, out: str) -> "PretrainOptions":
+        """Options of the pretraining that comes first: the same but for what is learned. Raises UsageError as check_mixture does."""
+        check_mixture(self.mixture)
+        shared = {item.name: getattr(self, item.name) for item in fields(TrainingOptions)}
+        tasks = {TEACHES[name]: TaskOptions() for name, share in self.mixture.items() if share}
+        length = replace(self.length, monitor=LengthOptions.monitor)
+        return PretrainOptions(**{**shared, "out": out, "tasks": tasks, "length": length, "mixture": self.mixture})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,10 +3,11 @@
 import os
 import shlex
 import sys
+import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import count
@@ -75,6 +76,8 @@ STATE = "run.json"
 QUARANTINE = "quarantine.jsonl"
 DATA = "data"
 """Folder of the logs that `labelgen.finetune` writes."""
+PRETRAINED = "pretrained"
+"""Folder of the run of pretraining that a finetuning begins with."""
 MODEL = "model"
 MODEL_BEFORE_DIVERGENCE = "model_before_divergence"
 FINETUNE, PRETRAIN = "finetune", "pretrain"
@@ -97,6 +100,7 @@ def finetune(options: FinetuneOptions, callbacks: Sequence[Callback] = (), logge
     """Train on annotations and feedback. Returns the summary in the first process, else an empty text.
 
     callbacks, loggers: further ones of Lightning."""
+    options = _after_pretraining(check_options(options))
     targets = options.targets
     hidden = targets.evidence_hidden if targets.feedback else 0.0
     prepare = ChosenTargets(targets, options.tasks)
@@ -120,6 +124,20 @@ def pretrain(options: PretrainOptions, callbacks: Sequence[Callback] = (), logge
 
     check_taught(options)
     return _run(options, PRETRAIN, without_answers, without_answers, examples, callbacks, loggers)
+
+
+def _after_pretraining(options: FinetuneOptions) -> FinetuneOptions:
+    """The options with the model of a pretraining as `init`, which is run or finished first, if they ask for one."""
+    if options.init is not None or not options.mixture:
+        return options
+    out = Path(options.out) / PRETRAINED
+    after = replace(options, init=str(out / MODEL))
+    open_run(Path(options.out), after)
+    pretrain(options.pretraining(str(out)))
+    while read_json(out / STATE, RunState, _HINT).ended is None:
+        # The first process saves the model, and all start from it.
+        time.sleep(0.1)
+    return after
 
 
 class _MakeExamples(Protocol):
@@ -321,6 +339,8 @@ def _is_leftover(path: Path) -> bool:
     """Whether it is from a command that failed before training (a quarantine, an incomplete state), or the logs of this one."""
     if path.name == DATA and path.is_dir():
         return all(one.suffix in (".jsonl", ".json") for one in path.iterdir())
+    if path.name == PRETRAINED:
+        return (path / STATE).is_file()
     return path.name == QUARANTINE or path.match(f".{STATE}.*.part")
 
 

@@ -11,6 +11,12 @@ from labelgen.base.errors import UsageError
 
 Indices = NDArray[np.int64]
 
+PASSES = 3
+"""Default number of passes over the training logs."""
+LEAST_STEPS = 500
+"""Number of steps that the default length does not go below; a shorter run prints a warning."""
+MANY_STEPS = 1000
+"""Number of steps above which a step may have more turns than one batch."""
 _WINDOW = 32
 """Number of batches whose shuffled dialogues are sorted by length together: more means less padding, fewer means more randomness."""
 
@@ -133,9 +139,18 @@ class Sampler:
         return batches
 
 
-def total_steps(sampler: Sampler, max_epochs: int, max_steps: int | None) -> int:
-    """Number of steps of a whole run."""
-    return max_steps if max_steps is not None else sum(sampler.steps(epoch) for epoch in range(max_epochs))
+def total_steps(sampler: Sampler, steps: int | None, max_epochs: int | None) -> int:
+    """Number of steps of a whole run: as given, or those of the passes that are given, or the default length."""
+    if steps is not None:
+        return steps
+    passes = sum(sampler.steps(epoch) for epoch in range(max_epochs or PASSES))
+    return passes if max_epochs else max(passes, LEAST_STEPS)
+
+
+def step_turns(batch_turns: int, batches: int, turns: int) -> int:
+    """Maximum number of turns of a step of so many batches, on logs of so many turns: those of its batches, but of one batch alone where
+    PASSES passes would be fewer than MANY_STEPS steps."""
+    return min(batches * batch_turns, max(batch_turns, PASSES * turns // MANY_STEPS))
 
 
 def word_count(texts: Sequence[str]) -> int:

@@ -109,7 +109,7 @@ def test_finetune_keeps_dialogues_that_are_in_no_file_with_the_run(log, tmp_path
             out=tmp_path / "run",
             tasks={"quality": {}},
             model={"encoder": encoder, "dialogue_width": 32, "dialogue_heads": 2},
-            length={"max_steps": 1},
+            length={"steps": 1},
             hardware={"threads": 1},
             tracking={"wandb": "off"},
         )

@@ -58,7 +58,7 @@ def run(tmp_path_factory) -> TrainingRun:
         targets={"annotators": [], "feedback": True},
         model={"encoder": encoder},
         tracking={"wandb": "off"},
-        length={"max_steps": 2},
+        length={"steps": 2},
         hardware={"threads": 1},
     )
 

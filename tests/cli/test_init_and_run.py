@@ -33,7 +33,7 @@ def init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_encoder: Path) ->
         config.write_text(f"{config.read_text()}encoder: {tiny_encoder}\n")
         small: dict[str, dict[str, object]] = {
             "model": {"dialogue_width": 32, "dialogue_layers": 1, "dialogue_heads": 2},
-            "length": {"max_steps": 2},
+            "length": {"steps": 2},
         }
         # Not `auto`, which is measured on each new training and may differ.
         small |= {"hardware": {"precision": "32"}, "tracking": {"wandb": "off"}}

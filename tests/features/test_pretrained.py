@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from stub_hub import stub_hub
 
 from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.base.files import digest_file
@@ -62,6 +64,40 @@ def test_load_encoder_without_hub_hints_at_encoder_command():
         load_encoder("FacebookAI/roberta-base")
     with pytest.raises(UsageError, match="labelgen doctor --encoder OUT"):
         load_tokenizer("no/such-model")
+
+
+def test_encoder_of_a_pinned_commit_loads_also_from_the_cache_when_the_hub_is_gone(tiny_encoder: Path, tmp_path: Path):
+    code = (
+        "import sys; from labelgen.features.pretrained import load_encoder, load_tokenizer\n"
+        "from labelgen.base.errors import UsageError\n"
+        "try: print(load_encoder(sys.argv[1]).config.hidden_size, load_tokenizer(sys.argv[1]).is_fast)\n"
+        "except UsageError as error: print(error.what)"
+    )
+
+    def load(name: str, url: str) -> str:
+        environment = {
+            **os.environ,
+            "HF_ENDPOINT": url,
+            "HF_HOME": str(tmp_path),
+            "HF_HUB_OFFLINE": "0",
+            "NO_PROXY": "*",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", code, name], capture_output=True, text=True, check=True, env=environment
+        )
+        assert "Retry" not in done.stderr
+        return done.stdout.strip()
+
+    files = {path.name: path.read_bytes() for path in tiny_encoder.iterdir()}
+    with stub_hub() as hub:
+        hub.branches["someone/encoder"] = {}
+        pinned = f"someone/encoder@{hub.commit('someone/encoder', 'main', files)}"
+        hub.commit("someone/encoder", "main", {"config.json": b"{}"})
+        found = load(pinned, hub.url)
+        assert found.endswith(" True")
+        assert "does not provide it" in load("someone/encoder", hub.url)
+    assert load(pinned, hub.url) == found
+    assert "it does not answer, and the cache lacks the files" in load("someone/other", hub.url)
 
 
 def test_load_encoder_empty_folder_raises_usage_error(tmp_path: Path):

@@ -79,14 +79,19 @@ def test_what_is_refused_leaves_no_folder(tmp_path):
 
 @pytest.mark.parametrize(
     ("words", "workers"),
-    [((), 77), (("--device", "cuda"), 1), (("--device", "cuda:1"), 1), (("--device", "cuda", "--workers", "3"), 3)],
+    [((), 77), (("--device", "cuda"), 4), (("--device", "cuda:1"), 1), (("--device", "cuda", "--workers", "3"), 3)],
 )
-def test_label_gpu_defaults_to_one_worker(tmp_path, monkeypatch, fake, words, workers):
+def test_label_gpus_default_to_one_worker_each(tmp_path, monkeypatch, fake, words, workers):
     counts = []
 
-    def engine(load, workers):
+    def engine(load, workers, gpus):
+        assert gpus == (["0", "1", "2", "3"] if "cuda" in words else [])
         counts.append(workers)
         return local_engine(load, 1)
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda _: "one kind")
 
     monkeypatch.setattr(labelgen.steps.label, "cores", lambda: 77)
     monkeypatch.setattr(labelgen.steps.label, "local_engine", engine)

@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import os
 import random
+import time
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +19,7 @@ from labelgen.base.errors import InputError, IntegrityError, StorageError, Usage
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, read_file
 from labelgen.data.record import decode, encode
-from labelgen.labeling.engines import InlineEngine, local_engine
+from labelgen.labeling.engines import InlineEngine, local_engine, visible_gpus
 from labelgen.labeling.folder import open_folder
 from labelgen.labeling.manifest import LabelCounts, summary, tally, total
 from labelgen.labeling.run import check_bad_rate, label
@@ -72,6 +74,50 @@ def test_label_shard_size_same_bytes(tmp_path, size):
     run(source, tmp_path / "two", 2)
     run(source, tmp_path / "other", size)
     assert outputs(tmp_path / "two") == outputs(tmp_path / "other")
+
+
+class OnGpu:
+    """Makes an annotator that begins once every GPU has a worker with one."""
+
+    def __init__(self, folder, count):
+        self.folder = folder
+        self.count = count
+
+    def __call__(self):
+        (self.folder / os.environ["CUDA_VISIBLE_DEVICES"]).touch(exist_ok=False)
+        return FakeAnnotator(before=self.wait)
+
+    def wait(self, _):
+        until = time.monotonic() + 60
+        while len(list(self.folder.iterdir())) < self.count and time.monotonic() < until:
+            time.sleep(0.01)
+
+
+def test_label_workers_have_a_gpu_each_and_give_the_same_bytes(tmp_path):
+    source, gpus = mixed_log(tmp_path / "in"), tmp_path / "gpus"
+    gpus.mkdir()
+    run(source, tmp_path / "inline")
+    with local_engine(OnGpu(gpus, 2), 2, ["GPU-a", "3"]) as engine:
+        label(source, tmp_path / "out", engine, "model", {}, 2)
+    assert {path.name for path in gpus.iterdir()} == {"GPU-a", "3"}
+    assert tree(tmp_path / "out") == tree(tmp_path / "inline")
+
+
+@pytest.mark.parametrize(
+    ("visible", "count", "names"),
+    [(None, 2, ["0", "1"]), ("GPU-a,GPU-b,9", 2, ["GPU-a", "GPU-b"]), ("", 0, []), (None, 0, [])],
+)
+def test_visible_gpus_are_named_as_the_user_names_them(monkeypatch, visible, count, names):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda _: "one kind")
+    assert visible_gpus() == names
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda index: f"kind {index}")
+    if count > 1:
+        with pytest.raises(UsageError, match="the GPUs are of 2 kinds: kind 0, kind 1"):
+            visible_gpus()
 
 
 def test_label_worker_count_same_bytes(tmp_path):

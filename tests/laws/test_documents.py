@@ -32,7 +32,7 @@ PAGES = [p for p in DOCUMENTS if p.suffix == ".md"]
 LANGUAGES = {"bash", "console", "csv", "json", "py", "python", "sh", "text", "toml", "yaml"}
 SMALL = [
     *("--model.dialogue_width=32", "--model.dialogue_heads=2", "--model.dialogue_layers=1", "--model.words=0"),
-    *("--length.max_steps=1", "--hardware.accelerator=cpu", "--hardware.precision=32", "--tracking.wandb=off"),
+    *("--length.steps=1", "--hardware.accelerator=cpu", "--hardware.precision=32", "--tracking.wandb=off"),
 ]
 """Options that make any training take a moment."""
 COMMAND = re.compile(r"(?:^|[\s;&|(`])labelgen +([a-z][\w-]*)((?: +[^\s|;&>`]+)*)", re.M)

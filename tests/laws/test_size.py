@@ -16,10 +16,10 @@ LINES = {
     "labelgen/confidence": 1_140,
     "labelgen/data": 3_745,
     "labelgen/evaluation": 3_260,
-    "labelgen/features": 1_430,
+    "labelgen/features": 1_450,
     "labelgen/feedback": 2_715,
     "labelgen/kernels": 415,
-    "labelgen/labeling": 1_830,
+    "labelgen/labeling": 1_850,
     "labelgen/metrics": 1_320,
     "labelgen/model": 2_525,
     "labelgen/nn": 1_185,
@@ -30,11 +30,11 @@ LINES = {
     "labelgen/simulator": 1_670,
     "labelgen/steps": 2_395,
     "labelgen/tasks": 1_355,
-    "labelgen/training": 3_690,
-    "labelgen/verdicts": 1_065,
-    "labelgen": 44_870,
+    "labelgen/training": 3_765,
+    "labelgen/verdicts": 950,
+    "labelgen": 44_875,
     "benchmarks": 6_070,
-    "tests": 32_235,
+    "tests": 32_385,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 246

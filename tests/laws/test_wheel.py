@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SMALL = """
 model: {dialogue_width: 32, dialogue_layers: 1, dialogue_heads: 2}
-length: {max_steps: 2}
+length: {steps: 2}
 hardware: {precision: "32"}
 tracking: {wandb: "off"}
 """

@@ -40,7 +40,7 @@ def test_torchrun_trains_on_two_processes_and_writes_into_the_run_alone(
 ):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    words = [word for word in common(log, tiny_encoder, "a", "--length.max_steps=2") if "devices" not in word]
+    words = [word for word in common(log, tiny_encoder, "a", "--length.steps=2") if "devices" not in word]
     done = run("train_by_torchrun.sh", "finetune", *words, PROCESSES="2")
     assert done.returncode == 0, done.stderr
     out = log.parents[1] / "a"

@@ -17,9 +17,9 @@ from labelgen.training.run import finetune
 
 
 def test_a_run_of_another_config_is_refused_by_the_key_that_differs(options: Callable[..., FinetuneOptions]):
-    finetune(options("a", "--length.max_steps=1"))
+    finetune(options("a", "--length.steps=1"))
     with pytest.raises(UsageError, match=r"optimizer\.weight_decay was 0\.01 and is 0\.5"):
-        finetune(options("a", "--length.max_steps=1", "--optimizer.weight_decay=0.5"))
+        finetune(options("a", "--length.steps=1", "--optimizer.weight_decay=0.5"))
 
 
 def test_a_folder_of_something_else_is_refused(options: Callable[..., FinetuneOptions], tmp_path: Path):
@@ -65,7 +65,7 @@ def test_records_that_cannot_be_read_lie_in_the_folder_of_the_run(options: Calla
     other.parent.mkdir()
     log.write_bytes(good + b"{\n[]\n")
     other.write_bytes(good + b'{"id": 7}\n')
-    more = (f"--data.train=[{log.parent}]", f"--data.valid=[{other}]", "--length.max_steps=1")
+    more = (f"--data.train=[{log.parent}]", f"--data.valid=[{other}]", "--length.steps=1")
     asked = options("a", *more)
     quarantine = Path(asked.out) / "quarantine.jsonl"
 
@@ -81,7 +81,7 @@ def test_records_that_cannot_be_read_lie_in_the_folder_of_the_run(options: Calla
     twice = ("valid.jsonl", 15, "bad_type")
     assert bad() == [("train.jsonl", 15, "bad_json"), ("train.jsonl", 16, "bad_type"), twice, twice]
     assert f"4 records were set aside (bad_type 3, bad_json 1; in {quarantine})" in told
-    clean = options("b", "--length.max_steps=1")
+    clean = options("b", "--length.steps=1")
     log.write_bytes(good)
     assert "set aside" not in finetune(clean)
     assert not (Path(clean.out) / "quarantine.jsonl").exists()

@@ -36,7 +36,7 @@ def test_interrupted_run_resumes_to_same_weights(
 
 @pytest.mark.parametrize("typo", ["--model.encoder=nothere", "--hardware.accelerator=abacus"])
 def test_failed_command_before_training_may_be_fixed(options: Callable[..., FinetuneOptions], typo: str):
-    short = "--length.max_steps=1"
+    short = "--length.steps=1"
     with pytest.raises(LabelgenError):
         finetune(options("a", short, typo))
     finetune(options("a", short))
@@ -110,7 +110,7 @@ def test_interrupted_run_with_linear_members_resumes_to_same_weights_and_initial
     options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Also where the run ends between the last step and the fit of the shares."""
-    more = (f"--data.valid=[{log}]", "--length.max_steps=4", "--tasks={quality: {ngrams: 50}, outcome: {ngrams: 50}}")
+    more = (f"--data.valid=[{log}]", "--length.steps=4", "--tasks={quality: {ngrams: 50}, outcome: {ngrams: 50}}")
     whole, broken = options("whole", *more), options("broken", *more)
     finetune(whole)
     with monkeypatch.context() as patch:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelgen.base.errors import UsageError
-from labelgen.training.sampler import Sampler, total_steps
+from labelgen.training.sampler import Sampler, step_turns, total_steps
 
 
 def make(sizes: list[int], mix: tuple[float, ...] = (1.0,), logs: list[int] | None = None, **more: Any) -> Sampler:
@@ -89,7 +89,19 @@ def test_sampler_too_few_dialogues_is_refused():
         make([1, 1], processes=3).plan(0)
 
 
-def test_total_steps_by_epochs_or_limit():
+def test_total_steps_are_those_given_or_passes_but_500_at_least():
     sampler = make([3] * 20)
-    assert total_steps(sampler, 3, None) == sum(sampler.steps(e) for e in range(3)) == 15
-    assert total_steps(sampler, 3, 7) == 7
+    assert total_steps(sampler, None, 3) == sum(sampler.steps(e) for e in range(3)) == 15
+    assert total_steps(sampler, 7, 3) == 7
+    assert total_steps(sampler, None, None) == 500
+    assert total_steps(make([12] * 200), None, None) == 600
+
+
+@given(st.integers(1, 512), st.integers(1, 64), st.integers(1, 10**7))
+def test_step_grows_with_its_batches_only_on_large_logs(batch: int, batches: int, turns: int):
+    most = step_turns(batch, batches, turns)
+    assert batch <= most <= batch * batches
+    assert most == batch or 3 * turns // most >= 1000
+    assert step_turns(batch, 1, turns) == batch
+    assert step_turns(batch, batches, 10 * turns) >= most
+    assert step_turns(batch, batches, batch * batches * 1000) == batch * batches

@@ -20,7 +20,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS
 from labelgen.data.log import Log, write_log
 from labelgen.data.record import Rejected
-from labelgen.model.folder import check_model, load_model
+from labelgen.model.folder import check_model, load_model, read_card
 from labelgen.training.run import run_quarantine
 from labelgen.training.tracking import read_metrics
 
@@ -111,7 +111,7 @@ def train(log: Path, encoder: Path, how: str = "", *more: str, who: str = "secon
     """On two processes; under its own time limit, as one that waits for another would never end."""
     script = log.parents[1] / "script.py"
     script.write_text(SCRIPT)
-    words = common(log, encoder, "a", *TWO, "--length.max_steps=3", "--tracking.checkpoint_every=1000")
+    words = common(log, encoder, "a", *TWO, "--length.steps=3", "--tracking.checkpoint_every=1000")
     keys = {word.partition("=")[0] for word in more}
     return subprocess.run(
         [sys.executable, script, "finetune", *(w for w in words if w.partition("=")[0] not in keys), *more],
@@ -157,6 +157,15 @@ def _with_one_task(dialogue: Dialogue, task: str) -> Dialogue:
     return replace(dialogue, annotations=tuple(kept))
 
 
+def test_processes_begin_with_the_model_of_their_pretraining(log: Path, tiny_encoder: Path, out: Path):
+    """On the weights that the first process saved, all at once."""
+    done = train(log, tiny_encoder, "late", "--mixture={swapped_answers: 1}")
+    assert done.returncode == 0, done.stderr
+    check_model(out / "pretrained" / "model")
+    card = read_card(out / "model")
+    assert (card["config"]["init"], card["step"]) == (str(out / "pretrained" / "model"), 3)
+
+
 def test_processes_wait_for_checkpoint_commit(log: Path, tiny_encoder: Path, out: Path):
     done = train(log, tiny_encoder, "late")
     assert (done.returncode, "hint:" in done.stderr) == (0, False), done.stderr
@@ -199,7 +208,7 @@ def test_two_processes_equal_one(log: Path, rare: Path, tiny_encoder: Path, out:
         f"--data.train=[{rare}]",
         f"--data.valid=[{log}]",
         "--tracking.log_every=1",
-        "--length.max_steps=5",
+        "--length.steps=5",
         "--batch.turns=1",
         "--model.label_refresh_steps=1",
     )
@@ -219,7 +228,7 @@ def test_two_processes_equal_one(log: Path, rare: Path, tiny_encoder: Path, out:
 def test_task_metrics_of_two_processes_equal_those_of_one(log: Path, tiny_encoder: Path, out: Path):
     """With weights that do not change, since a label that differs by rounding would change a metric of a few dialogues."""
     still = ("--optimizer.learning_rate=0", "--optimizer.encoder_learning_rate=0")
-    words = (f"--data.valid=[{log}]", "--length.max_steps=1", "--batch.turns=1", *still)
+    words = (f"--data.valid=[{log}]", "--length.steps=1", "--batch.turns=1", *still)
     done = train(log, tiny_encoder, "", *words, "--hardware.strategy=fsdp")
     assert done.returncode == 0, done.stderr
     of_two = read_metrics(out / "metrics.jsonl")[-1]
@@ -232,7 +241,7 @@ def test_task_metrics_of_two_processes_equal_those_of_one(log: Path, tiny_encode
 
 
 def test_checkpoint_of_shards_loads_in_one_process(log: Path, tiny_encoder: Path, out: Path):
-    more = ("--tracking.log_every=1", "--length.max_steps=4", "--batch.turns=1", "--lora.rank=4")
+    more = ("--tracking.log_every=1", "--length.steps=4", "--batch.turns=1", "--lora.rank=4")
     words = (*TWO, "--hardware.strategy=fsdp", *more)
     stopped = train(log, tiny_encoder, str(int(signal.SIGTERM)), *words, who="first")
     assert stopped.returncode == 143, stopped.stderr

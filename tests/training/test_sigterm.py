@@ -43,7 +43,7 @@ def test_a_terminated_run_saves_the_step_says_so_and_resumes_to_the_same_bytes(
     call: int,
     step: int,
 ):
-    more = [f"--data.valid=[{log}]", "--tracking.checkpoint_every=1000", "--length.max_steps=5"]
+    more = [f"--data.valid=[{log}]", "--tracking.checkpoint_every=1000", "--length.steps=5"]
     before = signal.getsignal(signal.SIGTERM)
     finetune(options("whole", *more))
     asked = options("ended", *more)

@@ -60,7 +60,7 @@ def test_loggers_and_callbacks_of_lightning_take_part(options: Callable[..., Fin
         def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
             steps.append(trainer.global_step)
 
-    asked = options("a", "--tracking.log_every=1", "--length.max_steps=2")
+    asked = options("a", "--tracking.log_every=1", "--length.steps=2")
     finetune(asked, [Seen()], [CSVLogger(tmp_path, name="mine", version="")])
     assert steps[-1] == 2
     losses = [row["loss"] for row in read_metrics(Path(asked.out) / "metrics.jsonl")]

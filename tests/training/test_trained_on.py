@@ -25,7 +25,7 @@ def test_trained_on_includes_initial_model(
     before = pretrained(log, tiny_encoder, tmp_path / "before")
     found = read_trained_on(before)
     assert [found.holds(d) for d in known[:2]] == [False, False], "pretraining learns no labels"
-    short = ("--length.max_steps=1",)
+    short = ("--length.steps=1",)
     first = options("first", f"--init={before}", *short)
     finetune(first)
     found = read_trained_on(Path(first.out) / "model")
@@ -45,7 +45,7 @@ def test_trained_on_includes_initial_model(
 
 
 def test_trained_on_damaged_file_is_refused(options: Callable[..., FinetuneOptions], tmp_path: Path):
-    asked = options("a", "--length.max_steps=1")
+    asked = options("a", "--length.steps=1")
     finetune(asked)
     folder = Path(asked.out) / "model"
     digests = json.loads((folder / "digests.json").read_text())

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace as replace_options
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from labelgen.data.log import Log, write_log
 from labelgen.feedback.masking import mask_feedback
 from labelgen.model.folder import check_model, load_model, read_card
 from labelgen.training.checkpoints import CheckpointFolder, weights_of
+from labelgen.training.fit import fitted_options
 from labelgen.training.module import TrainingModule
 from labelgen.training.options import FinetuneOptions, PretrainOptions
 from labelgen.training.run import finetune, pretrain
@@ -82,8 +84,45 @@ def test_validation_uses_masked_feedback(options: Callable[..., FinetuneOptions]
     assert masked["valid/outcome/log_loss"] != pytest.approx(shown["valid/outcome/log_loss"])
 
 
+def test_short_run_warns_and_has_ten_validations_at_most(
+    options: Callable[..., FinetuneOptions], log: Path, capsys: Any
+):
+    asked = options("a", f"--data.valid=[{log}]", "--length.steps=45", "--batch.turns=64")
+    finetune(asked)
+    assert "45 optimizer steps are few" in capsys.readouterr().err
+    epochs = {row["epoch"] for row in rows(asked) if "loss" in row}
+    validated = [row["step"] for row in rows(asked) if "valid_loss" in row]
+    assert max(epochs) + 1 > 10 >= len(validated) > 5
+    assert validated[-1] == 45
+
+
+def test_more_processes_enlarge_a_step_of_large_logs_only(options: Callable[..., FinetuneOptions]):
+    one, eight = options("a", "--batch.accumulate=1"), options("a", "--hardware.devices=4")
+    assert fitted_options(one, 10**9) == fitted_options(one, 1) == one
+    small, large = (fitted_options(eight, turns) for turns in (4_000, 10**9))
+    assert (small.batch.turns, small.batch.words, small.optimizer) == (4, 512, eight.optimizer)
+    assert large.batch == eight.batch
+    assert large.optimizer.learning_rate == pytest.approx(8**0.5 * eight.optimizer.learning_rate)
+
+
+def test_finetuning_after_its_pretraining_equals_both_commands(options: Callable[..., FinetuneOptions], log: Path):
+    first = ("--mixture={swapped_answers: 1}", "--length.steps=2", "--length.monitor=valid/quality/turn/macro_f1")
+    asked = options("a", *first, f"--data.valid=[{log}]")
+    finetune(asked)
+    before = Path(asked.out) / "pretrained" / "model"
+    assert read_card(before)["command"] == "pretrain"
+    assert set(read_card(before)["config"]["tasks"]) == {"quality"}
+    other = options("b", *first[1:], f"--data.valid=[{log}]", f"--init={before}")
+    finetune(other)
+    assert digest(asked) == digest(other)
+    assert "is already done" in finetune(asked)
+    with pytest.raises(UsageError, match="is not empty and is not a training run"):
+        finetune(replace_options(asked, out=str(log.parent)))
+    assert not (log.parent / "pretrained").exists()
+
+
 def test_seed_alone_decides_the_weights(options: Callable[..., FinetuneOptions]):
-    short = "--length.max_steps=2"
+    short = "--length.steps=2"
     first, second, other = options("a", short), options("b", short, "--data.workers=1"), options("c", short, "--seed=1")
     for asked in (first, second, other):
         finetune(asked)
@@ -120,7 +159,7 @@ def test_best_epoch_becomes_model(options: Callable[..., FinetuneOptions], log: 
 def test_summary_warns_of_missing_targets(
     options: Callable[..., FinetuneOptions], log: Path, capsys: pytest.CaptureFixture[str]
 ):
-    short = "--length.max_steps=1"
+    short = "--length.steps=1"
     told = finetune(options("a", short, f"--data.valid={log}", "--length.keep=best"))
     assert "NO targets" not in told
     assert "the best epoch is unknown" not in told + capsys.readouterr().err
@@ -137,7 +176,7 @@ def test_pretraining_on_csv_uses_reader_options(tmp_path: Path, tiny_encoder: Pa
     table = tmp_path / "log" / "turns.csv"
     table.parent.mkdir()
     table.write_text("\n".join(["call,who,said", *rows]) + "\n")
-    more = ["--data.format=mapped", "--tasks={goals: {}}", "--length.max_steps=1", "--batch.accumulate=1"]
+    more = ["--data.format=mapped", "--tasks={goals: {}}", "--length.steps=1", "--batch.accumulate=1"]
     words = common(table, tiny_encoder, "a", *more)
     told = ["--data.option={dialogue: call, speaker: who}", "--data.option.text=said"]
     with pytest.raises(UsageError, match="does not say what a row is"):
@@ -155,7 +194,7 @@ def test_finetuning_takes_over_pretrained_weights(
         *common(log, tiny_encoder, "pretrained"),
         "--config",
         str(CONFIGS / "pretrain.yaml"),
-        "--length.max_steps=3",
+        "--length.steps=3",
     ]
     argv = [word for word in argv if not word.startswith("--tasks")]
     asked = read_options(PretrainOptions, argv)
@@ -163,7 +202,7 @@ def test_finetuning_takes_over_pretrained_weights(
     found = rows(asked)  # type: ignore[arg-type]
     assert any(name.startswith("loss/") for name in found[-1])
     folder = Path(asked.out) / "model"
-    tuned = options("tuned", f"--init={folder}", "--length.max_steps=1", "--optimizer.encoder_learning_rate=0")
+    tuned = options("tuned", f"--init={folder}", "--length.steps=1", "--optimizer.encoder_learning_rate=0")
     assert "heads.slots" in finetune(tuned)
     card = read_card(Path(tuned.out) / "model")
     assert all(
@@ -182,7 +221,7 @@ def test_summary_reports_unreadable_audio(options: Callable[..., FinetuneOptions
             for d in (labeled_dialogue(seed) for seed in range(14))
         ]
         write_log(log, lost, LABELS, force=True)
-        return finetune(options(out, "--length.max_steps=1", "--data.workers=1", *argv))
+        return finetune(options(out, "--length.steps=1", "--data.workers=1", *argv))
 
     soundfile.write(log.parent / "a.wav", np.zeros(8000, dtype=np.float32), 16_000)
     told = summary("a", "missing.wav", "--model.sound=true")
@@ -215,7 +254,7 @@ def test_configs_train_two_steps(name: str, log: Path, tiny_encoder: Path, tmp_p
         f"--model.encoder={tiny_encoder}",
         "--model={dialogue_width: 32, dialogue_heads: 2}",
         "--batch.turns=16",
-        "--length.max_steps=2",
+        "--length.steps=2",
         "--tracking.wandb=off",
         "--hardware={accelerator: cpu, devices: 1, strategy: auto}",
     ]

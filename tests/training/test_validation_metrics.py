@@ -73,7 +73,7 @@ def test_metrics_with_several_annotators_use_their_consensus(
     )
     several = [replace(d, annotations=(*d.annotations, *more)) for d, more in zip(Log([held_out]), others, strict=True)]
     write_log(held_out, several, LABELS, force=True)
-    asked = options("a", f"--data.valid=[{held_out}]", "--length.max_steps=1")
+    asked = options("a", f"--data.valid=[{held_out}]", "--length.steps=1")
     finetune(asked)
     wanted = evaluated(held_out, Path(asked.out) / "model", tmp_path / "evaluation", "--others=0")
     assert metrics(rows(asked)[-1]) == pytest.approx(wanted)
@@ -97,7 +97,7 @@ def test_metrics_are_measured_on_as_many_dialogues_as_asked(
     losses = []
     for most in (3, 2000):
         monkeypatch.setattr("labelgen.training.fit.METRIC_DIALOGUES", most)
-        asked = options(str(most), f"--data.valid=[{held_out}]", "--length.max_steps=1")
+        asked = options(str(most), f"--data.valid=[{held_out}]", "--length.steps=1")
         finetune(asked)
         losses.append(rows(asked)[-1]["valid_loss"])
     few, every = compared

@@ -104,7 +104,7 @@ def test_wandb_run_that_breaks_off_counts_as_failed(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     log = write(tmp_path / "log" / "train.jsonl", range(8))
-    options = read_options(FinetuneOptions, common(log, tiny_encoder, "a", *TRACKED, "--length.max_steps=2"))
+    options = read_options(FinetuneOptions, common(log, tiny_encoder, "a", *TRACKED, "--length.steps=2"))
     break_off_at(monkeypatch, 1)
     with pytest.raises(BrokenOffError):
         finetune(options)
