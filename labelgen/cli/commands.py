@@ -32,6 +32,7 @@ COMMANDS = {
     "feedback aggregate": ("labelgen.cli.feedback:AGGREGATE", "aggregate signals into targets"),
     "feedback explain": ("labelgen.cli.feedback:EXPLAIN", "draw one dialogue, and explain its targets"),
     "feedback ask": ("labelgen.cli.feedback:ASK", "choose turns to ask users about, within a budget"),
+    "feedback curve": ("labelgen.cli.feedback:CURVE", "show what more answers of users would bring"),
     "feedback transcribe": (
         "labelgen.cli.feedback:TRANSCRIBE",
         "correct misrecognized requests by n-best lists and rephrases",

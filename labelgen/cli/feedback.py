@@ -23,10 +23,12 @@ from labelgen.report.terminal import PlainConsole
 from labelgen.steps.feedback import (
     AggregateOptions,
     AskOptions,
+    CurveOptions,
     ExplainOptions,
     TranscribeOptions,
     aggregate,
     ask,
+    curve,
     explain,
     transcribe,
 )
@@ -77,6 +79,18 @@ def _question(belief: TurnBelief) -> dict[str, Any]:
     return {"dialogue": belief.dialogue, "turn": belief.turn, "user": belief.user, **rounded}
 
 
+@dataclass(frozen=True, kw_only=True)
+class CurveCommand(CurveOptions, OneLogOptions, ForceOptions):
+    pass
+
+
+def curve_command(options: CurveCommand) -> None:
+    """Print the curves, and write the page."""
+    if options.page is not None:
+        fresh_log(options.page, options.force, [options.log])
+    print_lines(*curve(open_log(options, [options.log]), options))
+
+
 SIGNALS = rewriting(
     "feedback signals", find_signals, SignalsOptions, "labelgen feedback signals log.jsonl signals.jsonl"
 )
@@ -93,6 +107,9 @@ EXPLAIN = Command(
     "labelgen feedback explain targets.jsonl d7 --goals anna",
 )
 ASK = Command("feedback ask", AskCommand, ask_command, "labelgen feedback ask log.jsonl questions.jsonl --budget 200")
+CURVE = Command(
+    "feedback curve", CurveCommand, curve_command, "labelgen feedback curve signals.jsonl --page curve.html"
+)
 TRANSCRIBE = rewriting(
     "feedback transcribe",
     transcribe,

@@ -114,6 +114,9 @@ def stages_of(options: PipelineOptions) -> list[Stage]:
     signals = out / "signals.jsonl"
     find = {"log": log, "out": signals, "kind": options.detectors}
     stages.append(Stage("feedback in the log", "feedback signals", find, signals))
+    page = out / "curve.html"
+    curve = {"log": signals, "page": page}
+    stages.append(Stage("what more answers would bring", "feedback curve", curve, page, needed=False))
     parts = {name: out / "parts" / f"{name}.jsonl" for name in ("train", "valid", "test")}
     split = {"log": [signals], "out": out / "parts", "parts": options.parts}
     stages.append(Stage("split by user", "data split", split, out / "parts"))
@@ -271,6 +274,8 @@ def _first_digest(options: PipelineOptions) -> str:
 def _results(options: PipelineOptions) -> Iterator[str]:
     out = options.out
     yield from lines_of_weak(out / "training" / "model")
+    if (out / "curve.html").exists():
+        yield f"what more answers would bring: {out / 'curve.html'}"
     yield f"labels: {out / 'labels.csv'} as a table, {out / LABELS} as records"
     yield f"model: {out / 'training' / 'model'}"
     if (out / "evaluation" / "report.html").exists():

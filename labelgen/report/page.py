@@ -1,9 +1,11 @@
 """The report: one evaluation as one HTML file that needs neither network nor script."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -73,6 +75,11 @@ def render(evaluation: Evaluation, drift: Drift | None = None) -> str:
 def render_diff(diff: ReleaseComparison) -> str:
     """The page of a release comparison, with the rate of each period."""
     return environment().get_template("diff.html").render(diff=diff, style=style_sheet())
+
+
+def render_curves(curves: Sequence[Any], ahead: int) -> str:
+    """The page of curves over the number of answers (verdicts/curve.py). ahead: answers whose gain they foretell."""
+    return environment().get_template("curve.html").render(curves=curves, ahead=ahead, style=style_sheet())
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from markupsafe import Markup
 
-from labelgen.metrics.results import Bin, PartRate, Point, PrecisionCoverage
+from labelgen.metrics.results import Bin, Interval, PartRate, Point, PrecisionCoverage
 
 ABSENT = "–"
 
@@ -232,6 +232,30 @@ def rate_band(periods: Sequence[PartRate], words: str) -> Markup:
         else:
             runs.append([])
     return _svg(left + width + 10, foot + 20, words, [*parts, *(_band(run) for run in runs if run)], "plot")
+
+
+def answer_curve(sizes: Sequence[int], areas: Sequence[Interval], words: str) -> Markup:
+    """AUC over the number of answers, which stand at equal distances, with its interval as a band; a dashed line at chance."""
+    width, foot, left = 420.0, 208.0, 40.0
+    y_axis = axis_for([0.5, *(x for area in areas for x in (area.low, area.high))], (0.0, 1.0))
+    parts: list[Markup] = []
+    for tick in y_axis.ticks():
+        at = foot - y_axis.place(tick, foot - 8)
+        parts += [_line(left, at, left + width, at, "grid"), _text(left - 5, at + 4, f"{tick:g}", "end")]
+    chance = foot - y_axis.place(0.5, foot - 8)
+    parts += [
+        _line(left, chance, left + width, chance, "reference"),
+        _text(left + 4, chance - 5, "chance", "start", "name"),
+    ]
+    run = []
+    for k, (size, area) in enumerate(zip(sizes, areas, strict=True)):
+        x = left + width * (k + 0.5) / len(sizes)
+        parts.append(_text(x, foot + 14, f"{size:,}", "middle"))
+        heights = [foot - y_axis.place(v, foot - 8) for v in (area.value, area.low, area.high) if v is not None]
+        if len(heights) == 3:
+            run.append((x, heights[0], heights[1], heights[2]))
+    parts.append(_text(left + width / 2, foot + 30, "answers learned from", "middle", "name"))
+    return _svg(left + width + 10, foot + 36, words, [*parts, _band(run)], "plot")
 
 
 def _band(run: Sequence[tuple[float, float, float, float]]) -> Markup:

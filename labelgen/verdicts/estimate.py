@@ -11,7 +11,7 @@ Source: Raykar et al. 2010, "Learning from crowds"; Dawid and Skene 1979 is the 
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,14 +146,15 @@ class _Items:
         """EM over the items, in an order that does not depend on that of the log."""
         self._draw()
         items = [item for *_, item in sorted(self.kept, key=lambda entry: (entry[1].id, str(entry[2].at)))]
-        return _Fit(items).run(self.count)
+        return LogFit(items).run(self.count)
 
 
-class _Fit:
+class LogFit:
     """EM over the items of one unit: arrays over items."""
 
     def __init__(self, items: Sequence[FeedbackItem]) -> None:
         self.said = [statements_of(item) for item in items]
+        self.unasked = [statements_of(_unasked(item)) for item in items]
         self.known = np.array([share_of_people(item) for item in items])
         self.answered = np.array([any(s.explicit for s in said) for said in self.said])
         fold = np.array([fold_of(item.dialogue) for item in items])
@@ -164,8 +165,25 @@ class _Fit:
         self.columns = Columns.learn(self.contents, NGRAMS)
         self.matrix = self.columns.matrix(self.contents)
 
+    def ranked(self, kept: NDArray[np.bool_]) -> Floats:
+        """Log-odds of good of each item by content and implicit witnesses, where EM sees the answers about some items alone."""
+        said, answered = self.said, self.answered
+        self.said = [own if keep else unasked for own, unasked, keep in zip(said, self.unasked, kept, strict=True)]
+        self.answered = answered & kept
+        content, rates, _ = self.learn()
+        self.said, self.answered = said, answered
+        nats: Floats = content + np.array([rates.total(unasked) for unasked in self.unasked])
+        return nats
+
     def run(self, count: int) -> UnitEstimate:
+        content, rates, (maps, weight) = self.learn()
+        good = self.posterior(content, rates)
+        return UnitEstimate(maps, rates, count, float(good.mean()), int(self.answered.sum()), weight)
+
+    def learn(self) -> tuple[Floats, Rates, tuple[tuple[ContentMap, ...], float]]:
+        """Log-odds by content, the rates, the map of each fold and the weight of answers."""
         rates = Rates()
+        maps: tuple[ContentMap, ...] = ()
         content = log_odds(GOOD_SHARE) + self.rules
         weight = 1.0
         for step in range(STEPS):
@@ -174,8 +192,7 @@ class _Fit:
                 weight = self.answer_weight(good, rates)
             maps, content = self.predict(good, weight)
             rates = fit_rates(self.said, content, self.known, rates)
-        good = self.posterior(content, rates)
-        return UnitEstimate(maps, rates, count, float(good.mean()), int(self.answered.sum()), weight)
+        return content, rates, (maps, weight)
 
     def posterior(self, content: Floats, rates: Rates) -> Floats:
         """The share of good of each item."""
@@ -239,6 +256,11 @@ class _Fit:
             if gain.mean() > max(best, GAIN * gain.std(ddof=1) / math.sqrt(len(gain))):
                 best, weight = float(gain.mean()), other
         return weight
+
+
+def _unasked(item: FeedbackItem) -> FeedbackItem:
+    """The item without what its user said explicitly."""
+    return replace(item, signals=tuple(signal for signal in item.signals if not signal.explicit))
 
 
 def _contents(items: Sequence[FeedbackItem]) -> list[PlaceContent]:

@@ -12,7 +12,7 @@ from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Label
 from labelgen.feedback.items import FeedbackItem, items_of
 from labelgen.feedback.posterior import waterfall
 from labelgen.feedback.signal import find_signals
-from labelgen.verdicts.estimate import LogEstimate, _Fit, learn, share_of_people
+from labelgen.verdicts.estimate import LogEstimate, LogFit, learn, share_of_people
 
 
 def log_of(count: int, seed: int = 0, **more: object) -> tuple[list[Dialogue], list[bool]]:
@@ -71,7 +71,7 @@ def test_estimate_does_not_depend_on_the_order_of_the_log() -> None:
 
 def test_content_of_a_fold_is_predicted_without_it() -> None:
     log, _ = log_of(100)
-    fit = _Fit([i for i in items(log) if i.at == AtTurn(0)])
+    fit = LogFit([i for i in items(log) if i.at == AtTurn(0)])
     good = np.random.default_rng(0).random(100)
     _, before = fit.predict(good, 1.0)
     fold = fit.folds[0]
@@ -89,7 +89,7 @@ def test_labels_of_people_are_fixed() -> None:
     some = [i for i in items(judged) if i.at == AtTurn(0)]
     assert [share_of_people(i) for i in some] == [float(good) for good in truth]
     assert np.isnan(share_of_people(items(log)[0]))
-    fit = _Fit(some)
+    fit = LogFit(some)
     posterior = fit.posterior(np.zeros(60), learn(items(judged)).units["turn"].rates)
     assert posterior.tolist() == [float(good) for good in truth]
 
