@@ -23,6 +23,7 @@ from torch import nn
 
 from labelgen.base.errors import IntegrityError, UsageError, first_line, integrity_errors
 from labelgen.base.files import atomic_write, digest_file, fresh_folder, write_text
+from labelgen.features.sound import torchaudio_loads
 from labelgen.kernels.packed import PACKED, packed_attention
 
 ORIGIN = "origin.json"
@@ -380,6 +381,9 @@ def _transformers() -> Any:
     # Inside a function: the import takes seconds.
     import transformers
 
+    if not torchaudio_loads():
+        # Its helpers of sound, which come with every model, would import it because it is installed.
+        transformers.utils.is_torchaudio_available = lambda: False
     # The one report that matters, missing weights, is an error here.
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,8 +67,14 @@ def whisper_mel(samples: Float[Tensor, " samples"], mels: int) -> Float[Tensor, 
 
 
 def pitch_hz(samples: Float[Tensor, " samples"]) -> Float[Tensor, " frames"]:
-    """Fundamental frequency every 10 ms, between 60 and 500 Hz, smoothed; of frames without voice it says nothing."""
-    pitch: Tensor = _torchaudio("functional").detect_pitch_frequency(samples, RATE_HZ, freq_low=60, freq_high=500)
+    """Fundamental frequency every 10 ms, between 60 and 500 Hz, smoothed over 300 ms; of frames without voice it says nothing. Empty for
+    less than 50 ms."""
+    smoothed = min(30, len(samples) // HOP - 2)
+    if smoothed < 3:
+        return samples[:0]
+    pitch: Tensor = _torchaudio("functional").detect_pitch_frequency(
+        samples, RATE_HZ, win_length=smoothed, freq_low=60, freq_high=500
+    )
     return pitch
 
 
@@ -124,15 +131,18 @@ def _mel_spectrogram(mels: int, low_hz: float, scale: str, norm: str | None, cen
     )
 
 
-def _torchaudio(part: Literal["functional", "transforms"]) -> Any:
-    """A part of torchaudio, which texts do without. Raises UsageError if it cannot be loaded."""
+@lru_cache(maxsize=1)
+def torchaudio_loads() -> bool:
+    """Whether torchaudio can be imported; models without sound do without it."""
     try:
-        import torchaudio.functional
-        import torchaudio.transforms
-    except (ImportError, OSError) as error:
-        raise UsageError(
-            f"torchaudio cannot be loaded: {error}",
-            "model.sound",
-            "see `labelgen doctor`, or use a model without sound",
-        ) from error
-    return getattr(torchaudio, part)
+        import torchaudio  # noqa: F401
+    except (ImportError, OSError, RuntimeError):
+        return False
+    return True
+
+
+def _torchaudio(part: Literal["functional", "transforms"]) -> Any:
+    """A part of torchaudio. Raises UsageError if it cannot be loaded."""
+    if not torchaudio_loads():
+        raise UsageError("torchaudio cannot be loaded", "model.sound", "see `labelgen doctor`, or use no sound")
+    return import_module(f"torchaudio.{part}")

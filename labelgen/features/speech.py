@@ -76,7 +76,7 @@ class SpeechEncoder:
             hidden = self.encoder(samples[None], output_hidden_states=True).hidden_states
             return [states[0] for states in hidden[:-1]]
 
-    def _whisper_states(self, mels: Float[Tensor, "mels frames"]) -> list[Float[Tensor, "frames d"]]:
+    def _whisper_states(self, mels: Float[Tensor, "mels frames"]) -> list[Float[Tensor, "positions d"]]:
         encoder = self.encoder
         hidden = F.gelu(encoder.conv2(F.gelu(encoder.conv1(mels[None])))).transpose(1, 2)
         hidden = hidden[:, : encoder.config.max_source_positions]

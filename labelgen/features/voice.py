@@ -33,7 +33,7 @@ _MOST_CACHED = 256 * 2**20
 """Bytes of vectors that are kept in memory."""
 _SPEECH_DB, _VOICED_DB = 30.0, 12.0
 """Frames with speech are at most so much softer than the loudest ones; of the louder ones pitch is measured."""
-_LEAST_DB = -90.0
+_LEAST_DB, _LEAST_DEVIATION = -90.0, 1e-5
 
 Floats = NDArray[np.float32]
 
@@ -60,8 +60,8 @@ class SoundSource:
                 by_speaker.setdefault(speaker, []).append(t)
         for turns in by_speaker.values():
             rows = np.stack([x for t in turns if (x := heard[t]) is not None]).astype(np.float64)
-            for k, t in enumerate(turns):
-                voices[t] = Voice(_relative(rows[k], rows), _relative(rows[k], rows[: k + 1]))
+            for t, whole, so_far in zip(turns, *_relative(rows), strict=True):
+                voices[t] = Voice(whole, so_far)
         return voices
 
     def prosody(self, dialogue: Dialogue, root: Path | None) -> list[dict[str, float] | None]:
@@ -119,15 +119,22 @@ def sound_tensors(voices: Sequence[Voice | None]) -> SoundTensors | None:
     return SoundTensors(torch.from_numpy(whole), torch.from_numpy(so_far), turns)
 
 
-def _relative(row: NDArray[np.float64], rows: NDArray[np.float64]) -> Floats:
+def _relative(rows: NDArray[np.float64]) -> tuple[Floats, Floats]:
+    """Rows of one speaker relative to all of them, and to those up to each, with flags of known prosody; NaN is unknown."""
     known = np.isfinite(rows)
-    count = np.maximum(known.sum(axis=0), 1)
-    mean = np.where(known, rows, 0.0).sum(axis=0) / count
-    deviation = np.sqrt(np.where(known, (rows - mean) ** 2, 0.0).sum(axis=0) / count)
-    differs = np.isfinite(row) & (deviation > 1e-6 * (1.0 + np.abs(mean)))
-    relative = np.divide(row - mean, deviation, out=np.zeros_like(row), where=differs)
-    flagged: Floats = np.concatenate([relative, np.isfinite(row[-len(PROSODY) :])]).astype(np.float32)
-    return flagged
+    # Running sums of squares lose no digits where values are near zero.
+    values = np.where(known, rows - np.where(known[0], rows[0], 0.0), 0.0)
+    count = np.maximum(known.cumsum(axis=0), 1)
+    mean = values.cumsum(axis=0) / count
+    deviation = np.sqrt(np.maximum((values**2).cumsum(axis=0) / count - mean**2, 0.0))
+
+    def relative(mean: NDArray[np.float64], deviation: NDArray[np.float64]) -> Floats:
+        differs = known & (deviation > _LEAST_DEVIATION)
+        of_rows = np.divide(values - mean, deviation, out=np.zeros_like(values), where=differs)
+        flagged: Floats = np.concatenate([of_rows, known[:, -len(PROSODY) :]], axis=1).astype(np.float32)
+        return flagged
+
+    return relative(mean[-1], deviation[-1]), relative(mean, deviation)
 
 
 def _prosody(samples: Float[Tensor, " samples"]) -> list[float]:

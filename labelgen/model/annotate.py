@@ -66,11 +66,11 @@ def annotate(
     return answers
 
 
-def reasons(model: LabelModel, dialogue: Dialogue) -> list[tuple[Label, str]]:
+def reasons(model: LabelModel, dialogue: Dialogue, root: Path | None = None) -> list[tuple[Label, str]]:
     """The labels of goals, turns and the dialogue whose model has witnesses, each with its reason: the log-odds of good by content and
     by each witness, whose sum is that of the label, and by how much names are weighted."""
     found = []
-    (answers,) = annotate(model, [dialogue])
+    (answers,) = annotate(model, [dialogue], root=root)
     for label in answers:
         settings = model.linear_settings().get(label.task, {}).get(UNIT_OF[type(label.at)])
         if settings is None or not isinstance(label, Label) or not label.distribution:

@@ -16,13 +16,13 @@ LINES = {
     "labelgen/confidence": 1_015,
     "labelgen/data": 3_745,
     "labelgen/evaluation": 3_060,
-    "labelgen/features": 1_430,
+    "labelgen/features": 1_780,
     "labelgen/feedback": 2_695,
-    "labelgen/kernels": 415,
+    "labelgen/kernels": 425,
     "labelgen/labeling": 1_830,
     "labelgen/metrics": 1_260,
-    "labelgen/model": 2_525,
-    "labelgen/nn": 1_185,
+    "labelgen/model": 2_580,
+    "labelgen/nn": 1_175,
     "labelgen/pretraining": 350,
     "labelgen/readers": 5_195,
     "labelgen/report": 1_515,
@@ -30,18 +30,18 @@ LINES = {
     "labelgen/simulator": 1_670,
     "labelgen/steps": 2_250,
     "labelgen/tasks": 1_355,
-    "labelgen/training": 3_690,
-    "labelgen/verdicts": 735,
-    "labelgen": 43_840,
-    "benchmarks": 5_720,
-    "tests": 31_775,
+    "labelgen/training": 3_695,
+    "labelgen/verdicts": 760,
+    "labelgen": 44_275,
+    "benchmarks": 5_920,
+    "tests": 32_175,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
-FILES = 240
+FILES = 242
 """Python files of the package; the aim is 180."""
 FILE_LINES = 600
 FUNCTION_LINES = 80
-DOCS_KB = 190
+DOCS_KB = 194
 """Documents without results; the aim is 170."""
 DOUBLED = {"Annotator", "Answer", "Candidate", "Counts", "Rating"}
 """Class names that are still used twice."""
