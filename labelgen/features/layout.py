@@ -16,8 +16,10 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from labelgen.data.dialogue import Dialogue
@@ -47,6 +49,17 @@ class Relations:
     time: Float[Tensor, " N"]
 
 
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """How a request sounds, less the mean and divided by the deviation over turns of the same speaker; 0 where unknown or where these turns
+    do not differ; then for each figure of prosody 1 where it is known, else 0 (features/voice.py).
+
+    whole: over the speaker's turns of the dialogue [width]. so_far: over those up to this one [width]."""
+
+    whole: NDArray[np.float32]
+    so_far: NDArray[np.float32]
+
+
 @dataclass(frozen=True)
 class Layout:
     """Turns, tokens and goals of a batch: indices only, the same for every task.
@@ -62,7 +75,8 @@ class Layout:
         token_counts: number of tokens of each real turn's request.
         response_of: text of each real turn's response, as a number; equal texts have one number.
         relations: of the real turns; None if no head reads them.
-        dialogues: as they came, for heads with a linear member."""
+        dialogues: as they came, for heads with a linear member.
+        voices: how each real turn sounds (features/voice.py); () where no sound is read."""
 
     turns: tuple[int, ...]
     sources: tuple[str | None, ...]
@@ -77,6 +91,7 @@ class Layout:
     response_of: Int[Tensor, " N"]
     relations: Relations | None = None
     dialogues: tuple[Dialogue, ...] = ()
+    voices: tuple[Voice | None, ...] = ()
 
     @cached_property
     def first_turn(self) -> tuple[int, ...]:
@@ -96,6 +111,10 @@ class Layout:
     def turn(self, dialogue: int, turn: int) -> int:
         """Index of a dialogue's turn among the real turns."""
         return self.first_turn[dialogue] + turn
+
+    def voices_of(self, dialogue: int) -> tuple[Voice | None, ...]:
+        """How the turns of a dialogue sound; () where no sound is read."""
+        return self.voices[self.first_turn[dialogue] :][: self.turns[dialogue]]
 
     def real(self) -> Bool[Tensor, "B T"] | None:
         """Attention mask of the padded grid: true for real turns. None if nothing is padded."""
@@ -189,9 +208,10 @@ class FeatureTensors:
 
 @dataclass(frozen=True)
 class SoundTensors:
-    """Log-mel frames of the turns with sound, grouped by exact length. turn: real turn of each, in the order of the groups."""
+    """How turns sound, relative to their speaker's turns: all of the dialogue, and those up to them. turn: real turn of each row."""
 
-    groups: tuple[Float[Tensor, "_ _ mels"], ...]
+    whole: Float[Tensor, "S width"]
+    so_far: Float[Tensor, "S width"]
     turn: Int[Tensor, " S"]
 
 

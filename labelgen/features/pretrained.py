@@ -1,4 +1,4 @@
-"""Pretrained text encoders and their tokenizers, from the Hugging Face hub, a folder, or a Python package.
+"""Pretrained text encoders and their tokenizers, and speech encoders, from the Hugging Face hub, a folder, or a Python package.
 
 The only importer of transformers. No code of a repository or folder is run, and no pickle is read.
 
@@ -24,6 +24,7 @@ from torch import nn
 
 from labelgen.base.errors import IntegrityError, UsageError, first_line, integrity_errors
 from labelgen.base.files import atomic_write, digest_file, fresh_folder, write_text
+from labelgen.features.sound import torchaudio_loads
 from labelgen.kernels.packed import PACKED, packed_attention
 
 ORIGIN = "origin.json"
@@ -42,6 +43,7 @@ _DIGESTS = {
 }
 _HUB_TIMEOUT_S = 5.0
 _TOKENIZER = ("special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
+WHISPER = "whisper"
 _CLS, _SEP = 101, 102
 _COPIED = [
     "attention_probs_dropout_prob",
@@ -162,6 +164,59 @@ def encoder_from_config(path: Path) -> nn.Module:
                 config, trust_remote_code=False, dtype="float32", **_no_pooling(config)
             )
         )
+
+
+def load_speech_encoder(folder: str) -> tuple[nn.Module, bool]:
+    """The encoder of a speech model of transformers, in float32, and whether it reads samples of mean 0 and deviation 1.
+
+    Raises UsageError if the folder has none, and IntegrityError if weights are missing."""
+    transformers = _transformers()
+    config = _load_config(folder)
+    config._attn_implementation = config._experts_implementation = None
+    with _load_errors(folder):
+        model, report = transformers.AutoModel.from_pretrained(
+            folder,
+            config=config,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype="float32",
+            output_loading_info=True,
+        )
+    encoder = _speech_encoder(model, folder)
+    if missing := sorted(set(report["missing_keys"]) & {f"encoder.{name}" for name in encoder.state_dict()}):
+        raise IntegrityError(f"the speech encoder lacks {', '.join(missing[:3])}", folder, "download it again")
+    encoder.config._name_or_path = ""  # type: ignore[union-attr]
+    settings = Path(folder, "preprocessor_config.json")
+    known = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+    return encoder, bool(known.get("do_normalize", True)) and not is_whisper(encoder)
+
+
+def speech_encoder_from_config(path: Path) -> nn.Module:
+    """A speech encoder of the architecture in a JSON file, as encoder_from_config."""
+    with integrity_errors(f"no speech encoder can be made from {path.name}", path):
+        config = _config(json.loads(path.read_text(encoding="utf-8")))
+        if config.model_type == WHISPER:
+            # Its decoder is in no folder of ours.
+            return _transformers().models.whisper.modeling_whisper.WhisperEncoder(config)  # type: ignore[no-any-return]
+        model = _transformers().AutoModel.from_config(config, trust_remote_code=False, dtype="float32")
+        return _speech_encoder(model, str(path))
+
+
+def _speech_encoder(model: Any, where: str) -> nn.Module:
+    """The part of a model that reads sound. Raises UsageError if it has none."""
+    module: nn.Module = model.get_encoder() if is_whisper(model) else model
+    if not is_whisper(model) and not (model.main_input_name == "input_values" and hasattr(model, "feature_extractor")):
+        raise UsageError(
+            f"{where} has a {model.config.model_type} model, which encodes no samples",
+            "model.sound_encoder",
+            "name the folder of Whisper, wav2vec 2.0, HuBERT, WavLM or a model like them",
+        )
+    return module
+
+
+def is_whisper(model: Any) -> bool:
+    """Whether it is Whisper, or its encoder, which reads a spectrogram."""
+    return bool(model.config.model_type == WHISPER)
 
 
 def _config(values: Any) -> Any:
@@ -330,6 +385,9 @@ def _transformers() -> Any:
     # Inside a function: the import takes seconds.
     import transformers
 
+    if not torchaudio_loads():
+        # Its helpers of sound, which come with every model, would import it because it is installed.
+        transformers.utils.is_torchaudio_available = lambda: False
     # The one report that matters, missing weights, is an error here.
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()

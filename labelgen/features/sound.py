@@ -1,10 +1,9 @@
-"""Sound of turns as log-mel spectrograms. The only importer of torchaudio."""
+"""Samples of the sound of turns, their spectrograms and pitch. The only importer of torchaudio."""
 
 import math
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,77 +11,71 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Audio
-from labelgen.features.layout import SoundTensors
 
 MELS = 40
 """Mel bands of a frame."""
 RATE_HZ = 16_000
 MAX_S = 30.0
 """Seconds of a segment that are read; the rest is ignored."""
-_WINDOW, _HOP = 400, 160
+WINDOW, HOP = 400, 160
 """Samples of a frame, and between the starts of two frames: 25 ms and 10 ms."""
 _MIN_POWER = 1e-6
+_MAX_READ = 64_000_000
+"""Samples of all channels that are read at once: 30 seconds of 20 channels at 96 kHz."""
 _MAX_TAPS = 4_000_000
 """Size of a resampling filter. Common rates need less than a million taps; rates with no large common factor need gigabytes."""
 
-Reason = Literal["outside_root", "no_file", "unreadable", "no_channel", "odd_rate", "too_short"]
+Reason = Literal["outside_root", "no_file", "unreadable", "no_channel", "odd_rate", "too_large", "too_short"]
 
 
 @dataclass(frozen=True, slots=True)
 class AudioError:
     """Why a turn's audio was not read. outside_root: the path leaves its folder. no_channel: the file has fewer channels.
-    odd_rate: its rate cannot be resampled. too_short: the segment is shorter than one frame, or starts after the end."""
+    odd_rate: its rate cannot be resampled. too_large: 30 seconds of all channels do not fit into memory. too_short: the segment is shorter than one frame, or starts after the end."""
 
     reason: Reason
 
 
-class SoundSource:
-    """Reads the audio of turns. A turn whose audio cannot be read counts as a turn without audio.
+def read_samples(audio: Audio, root: Path) -> Float[Tensor, " samples"] | AudioError:
+    """The samples of a turn at RATE_HZ, one frame at least. File content never raises: one broken file must not stop a log.
 
-    audio_turns, audio_errors: number of turns whose audio was read, and, by reason, could not be read, in this process."""
-
-    def __init__(self) -> None:
-        self.audio_turns = 0
-        self.audio_errors: Counter[str] = Counter()
-
-    def tensors(self, turns: Sequence[tuple[Audio | None, Path | None]]) -> SoundTensors | None:
-        """Log-mel frames, grouped by exact length; None if no turn has audio. Each turn comes with the root of its path."""
-        by_length: dict[int, list[tuple[int, Tensor]]] = {}
-        for turn, (audio, root) in enumerate(turns):
-            if audio is None or root is None:
-                continue
-            frames = log_mel(audio, root, MELS)
-            if isinstance(frames, AudioError):
-                self.audio_errors[frames.reason] += 1
-            else:
-                self.audio_turns += 1
-                by_length.setdefault(len(frames), []).append((turn, frames))
-        if not by_length:
-            return None
-        groups = [by_length[length] for length in sorted(by_length)]
-        order = torch.tensor([turn for group in groups for turn, _ in group], dtype=torch.long)
-        return SoundTensors(tuple(torch.stack([frames for _, frames in group]) for group in groups), order)
-
-
-def log_mel(audio: Audio, root: Path, mels: int) -> Float[Tensor, "frames mels"] | AudioError:
-    """Log-mel spectrogram of a turn: frames of 25 ms every 10 ms, values from about -2 (silence) to 2 (loud).
-
-    Without a channel, the mean of all channels is used. The level is not normalized, since loudness is informative. File
-    content never raises: one broken file must not stop a log.
+    Without a channel, the mean of all channels is used.
 
     Args:
         root: the folder that the path is relative to."""
     loaded = _load(audio, root)
-    if isinstance(loaded, AudioError):
-        return loaded
-    samples = resample(*loaded)
-    if isinstance(samples, AudioError):
-        return samples
-    if len(samples) < _WINDOW:
+    samples = loaded if isinstance(loaded, AudioError) else resample(*loaded)
+    if isinstance(samples, Tensor) and len(samples) < WINDOW:
         return AudioError("too_short")
-    power: Tensor = _mel_spectrogram(mels)(samples)
+    return samples
+
+
+def log_mel(samples: Float[Tensor, " samples"]) -> Float[Tensor, "frames mels"]:
+    """Log-mel spectrogram: MELS bands, frames of 25 ms every 10 ms, values from about -2 (silence) to 2 (loud). The level is not
+    normalized, since loudness is informative."""
+    power: Tensor = _mel_spectrogram(MELS, 20.0, "htk", None, False)(samples)
     return (power.clamp(min=_MIN_POWER).log().T + 6.0) / 4.0
+
+
+def whisper_mel(samples: Float[Tensor, " samples"], mels: int) -> Float[Tensor, "mels frames"]:
+    """The spectrogram that Whisper's encoder reads, without padding to 30 seconds. Source: WhisperFeatureExtractor of transformers."""
+    power: Tensor = _mel_spectrogram(mels, 0.0, "slaney", "slaney", True)(samples)[:, :-1]
+    logs = power.clamp(min=1e-10).log10()
+    return (torch.maximum(logs, logs.max() - 8.0) + 4.0) / 4.0
+
+
+def pitch_hz(samples: Float[Tensor, " samples"]) -> Float[Tensor, " frames"]:
+    """Fundamental frequency every 10 ms, between 60 and 500 Hz, smoothed over 300 ms; of frames without voice it says nothing. Empty for
+    less than 50 ms."""
+    smoothed = min(30, len(samples) // HOP - 2)
+    if smoothed < 3:
+        return samples[:0]
+    pitch: Tensor = _torchaudio("functional").detect_pitch_frequency(
+        samples, RATE_HZ, win_length=smoothed, freq_low=60, freq_high=500
+    )
+    return pitch
 
 
 def resample(samples: Float[Tensor, " before"], rate_hz: int) -> Float[Tensor, " after"] | AudioError:
@@ -115,6 +108,8 @@ def _load(audio: Audio, root: Path) -> tuple[Float[Tensor, " samples"], int] | A
             end = min(end, start + round(MAX_S * rate_hz))
             if start < 0 or end <= start:
                 return AudioError("too_short")
+            if (end - start) * file.channels > _MAX_READ:
+                return AudioError("too_large")
             file.seek(start)
             channels = torch.from_numpy(file.read(end - start, dtype="float32", always_2d=True))
     except (OSError, ValueError, OverflowError, RuntimeError):
@@ -126,17 +121,28 @@ def _load(audio: Audio, root: Path) -> tuple[Float[Tensor, " samples"], int] | A
 
 @lru_cache(maxsize=16)
 def _resampler(rate_hz: int) -> Any:
-    return _transforms().Resample(rate_hz, RATE_HZ)
+    return _torchaudio("transforms").Resample(rate_hz, RATE_HZ)
 
 
 @lru_cache(maxsize=4)
-def _mel_spectrogram(mels: int) -> Any:
-    return _transforms().MelSpectrogram(
-        sample_rate=RATE_HZ, n_fft=_WINDOW, hop_length=_HOP, f_min=20.0, n_mels=mels, center=False
+def _mel_spectrogram(mels: int, low_hz: float, scale: str, norm: str | None, center: bool) -> Any:
+    return _torchaudio("transforms").MelSpectrogram(
+        RATE_HZ, WINDOW, hop_length=HOP, f_min=low_hz, n_mels=mels, mel_scale=scale, norm=norm, center=center
     )
 
 
-def _transforms() -> Any:
-    import torchaudio.transforms
+@lru_cache(maxsize=1)
+def torchaudio_loads() -> bool:
+    """Whether torchaudio can be imported; models without sound do without it."""
+    try:
+        import torchaudio  # noqa: F401
+    except (ImportError, OSError, RuntimeError):
+        return False
+    return True
 
-    return torchaudio.transforms
+
+def _torchaudio(part: Literal["functional", "transforms"]) -> Any:
+    """A part of torchaudio. Raises UsageError if it cannot be loaded."""
+    if not torchaudio_loads():
+        raise UsageError("torchaudio cannot be loaded", "model.sound", "see `labelgen doctor`, or use no sound")
+    return import_module(f"torchaudio.{part}")

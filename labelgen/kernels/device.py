@@ -4,6 +4,8 @@ neither, so that a step of training on a GPU has no host synchronization.
 A copy from pageable memory, and any read of a device value such as `float(x)`, waits until the device has done all that it was given."""
 
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -51,6 +53,17 @@ def _first_cpu() -> dict[str, str]:
         return {}
     first, _, _ = _CPUINFO.read_text().partition("\n\n")
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread, and restore the number of threads afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:

@@ -6,7 +6,7 @@ because the share of each thread decides how sums are rounded; several processes
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Annotation, Answers, AtGoal, Label, NoLabel
 from labelgen.features.layout import Layout, States
 from labelgen.feedback.items import goals_of, items_at
+from labelgen.kernels.device import one_thread
 from labelgen.model.batches import Collator, Goals
 from labelgen.model.label_model import LabelModel
 from labelgen.verdicts.witnesses import GOOD, statements_of, witness_words
@@ -65,11 +66,11 @@ def annotate(
     return answers
 
 
-def reasons(model: LabelModel, dialogue: Dialogue) -> list[tuple[Label, str]]:
+def reasons(model: LabelModel, dialogue: Dialogue, root: Path | None = None) -> list[tuple[Label, str]]:
     """The labels of goals, turns and the dialogue whose model has witnesses, each with its reason: the log-odds of good by content and
     by each witness, whose sum is that of the label, and by how much names are weighted."""
     found = []
-    (answers,) = annotate(model, [dialogue])
+    (answers,) = annotate(model, [dialogue], root=root)
     for label in answers:
         settings = model.linear_settings().get(label.task, {}).get(UNIT_OF[type(label.at)])
         if settings is None or not isinstance(label, Label) or not label.distribution:
@@ -106,17 +107,6 @@ def _texts_of(collator: Collator, dialogue: Dialogue) -> int:
     """Number of texts that the encoder reads; a long text is several."""
     texts = [text for turn in dialogue.turns for text in (turn.request, turn.response)]
     return sum(len(tokens.windows) for tokens in collator.tokenizer(texts))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread, and restore the number of threads afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def decode_dialogues(

@@ -22,10 +22,10 @@ from labelgen.data.stats import audio_summary
 from labelgen.data.values import normalizer as find_normalizer
 from labelgen.features.features import categories_of
 from labelgen.feedback.transcription import with_values
-from labelgen.kernels.device import check_device, processor
+from labelgen.kernels.device import check_device, one_thread, processor
 from labelgen.kernels.precision import PRECISIONS, Precision
 from labelgen.model.abstain import WITHHELD, abstaining, by_field
-from labelgen.model.annotate import annotate, one_thread
+from labelgen.model.annotate import annotate
 from labelgen.model.build import with_labels
 from labelgen.model.calibration import Calibration, read_calibration
 from labelgen.model.card import WEAK

@@ -11,10 +11,10 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import domains_on_offer
 from labelgen.data.labels import AtGoal, Target, divides
 from labelgen.features.features import FeatureSet
-from labelgen.features.layout import Batch, Layout
+from labelgen.features.layout import Batch, Layout, Voice
 from labelgen.features.relations import relations_of
-from labelgen.features.sound import SoundSource
 from labelgen.features.text import Tokenizer, group_passages
+from labelgen.features.voice import SoundSource, sound_tensors
 from labelgen.tasks.task import Task
 
 Goals = tuple[tuple[int, ...], ...]
@@ -70,6 +70,7 @@ class Collator:
         passages = group_passages(requests, responses)
         spans = [span for tokens in requests for span in tokens.spans]
         counts = tuple(len(tokens.ids) for tokens in requests)
+        voices = self.voices(dialogues, roots)
         layout = Layout(
             turns=tuple(len(d.turns) for d in dialogues),
             sources=tuple(d.source for d in dialogues),
@@ -86,12 +87,15 @@ class Collator:
             response_of=passages.response,
             relations=relations_of(dialogues) if self.reads_relations else None,
             dialogues=tuple(dialogues),
+            voices=voices,
         )
-        sound = None
-        if self.sound is not None:
-            rooted = [(turn.audio, root) for d, root in zip(dialogues, roots, strict=True) for turn in d.turns]
-            sound = self.sound.tensors(rooted)
-        return Batch(layout, passages, self.features.tensors(dialogues), sound, {}, {})
+        return Batch(layout, passages, self.features.tensors(dialogues), sound_tensors(voices), {}, {})
+
+    def voices(self, dialogues: Sequence[Dialogue], roots: Sequence[Path | None]) -> tuple[Voice | None, ...]:
+        """How each turn of the dialogues sounds; () where no sound is read."""
+        if self.sound is None:
+            return ()
+        return tuple(voice for one in map(self.sound.voices, dialogues, roots) for voice in one)
 
 
 def _goals_of(targets: Sequence[Target], tasks: set[str]) -> Goals:

@@ -1,7 +1,8 @@
 """A new model from options, label sets and a training log; and a model with other labels from a trained one."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -12,8 +13,10 @@ from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import LabelSet, Sources, carry_company, label_set, with_company
 from labelgen.features.features import FeatureSet, learn_features
-from labelgen.features.pretrained import encoder_origin, load_encoder, load_tokenizer, most_tokens
+from labelgen.features.pretrained import encoder_origin, load_encoder, load_speech_encoder, load_tokenizer, most_tokens
+from labelgen.features.speech import LogMelEncoder, SoundEncoder, SpeechEncoder
 from labelgen.features.text import Tokenizer
+from labelgen.features.voice import SoundSource
 from labelgen.model.label_model import LabelModel, Linear
 from labelgen.model.linear import fit_linear
 from labelgen.model.options import ModelOptions
@@ -29,9 +32,11 @@ def build_model(
     labels: Sources,
     dialogues: Collection[Dialogue],
     from_feedback: bool = False,
+    root: Callable[[int], Path | None] = lambda _: None,
 ) -> LabelModel:
     """A model with pretrained encoder and new heads. labels: per source and task, for tasks whose labels depend on the
     corpus. dialogues: the training log, from which the features are learned. from_feedback: its targets come from feedback.
+    root: folder of the audio paths of the dialogue with a number.
 
     Raises UsageError for an unknown task, or a task that has no labels; for a feature to be left out that there is not; for
     more tokens than the encoder has places for; and for an encoder that fails its self-check."""
@@ -44,7 +49,10 @@ def build_model(
             "model.max_tokens",
             f"give {places} or less",
         )
-    fits = fit_linear(made, dialogues, from_feedback, options.leave_out)
+    sound = sound_encoder(options)
+    source = None if sound is None else SoundSource(sound)
+    voices_of = None if source is None else lambda number, dialogue: source.voices(dialogue, root(number))
+    fits = fit_linear(made, dialogues, from_feedback, options.leave_out, voices_of)
     model = assemble(
         options,
         made,
@@ -53,6 +61,7 @@ def build_model(
         load_tokenizer(options.encoder),
         encoder_origin(options.encoder),
         {name: {unit: fit.settings for unit, fit in by_unit.items()} for name, by_unit in fits.items()},
+        sound,
     )
     check_encoder(model.turn_encoder, options.encoder, options.max_tokens)
     for name, by_unit in fits.items():
@@ -104,6 +113,7 @@ def assemble(
     tokenizer: Any,
     origin: Mapping[str, Any],
     linear: Linear = MappingProxyType({}),
+    sound: SoundEncoder | None = None,
 ) -> LabelModel:
     """Put the parts of a model together, its tasks in the registry's order; its new weights come from torch's seed."""
     width = int(encoder.config.hidden_size)
@@ -117,7 +127,15 @@ def assemble(
         Tokenizer(tokenizer, options.max_tokens, options.windows),
         origin,
         linear,
+        sound,
     )
+
+
+def sound_encoder(options: ModelOptions) -> SoundEncoder | None:
+    """The encoder of sound that the options name; None for a model that reads none."""
+    if not options.sound:
+        return None
+    return SpeechEncoder(*load_speech_encoder(options.sound_encoder)) if options.sound_encoder else LogMelEncoder()
 
 
 def take_over(model: LabelModel, trained: LabelModel) -> list[str]:
@@ -186,6 +204,7 @@ def with_labels(trained: LabelModel, labels: Sources) -> LabelModel:
         trained.tokenizer.tokenizer,
         trained.origin,
         trained.linear_settings(),
+        trained.sound,
     )
     take_over(model, trained)
     model.linear = trained.linear

@@ -3,6 +3,7 @@
 config.json           options, tasks with their labels, features, versions
 weights.safetensors   every weight, and the encoded texts of labels
 encoder.json          architecture of the turn encoder
+sound.json            architecture of the speech encoder, and sound.safetensors its weights, where there is one
 tokenizer/            files of the tokenizer
 card.json             training data, options and origin of the encoder's weights
 calibration.json      after `labelgen calibrate` (model/calibration.py)
@@ -23,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -39,8 +40,9 @@ from labelgen.data.label_sets import LabelSet
 from labelgen.data.labels import Unit
 from labelgen.data.split import Fingerprints, fingerprint, pack, unpack
 from labelgen.features.features import FeatureSet
-from labelgen.features.pretrained import encoder_from_config, most_tokens, saved_tokenizer
-from labelgen.model.build import assemble
+from labelgen.features.pretrained import encoder_from_config, most_tokens, saved_tokenizer, speech_encoder_from_config
+from labelgen.features.speech import SpeechEncoder
+from labelgen.model.build import assemble, sound_encoder
 from labelgen.model.card import MODEL_CARD, model_card
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
@@ -53,6 +55,7 @@ from labelgen.verdicts.content import LATER, NUMBERS, TEXTS
 
 DIGESTS, WEIGHTS, SETTINGS = "digests.json", "weights.safetensors", "config.json"
 ENCODER, CARD, TRAINED_ON = "encoder.json", "card.json", "trained_on.bin"
+SOUND, SOUND_WEIGHTS = "sound.json", "sound.safetensors"
 COMPLETE = "trained_on_complete"
 """Key of the card: whether trained_on.bin lists all training dialogues; false if the initial model had no such list."""
 FORM = 6
@@ -62,6 +65,7 @@ _REQUIRED = (WEIGHTS, ENCODER, CARD, "tokenizer/tokenizer.json")
 UNREAD = (MODEL_CARD, ".gitattributes")
 """Files that a hub may change: never read, and outside of the digest."""
 _WITHOUT_DIGEST = (DIGESTS, *UNREAD)
+_NORMALIZES = "do_normalize"
 _COPY_HINT = "copy the whole folder again"
 _MAX_SIZE = 1_000_000
 """Larger than any size in a model's options."""
@@ -90,6 +94,7 @@ _DTYPES = {
     "U8": torch.uint8,
 }
 
+Module = TypeVar("Module", bound=nn.Module)
 Shapes = Mapping[str, tuple[str, tuple[int, ...]]]
 """name -> dtype as safetensors writes it, shape."""
 
@@ -177,6 +182,8 @@ def save_model(model: LabelModel, folder: Path, card: Mapping[str, Any], trained
         save_file(weights, part / WEIGHTS)
         share(part / WEIGHTS)
         write_text(part / ENCODER, encoder.config.to_json_string(use_diff=False))
+        if isinstance(model.sound, SpeechEncoder):
+            _save_sound(model.sound, part)
         model.tokenizer.tokenizer.save_pretrained(part / "tokenizer")
         write_json(part / CARD, {**card, "encoder": model.origin})
         if trained_on is not None:
@@ -185,6 +192,15 @@ def save_model(model: LabelModel, folder: Path, card: Mapping[str, Any], trained
         write_json(part / DIGESTS, digests)
         write_text(part / MODEL_CARD, model_card({**card, "encoder": model.origin}, label_names(saved)))
     return model_digest(folder)
+
+
+def _save_sound(sound: SpeechEncoder, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    values = {**msgspec.json.decode(sound.encoder.config.to_json_string(use_diff=False)), _NORMALIZES: sound.normalizes}
+    write_json(folder / SOUND, values)
+    save_file({name: x.contiguous() for name, x in sound.encoder.state_dict().items()}, folder / SOUND_WEIGHTS)
+    share(folder / SOUND_WEIGHTS)
 
 
 def label_names(saved: Saved) -> dict[str, list[str]]:
@@ -224,20 +240,38 @@ def load_model(folder: Path) -> LabelModel:
     saved = read_saved(folder / SETTINGS)
     tasks = _tasks(saved, folder / SETTINGS)
     tokenizer = saved_tokenizer(folder / "tokenizer")
+    sound = _load_sound(folder) if saved.options.sound_encoder else sound_encoder(saved.options)
 
     def make() -> LabelModel:
         encoder = encoder_from_config(folder / ENCODER)
-        return assemble(saved.options, tasks, saved.features, encoder, tokenizer, saved.origin, saved.linear)
+        return assemble(saved.options, tasks, saved.features, encoder, tokenizer, saved.origin, saved.linear, sound)
 
     shapes = _read_shapes(folder / WEIGHTS)
     described = _on_meta_device(make, shapes, folder)
-    _check_shapes(described, shapes, folder)
+    with integrity_errors("no model can be made as its files say", folder):
+        positions = most_tokens(described.turn_encoder.encoder)
+        if positions is not None and described.options.max_tokens > positions:
+            raise ValueError(f"its encoder reads {positions} tokens of a text, not {described.options.max_tokens}")
+    _check_shapes(described, shapes, folder / WEIGHTS)
     weights = _read_weights(folder / WEIGHTS)
     model = make()
     model.load_state_dict(weights)
     model.eval()
     _test_encoder(model, folder)
     return model
+
+
+def _load_sound(folder: Path) -> SpeechEncoder:
+    """The speech encoder of a model folder. Raises IntegrityError if its files describe none."""
+    for name in (SOUND, SOUND_WEIGHTS):
+        if not (folder / name).is_file():
+            raise IntegrityError(f"the model lacks {name}", str(folder), _COPY_HINT)
+    shapes = _read_shapes(folder / SOUND_WEIGHTS)
+    encoder = _on_meta_device(lambda: speech_encoder_from_config(folder / SOUND), shapes, folder)
+    _check_shapes(encoder, shapes, folder / SOUND_WEIGHTS)
+    encoder = speech_encoder_from_config(folder / SOUND)
+    encoder.load_state_dict(_read_weights(folder / SOUND_WEIGHTS))
+    return SpeechEncoder(encoder, bool(read_json(folder / SOUND, dict[str, Any])[_NORMALIZES]))
 
 
 def model_digest(folder: Path) -> str:
@@ -431,7 +465,7 @@ def _read_shapes(path: Path) -> Shapes:
         return {name: (one.get_dtype(), tuple(one.get_shape())) for name, one in slices.items()}
 
 
-def _on_meta_device(make: Callable[[], LabelModel], shapes: Shapes, folder: Path) -> LabelModel:
+def _on_meta_device(make: Callable[[], Module], shapes: Shapes, folder: Path) -> Module:
     """The described model on torch's meta device, without memory for weights.
 
     Raises IntegrityError if it cannot be made, or has larger or many more weights than the file."""
@@ -449,16 +483,12 @@ def _on_meta_device(make: Callable[[], LabelModel], shapes: Shapes, folder: Path
     hook = nn.modules.module.register_module_parameter_registration_hook(check_size)
     try:
         with integrity_errors("no model can be made as its files say", folder), torch.device("meta"):
-            model = make()
-            positions = most_tokens(model.turn_encoder.encoder)
-            if positions is not None and model.options.max_tokens > positions:
-                raise ValueError(f"its encoder reads {positions} tokens of a text, not {model.options.max_tokens}")
-            return model
+            return make()
     finally:
         hook.remove()
 
 
-def _check_shapes(model: LabelModel, shapes: Shapes, folder: Path) -> None:
+def _check_shapes(model: nn.Module, shapes: Shapes, path: Path) -> None:
     """Raises IntegrityError unless the weights have the names, shapes and types of the model's."""
     ours = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in model.state_dict().items()}
     theirs = {name: (_DTYPES.get(dtype), shape) for name, (dtype, shape) in shapes.items()}
@@ -468,7 +498,7 @@ def _check_shapes(model: LabelModel, shapes: Shapes, folder: Path) -> None:
     name = differing[0]
     actual, expected = (" ".join(map(str, of[name])) if name in of else "nothing" for of in (theirs, ours))
     what = f"the weights are not those of this model: {name} is {actual}, and should be {expected}"
-    raise IntegrityError(what, str(folder / WEIGHTS), _COPY_HINT)
+    raise IntegrityError(what, str(path), _COPY_HINT)
 
 
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:

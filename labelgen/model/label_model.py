@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from labelgen.data.labels import Answers, Unit
 from labelgen.features.features import FeatureSet
 from labelgen.features.layout import Batch, Layout, Sees, States
-from labelgen.features.sound import MELS, SoundSource
+from labelgen.features.speech import SoundEncoder
 from labelgen.features.text import Tokenizer, label_text
+from labelgen.features.voice import SoundSource, voice_width
 from labelgen.kernels.device import to_device
 from labelgen.model.batches import Collator
 from labelgen.model.options import ModelOptions
@@ -21,11 +22,10 @@ from labelgen.nn.dialogue_encoder import DialogueEncoder
 from labelgen.nn.linear_member import LinearMember, MemberSettings
 from labelgen.nn.losses import Loss
 from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
-from labelgen.nn.turn_fusion import AudioEncoder, TurnFusion
+from labelgen.nn.turn_fusion import TurnFusion
 from labelgen.tasks.exclusive import ExclusiveTask
 from labelgen.tasks.task import Task, Widths
 
-_SOUND_WIDTH = 64
 _ALONE_SHARE = 0.4
 """Share of turns that are encoded without their dialogue in training, for heads that read them so."""
 
@@ -54,7 +54,8 @@ Linear = Mapping[str, Mapping[Unit, MemberSettings]]
 
 
 class LabelModel(nn.Module):
-    """Trunk and heads. origin: of the encoder's weights, for the model card. linear: see LinearMember."""
+    """Trunk and heads. origin: of the encoder's weights, for the model card. linear: see LinearMember. sound: encoder of sound, which is no
+    part of the trained weights; None for a model that reads none."""
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class LabelModel(nn.Module):
         tokenizer: Tokenizer,
         origin: Mapping[str, Any],
         linear: Linear = MappingProxyType({}),
+        sound: SoundEncoder | None = None,
     ) -> None:
         super().__init__()
         self.options = options
@@ -75,14 +77,14 @@ class LabelModel(nn.Module):
         self.origin = dict(origin)
         width = options.dialogue_width
         self.turn_encoder = TurnEncoder(encoder, encoder_width, options.encoder_frozen)
-        self.audio_encoder = AudioEncoder(MELS, _SOUND_WIDTH) if options.sound else None
+        self.sound = sound
         self.fusion = TurnFusion(
             encoder_width,
             width,
             tuple(len(c.values) + 2 for c in features.categories),
             len(features.numbers),
             (len(features.words.request), len(features.words.response)),
-            _SOUND_WIDTH if options.sound else 0,
+            0 if sound is None else voice_width(sound),
             options.dropout,
         )
         self.dialogue_encoder = DialogueEncoder(
@@ -122,7 +124,9 @@ class LabelModel(nn.Module):
 
     def collator(self) -> Collator:
         """A collator with this model's tokenizer, features and tasks."""
-        return Collator(self.tokenizer, self.features, self.tasks, SoundSource() if self.options.sound else None)
+        return Collator(
+            self.tokenizer, self.features, self.tasks, None if self.sound is None else SoundSource(self.sound)
+        )
 
     def refresh_labels(self) -> None:
         """Encode the texts of labels with the current encoder; needed in training and before a model is saved."""
@@ -155,9 +159,8 @@ class LabelModel(nn.Module):
         pooled, tokens = encoded
         requests, responses = pooled[batch.passages.request], pooled[batch.passages.response]
         sound = None
-        if batch.sound is not None and self.audio_encoder is not None and len(batch.sound.turn):
-            vectors = torch.cat([self.audio_encoder(frames) for frames in batch.sound.groups])
-            sound = (batch.sound.turn, vectors)
+        if batch.sound is not None:
+            sound = (batch.sound.turn, batch.sound.so_far if causal else batch.sound.whole)
         features = self.features.causal(batch.features) if causal else batch.features
         turns = self.fusion(requests, responses, features, sound, hidden)
         tokens = None if tokens is None else tokens[batch.passages.request_token]

@@ -1,6 +1,6 @@
 """Fit of the linear members: a regression on content, the rates of the witnesses, and how a label is chosen."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from labelgen.base.terminal import progress
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, At, Target, Unit
 from labelgen.data.split import FOLDS, fold_of, position
+from labelgen.features.layout import Voice
 from labelgen.feedback.items import items_at
 from labelgen.nn.linear_member import LinearMap, MemberSettings
 from labelgen.tasks.exclusive import ExclusiveTask, exclusive_rows
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 C_GRID = (0.01, 0.1, 1.0, 10.0)
 """Inverse strengths of regularization that are tried, the strongest first."""
-MOST_TURNS = 50_000
-"""Turns that a linear member is fitted on; of a larger log whole dialogues are drawn."""
+MOST_TURNS, MOST_HEARD = 50_000, 10_000
+"""Turns that a linear member is fitted on, without and with sound; of a larger log whole dialogues are drawn."""
 
 _ABSENT = -10.0
 """Score of a label that a fit did not see."""
@@ -37,6 +38,9 @@ BLUR = 0.05
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
+Numbered = Sequence[tuple[int, Dialogue]]
+Voices = Mapping[int, Sequence[Voice | None]]
+VoicesOf = Callable[[int, Dialogue], Sequence[Voice | None]]
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,12 @@ def fit_linear(
     dialogues: Collection[Dialogue],
     from_feedback: bool = False,
     leave_out: Sequence[str] = (),
+    voices_of: VoicesOf | None = None,
 ) -> dict[str, dict[Unit, LinearFit]]:
     """Fit a linear member for each task about verdicts whose options ask for one, on the targets of the dialogues.
 
     from_feedback: targets come from feedback, so later words are evidence and no content. leave_out: categories and numbers that are not
-    read.
+    read. voices_of: how the turns of the dialogue with a number sound.
 
     A unit whose targets show fewer than two labels in a fold has none. The strength of regularization has the least log loss on the folds
     of the dialogues, in which users are apart."""
@@ -65,17 +70,18 @@ def fit_linear(
         for task in tasks.values()
         if isinstance(task, ExclusiveTask) and task.has_witnesses and task.options.ngrams
     ]
-    drawn = _drawn(dialogues) if wanted else []
-    return {task.name: dict(_fits(task, drawn, not from_feedback, leave_out)) for task in wanted}
+    drawn = _drawn(dialogues, MOST_TURNS if voices_of is None else MOST_HEARD) if wanted else []
+    voices = {k: voices_of(k, dialogue) for k, dialogue in drawn} if voices_of is not None else {}
+    return {task.name: dict(_fits(task, drawn, voices, not from_feedback, leave_out)) for task in wanted}
 
 
-def _drawn(dialogues: Collection[Dialogue]) -> list[Dialogue]:
-    """Dialogues with targets, of at most MOST_TURNS turns together: those that lie first by a hash of the id."""
+def _drawn(dialogues: Collection[Dialogue], most: int) -> list[tuple[int, Dialogue]]:
+    """Dialogues with targets, and their numbers, of at most so many turns together: those that lie first by a hash of the id."""
     sizes = [(position(0, f"linear {x.id}"), k, len(x.turns)) for k, x in enumerate(dialogues) if x.targets]
     order = sorted(sizes)
     turns = np.cumsum([count for _, _, count in order])
-    kept = {k for _, k, _ in order[: max(1, int((turns <= MOST_TURNS).sum()))]}
-    return [dialogue for k, dialogue in enumerate(dialogues) if k in kept]
+    kept = {k for _, k, _ in order[: max(1, int((turns <= most).sum()))]}
+    return [(k, dialogue) for k, dialogue in enumerate(dialogues) if k in kept]
 
 
 @dataclass(frozen=True)
@@ -93,29 +99,29 @@ class _Rows:
 
 
 def _fits(
-    task: ExclusiveTask, dialogues: Sequence[Dialogue], later: bool, leave_out: Sequence[str]
+    task: ExclusiveTask, dialogues: Numbered, voices: Voices, later: bool, leave_out: Sequence[str]
 ) -> Iterator[tuple[Unit, LinearFit]]:
     for unit in task.units:
-        rows = _rows_of(task, unit, dialogues, later)
+        rows = _rows_of(task, unit, dialogues, voices, later)
         folds = [rows.fold[rows.place] != fold for fold in range(FOLDS)]
         if rows.contents and all(len(np.unique(rows.answer[fold])) > 1 for fold in folds):
             yield unit, _fit(task, unit, rows, folds, later, leave_out)
 
 
-def _rows_of(task: ExclusiveTask, unit: Unit, dialogues: Sequence[Dialogue], later: bool) -> _Rows:
+def _rows_of(task: ExclusiveTask, unit: Unit, dialogues: Numbered, voices: Voices, later: bool) -> _Rows:
     contents: list[PlaceContent] = []
     said: list[Statements] = []
     known: list[float] = []
     fold: list[int] = []
     targets: list[list[Target]] = []
-    for dialogue in dialogues:
+    for number, dialogue in dialogues:
         at_place: dict[At, list[Target]] = {}
         for target in dialogue.targets:
             if target.task == task.name and UNIT_OF[type(target.at)] == unit:
                 at_place.setdefault(target.at, []).append(target)
         if not at_place:
             continue
-        contents += contents_of(dialogue, list(at_place), later)
+        contents += contents_of(dialogue, list(at_place), later, voices.get(number, ()))
         items = items_at(dialogue, list(at_place))
         said += map(statements_of, items)
         known += map(share_of_people, items)

@@ -40,11 +40,15 @@ class ModelOptions:
     """shares of words that a turn's texts have in common with each other and with its neighbors, as features"""
     sound: bool = False
     """use of the sound of turns"""
+    sound_encoder: Annotated[str, "FOLDER"] = ""
+    """folder of a speech encoder of transformers, such as Whisper or WavLM, which is not trained; without one, statistics of a spectrogram"""
     label_refresh_steps: Count = 50
     """number of training steps after which label texts are encoded again by the current encoder"""
 
     def check(self) -> None:
-        """Raises UsageError for a width that the heads do not divide."""
+        """Raises UsageError for a width that the heads do not divide, and for an encoder of sound that is not read."""
+        if self.sound_encoder and not self.sound:
+            raise UsageError("model.sound_encoder is given without sound", "model.sound", "add --model.sound=true")
         if self.dialogue_layers and self.dialogue_width % self.dialogue_heads:
             raise UsageError(
                 f"{self.dialogue_heads} heads do not divide a width of {self.dialogue_width}",

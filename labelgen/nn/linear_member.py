@@ -102,9 +102,15 @@ class LinearMember(nn.Module):
         """Scores of the linear map alone, by a sparse product. online: later words are not there yet."""
         columns = self.settings[unit].columns
         later = columns.later and not online
-        contents = [c for b, ats in _by_dialogue(places) for c in contents_of(layout.dialogues[b], ats, later)]
+        contents = [
+            content
+            for b, ats in _by_dialogue(places)
+            for content in contents_of(layout.dialogues[b], ats, later, layout.voices_of(b))
+        ]
         if columns.later and online:
-            contents = [replace(content, texts=(*content.texts, *("" for _ in LATER))) for content in contents]
+            contents = [
+                replace(content, texts=(*content.texts, *("" for _ in LATER)), voice=None) for content in contents
+            ]
         matrix = columns.matrix(contents)
         weight, bias = self.get_buffer(f"{unit}_weight"), self.get_buffer(f"{unit}_bias")
         # A copy of the rows that are read costs less than one of the whole weight.

@@ -1,6 +1,4 @@
-"""One vector a turn from its texts, features and sound; any of them may be missing.
-
-A small convolutional encoder of a turn's sound, trained from scratch."""
+"""One vector a turn from its texts, features and sound; any of them may be missing."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -120,21 +118,3 @@ class TurnFusion(nn.Module):
         if not len(turn):
             return heard
         return heard.index_copy(0, turn, self.sound(vectors).to(dtype))
-
-
-class AudioEncoder(nn.Module):
-    """Log-mel frames to one vector a turn: three strided convolutions over time, then the mean and the maximum."""
-
-    def __init__(self, mels: int, width: int) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(
-            nn.Conv1d(mels if k == 0 else width, width, kernel_size=5, stride=2, padding=2) for k in range(3)
-        )
-        self.out = nn.Linear(2 * width, width)
-
-    def forward(self, frames: Float[Tensor, "n frames mels"]) -> Float[Tensor, "n width"]:
-        hidden = frames.transpose(1, 2)
-        for layer in self.layers:
-            hidden = F.gelu(layer(hidden))
-        pooled: Tensor = self.out(torch.cat([hidden.mean(dim=2), hidden.amax(dim=2)], dim=1))
-        return pooled

@@ -15,7 +15,7 @@ from labelgen.confidence.weakness import weakness
 from labelgen.data.labels import UNIT_OF, Unit
 from labelgen.data.split import user_key
 from labelgen.features.layout import Batch, Layout
-from labelgen.model.annotate import one_thread
+from labelgen.kernels.device import one_thread
 from labelgen.model.label_model import LabelModel
 from labelgen.model.linear import balancing
 from labelgen.nn.linear_member import statements_at
@@ -56,9 +56,12 @@ def fit_shares(model: LabelModel, examples: Examples) -> Weak:
         starts = range(0, dialogues, _BATCH)
         for start in progress(starts, "shares of linear members", "batches", len(starts)):
             numbers = range(start, min(start + _BATCH, dialogues))
-            batch = collator([examples.example(0, k) for k in numbers])
+            masked = [examples.example(0, k) for k in numbers]
+            batch = collator(masked)
             # As labeling reads them: nothing is masked.
-            layout = replace(batch.layout, dialogues=tuple(d for k in numbers if (d := examples.corpus[k]).turns))
+            read = [(d, one.root) for k, one in zip(numbers, masked, strict=True) if (d := examples.corpus[k]).turns]
+            whole, roots = zip(*read, strict=True)
+            layout = replace(batch.layout, dialogues=whole, voices=collator.voices(whole, roots))
             for key, rows in _rows(model, batch, layout):
                 by_unit.setdefault(key, []).append(rows)
     for (name, unit), parts in by_unit.items():

@@ -214,7 +214,7 @@ def _train(
     init = None if options.init is None else Path(options.init)
     torch.manual_seed(options.seed)
     from_feedback = isinstance(options, FinetuneOptions) and options.targets.feedback
-    model = build_model(options.model, options.tasks, corpus.labels, corpus, from_feedback)
+    model = build_model(options.model, options.tasks, corpus.labels, corpus, from_feedback, corpus.root)
     new = take_over(model, load_model(init)) if init is not None else None
     if options.lora.rank:
         add_adapters(model.turn_encoder, options.lora)

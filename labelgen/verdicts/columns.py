@@ -21,19 +21,21 @@ Indices = NDArray[np.int64]
 
 _LEAST = 2
 """Number of places that a category needs."""
-_OF_NUMBERS, _RULES = 0.3, 0.5
-"""Scales of the numbers, and of the log-odds of the rules, beside words, whose rows have length 1 in each field."""
+_OF_NUMBERS, _OF_VOICE, _RULES = 0.3, 0.3, 0.5
+"""Scales of the numbers, of the numbers of a voice, and of the log-odds of the rules, beside words, whose rows have length 1 in each field."""
 _TOLERANCE, _STEPS = 1e-3, 300
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What was learned of the columns. numbers: mean and standard deviation of each of NUMBERS. later: later words are content."""
+    """What was learned of the columns. numbers: mean and standard deviation of each of NUMBERS. later: later words are content.
+    voice: numbers of a voice; 0 where none was heard."""
 
     ngrams: NGrams
     categories: tuple[str, ...]
     numbers: tuple[tuple[float, float], ...]
     later: bool = False
+    voice: int = 0
 
     @classmethod
     def learn(
@@ -48,10 +50,11 @@ class Columns:
             values = [] if name in leave_out else [c.numbers[name] for c in contents if name in c.numbers]
             deviation = pstdev(values) if len(values) > 1 else 0.0
             scales.append((fmean(values), deviation) if deviation > 0.0 else (0.0, 0.0))
-        return cls(ngrams, tuple(kept), tuple(scales), later)
+        voice = next((len(content.voice) for content in contents if content.voice is not None), 0)
+        return cls(ngrams, tuple(kept), tuple(scales), later, voice)
 
     def __len__(self) -> int:
-        return len(self.ngrams) + len(self.categories) + len(NUMBERS) + 1
+        return len(self.ngrams) + len(self.categories) + len(NUMBERS) + 1 + self.voice
 
     def matrix(self, contents: Sequence[PlaceContent]) -> Any:
         """The rows as a sparse matrix [rows, columns] in double precision; a row depends on its own content only."""
@@ -71,7 +74,10 @@ class Columns:
         rows, columns, values = zip(*cells, strict=True) if cells else ((), (), ())
         of_categories = sparse.csr_matrix((values, (rows, columns)), shape=(len(contents), len(index)))
         texts = self.ngrams.matrix([content.texts for content in contents])
-        return sparse.hstack([texts, of_categories, sparse.csr_matrix(others)]).tocsr()
+        silent = np.zeros(self.voice, dtype=np.float32)
+        voices = [silent if c.voice is None or not self.voice else c.voice for c in contents]
+        of_voice = sparse.csr_matrix(np.array(voices).reshape(len(contents), self.voice) * _OF_VOICE)
+        return sparse.hstack([texts, of_categories, sparse.csr_matrix(others), of_voice]).tocsr()
 
 
 def _name(category: str) -> str:

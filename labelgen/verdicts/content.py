@@ -2,20 +2,24 @@
 
 | verdict of | content | evidence |
 | --- | --- | --- |
-| a turn | requests and the assistant's side up to it | what follows; feedback that the log recorded |
-| a goal, the dialogue | the opening request, the assistant's side | later requests and their sound; gaps; the end; recorded feedback |
+| a turn | requests, their sound, and the assistant's side up to it | what follows and its sound; feedback that the log recorded |
+| a goal, the dialogue | the opening request, its sound, the assistant's side | later requests and their sound; gaps; the end; recorded feedback |
 
 The assistant's side is what it said, did and believed: responses, statuses, steps, categories, confidences. Farewells of the assistant
 at the end show that the user took leave, so they are no content. Where people judged and no target comes from feedback, nothing is
-evidence, and later words are content too. This file decides for every reader: members of a model, EM and `explain`."""
+evidence, and later words and voices are content too. This file decides for every reader: members of a model, EM and `explain`."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from labelgen.data.dialogue import SPEAKER, Dialogue
 from labelgen.data.labels import At, AtTurn
 from labelgen.features.features import categories_of, words_of
+from labelgen.features.layout import Voice
 from labelgen.features.ngrams import turns_at
 from labelgen.feedback.cues import is_closing
 from labelgen.feedback.detectors import DETECTORS
@@ -43,19 +47,25 @@ _LONGEST_FAREWELL = 12
 @dataclass(frozen=True, slots=True)
 class PlaceContent:
     """The content of one place. texts: see TEXTS, LATER. categories: `name=value` -> how often, 0..1. numbers: see NUMBERS; those that
-    are missing are left out. rules: log-odds of good, in nats, by detectors that read content alone."""
+    are missing are left out. rules: log-odds of good, in nats, by detectors that read content alone. voice: of a turn's request, or a
+    goal's opening request, relative to earlier ones; where later words are content, of the request that follows, or of all but the
+    opening one, relative to the whole dialogue; None without sound."""
 
     texts: tuple[str, ...]
     categories: Mapping[str, float]
     numbers: Mapping[str, float]
     rules: float
+    voice: NDArray[np.float32] | None = None
 
 
-def contents_of(dialogue: Dialogue, places: Sequence[At], later: bool = False) -> list[PlaceContent]:
-    """The content of places of one dialogue. No bit of it depends on evidence of the place. later: later words are no evidence."""
+def contents_of(
+    dialogue: Dialogue, places: Sequence[At], later: bool = False, voices: Sequence[Voice | None] = ()
+) -> list[PlaceContent]:
+    """The content of places of one dialogue. No bit of it depends on evidence of the place. later: later words are no evidence. voices: of
+    the turns; () without sound."""
     if not dialogue.turns:
         return [PlaceContent(("",) * len(TEXTS + LATER if later else TEXTS), {}, {}, 0.0) for _ in places]
-    read = _Read(dialogue, later)
+    read = _Read(dialogue, later, voices)
     return [read.turn(at.turn) if isinstance(at, AtTurn) else read.several(at) for at in places]
 
 
@@ -67,8 +77,9 @@ def content_kinds() -> tuple[str, ...]:
 class _Read:
     """What several places of a dialogue share."""
 
-    def __init__(self, dialogue: Dialogue, later: bool) -> None:
+    def __init__(self, dialogue: Dialogue, later: bool, voices: Sequence[Voice | None] = ()) -> None:
         self.dialogue, self.turns, self.later = dialogue, dialogue.turns, later
+        self.voices = voices or (None,) * len(dialogue.turns)
         self.requests = [frozenset(words_of(turn.request)) for turn in dialogue.turns]
         self.responses = [frozenset(words_of(turn.response)) for turn in dialogue.turns]
         self.rules = [0.0] * len(dialogue.turns)
@@ -92,10 +103,12 @@ class _Read:
         numbers = {"turns": math.log1p(t), **dict(self._numbers(t, self.requests[t]))}
         if before is not None:
             numbers.update(_share("request_in_earlier", self.requests[t], self.requests[t - 1]))
-        return PlaceContent(texts, dict.fromkeys(self._categories(t), 1.0), numbers, self.rules[t])
+        voice = self._voice(t, range(t + 1, min(t + 2, len(self.turns))))
+        return PlaceContent(texts, dict.fromkeys(self._categories(t), 1.0), numbers, self.rules[t], voice)
 
     def several(self, at: At) -> PlaceContent:
         inside = list(turns_at(at, len(self.turns)))
+        voice = self._voice(inside[0], inside[1:])
         requests = [self.turns[t].request for t in inside]
         while len(inside) > 1 and self._parts(inside[-1]):
             inside.pop()
@@ -121,7 +134,14 @@ class _Read:
         numbers = {name: sum(values) / len(values) for name, values in found.items()}
         numbers["turns"] = math.log1p(len(inside))
         rules = sum(self.rules[t] * 0.5 ** ((len(inside) - 1 - k) / FADE_TURNS) for k, t in enumerate(inside))
-        return PlaceContent(texts, categories, numbers, rules)
+        return PlaceContent(texts, categories, numbers, rules, voice)
+
+    def _voice(self, opening: int, after: Sequence[int]) -> NDArray[np.float32] | None:
+        if self.later:
+            heard = [voice.whole for t in after if (voice := self.voices[t]) is not None]
+            return np.mean(heard, axis=0) if heard else None
+        own = self.voices[opening]
+        return None if own is None else own.so_far
 
     def _parts(self, t: int) -> bool:
         response = self.turns[t].response

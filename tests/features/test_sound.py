@@ -13,9 +13,7 @@ import torch
 from labelgen.base import torchaudio
 from labelgen.base.torchaudio import prepare_torchaudio
 from labelgen.data.dialogue import Audio
-from labelgen.data.stats import audio_summary
-from labelgen.features.sound import MAX_S, MELS, RATE_HZ, AudioError, SoundSource, log_mel
-from labelgen.nn.turn_fusion import AudioEncoder
+from labelgen.features.sound import MAX_S, MELS, RATE_HZ, AudioError, log_mel, read_samples
 
 
 def tone(hertz: float, seconds: float, rate: int = RATE_HZ, loudness: float = 0.5) -> np.ndarray:
@@ -28,9 +26,9 @@ def write(path: Path, samples: np.ndarray, rate: int = RATE_HZ) -> Path:
 
 
 def heard(root: Path, name: str, **segment) -> torch.Tensor:
-    frames = log_mel(Audio(path=name, **segment), root, MELS)
-    assert isinstance(frames, torch.Tensor), frames
-    return frames
+    samples = read_samples(Audio(path=name, **segment), root)
+    assert isinstance(samples, torch.Tensor), samples
+    return log_mel(samples)
 
 
 def center_of_band_hz(band: int) -> float:
@@ -142,34 +140,45 @@ def test_log_mel_unreadable_audio_returns_reason(tmp_path: Path):
     }
     for reason, sounds in cases.items():
         for audio in sounds:
-            assert log_mel(audio, root, MELS) == AudioError(reason), audio  # type: ignore[arg-type]
+            assert read_samples(audio, root) == AudioError(reason), audio  # type: ignore[arg-type]
 
 
-def test_sound_source_batch_is_grouped_by_length_and_errors_counted(tmp_path: Path):
-    for name, seconds in (("a", 0.5), ("b", 0.3), ("c", 0.5)):
-        write(tmp_path / f"{name}.wav", tone(400, seconds))
-    source = SoundSource()
-    turns = [Audio(path="a.wav"), None, Audio(path="b.wav"), Audio(path="missing.wav"), Audio(path="c.wav")]
-    sound = source.tensors([(audio, tmp_path) for audio in turns])
-    assert sound is not None
-    assert sound.turn.tolist() == [2, 0, 4]
-    assert [len(group) for group in sound.groups] == [1, 2]
-    torch.testing.assert_close(sound.groups[1][1], heard(tmp_path, "c.wav"), rtol=0, atol=0)
-    assert (source.audio_turns, source.audio_errors) == (3, {"no_file": 1})
-    assert audio_summary(source.audio_turns, source.audio_errors) == "sound: 3 of 4 read; not read: no_file 1"
-    assert source.tensors([(None, tmp_path), (Audio(path="a.wav"), None)]) is None
-    assert source.tensors([(Audio(path="missing.wav"), tmp_path)]) is None
+def test_log_mel_call_of_three_hours_is_read_at_its_segment(tmp_path: Path):
+    call = np.zeros(3 * 3600 * 500, dtype=np.float32)
+    call[-1000:] = tone(100, 2.0, 500)
+    soundfile.write(tmp_path / "call.wav", call, 500, subtype="PCM_U8")
+    end_s = 3 * 3600.0
+    loud = heard(tmp_path, "call.wav", start_s=end_s - 2, end_s=end_s)
+    assert loud.mean() > heard(tmp_path, "call.wav").mean()
+    assert len(heard(tmp_path, "call.wav")) == 1 + (round(MAX_S * RATE_HZ) - 400) // 160
 
 
-@pytest.mark.parametrize("frames", [1, 7, 98])
-def test_audio_encoder_any_batch_is_the_same(frames: int):
-    encoder = AudioEncoder(MELS, 16).eval()
-    sounds = torch.randn(9, frames, MELS)
-    with torch.inference_mode():
-        together = encoder(sounds)
-        alone = torch.cat([encoder(sounds[k : k + 1]) for k in range(9)])
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
-    assert together.unique(dim=0).shape == (9, 16)
+def test_log_mel_half_a_file_is_read_as_far_as_it_goes(tmp_path: Path):
+    whole = write(tmp_path / "a.wav", tone(300, 1.0)).read_bytes()
+    (tmp_path / "half.wav").write_bytes(whole[: len(whole) // 2])
+    half = heard(tmp_path, "half.wav")
+    torch.testing.assert_close(half, heard(tmp_path, "a.wav")[: len(half)], rtol=0, atol=0)
+    soundfile.write(tmp_path / "b.ogg", tone(300, 1.0), RATE_HZ)
+    (tmp_path / "half.ogg").write_bytes((tmp_path / "b.ogg").read_bytes()[:-2000])
+    samples = read_samples(Audio(path="half.ogg"), tmp_path)
+    assert isinstance(samples, AudioError) or len(samples) < RATE_HZ
+
+
+@pytest.mark.parametrize("field", [(22, 2, 2), (24, 4, 2**30), (24, 4, 0), (40, 4, 2**32 - 1), (40, 4, 0), (34, 2, 3)])
+def test_read_samples_header_that_lies_raises_nothing(tmp_path: Path, field: tuple[int, int, int]):
+    """Fields of a WAV header: channels, rate, rate, bytes of data, bytes of data, bits of a sample."""
+    soundfile.write(tmp_path / "a.wav", tone(300, 0.5), RATE_HZ)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    at, size, value = field
+    content[at : at + size] = value.to_bytes(size, "little")
+    (tmp_path / "lie.wav").write_bytes(content)
+    samples = read_samples(Audio(path="lie.wav"), tmp_path)
+    assert isinstance(samples, AudioError) or (len(samples) <= RATE_HZ and bool(samples.isfinite().all()))
+
+
+def test_read_samples_too_many_channels_are_too_large(tmp_path: Path):
+    soundfile.write(tmp_path / "a.wav", np.zeros((96_000, 800)), 48_000, subtype="PCM_U8")
+    assert read_samples(Audio(path="a.wav"), tmp_path) == AudioError("too_large")
 
 
 EXTENSION = "torchaudio._extension"

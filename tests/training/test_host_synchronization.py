@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from labelgen.features.layout import Batch, SoundTensors
-from labelgen.features.sound import MELS
+from labelgen.features.voice import voice_width
 from labelgen.model.batches import Example
 from labelgen.model.build import build_model
 from labelgen.model.label_model import LabelModel
@@ -89,9 +89,10 @@ def test_training_step_any_model_waits_for_no_device(tiny_encoder: Path, tasks: 
     model = model_of(tiny_encoder, MODELS[tasks], sound=tasks == "every task")
     model.turn_encoder.chunk_tokens = chunk_tokens
     batches = [batch_of(model, turns) for turns in (6, 3)]
-    if model.audio_encoder is not None:
-        frames = SoundTensors((torch.rand(1, 40, MELS), torch.rand(2, 50, MELS)), torch.tensor([0, 2, 1]))
-        batches = [Batch(**{**vars(batch), "sound": frames}) for batch in batches]
+    if model.sound is not None:
+        width = voice_width(model.sound)
+        voices = SoundTensors(torch.rand(3, width), torch.rand(3, width), torch.tensor([0, 2, 1]))
+        batches = [Batch(**{**vars(batch), "sound": voices}) for batch in batches]
     model.losses(batches[0])  # counts passes on the host from here on
     module, trainer = training(model)
     module.to("meta")
