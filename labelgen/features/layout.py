@@ -11,7 +11,7 @@
 Only the dialogue encoder sees padding, as `[B, T, D]`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, Literal, TypeVar
@@ -62,7 +62,8 @@ class Layout:
         token_counts: number of tokens of each real turn's request.
         response_of: text of each real turn's response, as a number; equal texts have one number.
         relations: of the real turns; None if no head reads them.
-        dialogues: as they came, for heads with a linear member."""
+        dialogues: as they came, for heads with a linear member.
+        failures: of a dialogue and goal, whether it is labeled a failure and how probable that is; empty before it is labeled."""
 
     turns: tuple[int, ...]
     sources: tuple[str | None, ...]
@@ -77,6 +78,7 @@ class Layout:
     response_of: Int[Tensor, " N"]
     relations: Relations | None = None
     dialogues: tuple[Dialogue, ...] = ()
+    failures: Mapping[tuple[int, tuple[int, ...]], tuple[bool, float]] = field(default_factory=dict)
 
     @cached_property
     def first_turn(self) -> tuple[int, ...]:

@@ -135,6 +135,7 @@ def decode_dialogues(
         by_name[task.name] = model.decode(task.name, model.score(task.name, states, layout), layout)
         if task.divides and predict_goals:
             layout = layout.with_goals(tuple(_goals(answers) for answers in by_name[task.name]))
+        layout = task.inform(by_name[task.name], layout)
     decoded = [by_name[name] for name in names if name in by_name]
     return [tuple(answer for answers in decoded for answer in answers[b]) for b in range(len(layout.turns))]
 

@@ -92,7 +92,10 @@ class LabelModel(nn.Module):
         self.linear = nn.ModuleDict(
             {
                 name: LinearMember(
-                    settings, [label.name for label in tasks[name].labels.names], tasks[name].options.linear_share
+                    settings,
+                    [label.name for label in tasks[name].labels.names],
+                    tasks[name].options.linear_share,
+                    tasks[name].contents,  # type: ignore[attr-defined]
                 )
                 for name, settings in linear.items()
             }
@@ -202,7 +205,9 @@ class LabelModel(nn.Module):
         """The labels of a task by its scores."""
         task = self.tasks[name]
         if isinstance(task, ExclusiveTask) and name in self.linear:
-            return task.decode(out, layout, self.linear_member(name).factors(task.places(layout)))
+            member = self.linear_member(name)
+            answers = task.decode(out, layout, member.factors(task.places(layout)))
+            return member.with_reasons(answers, layout, task.idle) if task.has_member else answers
         return task.decode(out, layout)
 
     def losses(self, batch: Batch, causal: bool = False, encoded: Encoded | None = None) -> dict[str, Loss]:
