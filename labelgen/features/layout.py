@@ -63,7 +63,7 @@ class Layout:
         response_of: text of each real turn's response, as a number; equal texts have one number.
         relations: of the real turns; None if no head reads them.
         dialogues: as they came, for heads with a linear member.
-        failures: of a dialogue and goal, whether it is labeled a failure and how probable that is; empty before it is labeled."""
+        failures: of a dialogue and goal, the probability that it failed; empty before it is labeled."""
 
     turns: tuple[int, ...]
     sources: tuple[str | None, ...]
@@ -78,7 +78,7 @@ class Layout:
     response_of: Int[Tensor, " N"]
     relations: Relations | None = None
     dialogues: tuple[Dialogue, ...] = ()
-    failures: Mapping[tuple[int, tuple[int, ...]], tuple[bool, float]] = field(default_factory=dict)
+    failures: Mapping[tuple[int, tuple[int, ...]], float] = field(default_factory=dict)
 
     @cached_property
     def first_turn(self) -> tuple[int, ...]:

@@ -4,9 +4,10 @@ A label at a turn names the stage. `none`: the failure of its goal does not begi
 turn of the goal repaired it. `out_of_scope`: the goal fails since it asks for what the assistant cannot do, which is no stage's failure.
 
 A failed goal begins to fail at one turn, so its turns are decided together: the odds of a beginning against none at a turn, by the
-scores of that turn, are normalized over all pairs of turn and stage of the goal. The outcome says whether the goal failed; without that
-task, the odds of no beginning at all are 1."""
+scores of that turn, are normalized over all pairs of turn and stage of the goal. Their sum is the odds that the goal failed at all; with the
+task outcome the log-odds are the mean of both, so that either may be unsure. A stage is named where a failure is more probable than not."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
@@ -89,14 +90,15 @@ class Cause(ExclusiveTask):
         self,
         goal: Sequence[int],
         rows: Sequence[Sequence[float]],
-        failed: tuple[bool, float] | None,
+        failed: float | None,
         turns: Sequence[Turn],
     ) -> Iterator[tuple[int, Label]]:
-        """failed: whether the outcome is a failure, and its probability; None where nothing says so."""
+        """failed: probability of a failure by the outcome; None without one."""
         first = len(BEGINNINGS)
         odds = [[p / max(sum(row[first:]), _TINY) for p in row[:first]] for row in rows]
         total = sum(map(sum, odds))
-        fails, probability = failed or (total > 1.0, total / (1.0 + total))
+        probability = total / (1.0 + total) if failed is None else _both(total, failed)
+        fails = probability > 0.5
         share = probability / max(total, _TINY)
         best = max(range(len(goal)), key=lambda k: (max(odds[k]), -k)) if fails else None
         for k, t in enumerate(goal):
@@ -114,6 +116,12 @@ class Cause(ExclusiveTask):
         if begins is None:
             return label
         return exclusive_label(self.name, AtTurn(t), self.names, row, step_words(begins, label.name), among)
+
+
+def _both(odds: float, failed: float) -> float:
+    """Probability with the mean of the log-odds of the turns and of the outcome."""
+    product = math.sqrt(odds * failed / max(1.0 - failed, _TINY))
+    return product / (1.0 + product)
 
 
 def step_words(turn: Turn, cause: str) -> str | None:

@@ -48,7 +48,7 @@ class Outcome(ExclusiveTask):
 
     def inform(self, answers: Sequence[Answers], layout: Layout) -> Layout:
         failures = {
-            (b, label.at.turns): (label.name == "failure", dict(label.distribution or ())["failure"])
+            (b, label.at.turns): dict(label.distribution or ())["failure"]
             for b, of_dialogue in enumerate(answers)
             for label in of_dialogue
             if isinstance(label, Label) and isinstance(label.at, AtGoal)

@@ -7,6 +7,8 @@ what the user did then, and whether later turns of the goal repaired it; those n
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from rapidfuzz import fuzz
+
 from labelgen.data.dialogue import TOOL, Dialogue, Step, Turn
 from labelgen.data.labels import AtTurn
 from labelgen.features.features import words_of
@@ -17,6 +19,8 @@ _TENTHS = tuple(k / 10 for k in range(1, 10))
 _FEW = (1.0, 2.0, 3.0, 5.0)
 _SAME = 0.6
 """Share of common words from which two requests, or two calls, are one again."""
+_SOUNDS = 60.0
+"""Similarity of letters, of 100, from which two words sound alike."""
 _UNSAID = frozenset(["the", "a", "an", "my", "to", "in", "on", "of", "for", "please", "and", "i", "you", "it", "is"])
 
 
@@ -40,6 +44,7 @@ class _Read:
         self.meant = self.request - _UNSAID
         hypothesis = turn.hypothesis
         self.intents = None if hypothesis is None else "+".join(sorted(i.name for i in hypothesis.intents)) or "-"
+        self.named = frozenset(words_of((self.intents or "").replace("_", " "))) - _UNSAID
         self.slots = None if hypothesis is None or hypothesis.slots is None else hypothesis.slots
         self.calls = [step for step in turn.steps if step.kind == TOOL]
 
@@ -74,6 +79,8 @@ def _own(here: _Read) -> Iterator[tuple[str, str]]:
     yield "asr_confidence", _bin(turn.asr_confidence, _TENTHS)
     yield "nlu_confidence", _bin(turn.nlu_confidence, _TENTHS)
     yield "intent", here.intents or MISSING
+    if here.intents:
+        yield "intent named", _bin(_share(here.named, here.request), (0.01, 0.51, 1.0))
     yield "request words", _bin(float(len(here.request)), (1, 2, 3, 4, 6, 9, 14))
     yield "asks", str(turn.response.rstrip().endswith("?"))
     yield "words in response", _bin(_share(here.meant, here.response), (0.01, 0.26, 0.51, 0.76))
@@ -83,6 +90,7 @@ def _own(here: _Read) -> Iterator[tuple[str, str]]:
         yield "slots", MISSING
     else:
         yield "slots", "+".join(sorted(slot.name for slot in here.slots)) or "-"
+        yield from (("intent and slot", f"{here.intents} {slot.name}") for slot in here.slots)
         sure = [slot.confidence for slot in here.slots if slot.confidence is not None]
         yield "slot confidence", _bin(min(sure, default=None), _TENTHS)
         said = frozenset(word for slot in here.slots for word in words_of(turn.request[slot.start : slot.end]))
@@ -91,6 +99,7 @@ def _own(here: _Read) -> Iterator[tuple[str, str]]:
     if len(turn.nbest) > 1:
         first, second = (frozenset(words_of(one.text)) for one in turn.nbest[:2])
         yield "n-best differ", _bin(float(len(first ^ second)), _FEW)
+        yield "n-best in response", str(bool((second - first) & here.response))
         yield "n-best longer", str(len(second) - len(first))
         scores = [one.score for one in turn.nbest[:2] if one.score is not None]
         yield "n-best margin", _bin(scores[0] - scores[1] if len(scores) == 2 else None, (0.2, 0.5, 1.0, 2.0, 4.0))
@@ -110,6 +119,7 @@ def _steps(kind: str, steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
     for step in steps:
         if step.arguments and step.result is not None and kind == "resolution":
             asked, found = frozenset(words_of(step.arguments)), frozenset(words_of(step.result))
+            yield f"{kind} sounds alike", str(bool(_misheard(asked, found)))
             yield f"{kind} differs", "none found" if not found else _bin(1.0 - _alike(asked, found), (0.01, 0.5, 1.0))
 
 
@@ -187,6 +197,7 @@ def _before(here: _Read, before: Sequence[_Read]) -> Iterator[tuple[str, str]]:
     if before:
         last = before[-1]
         yield "before status", last.turn.status or MISSING
+        yield "before intent", MISSING if None in (here.intents, last.intents) else str(here.intents == last.intents)
         yield "before asked", str(last.turn.response.rstrip().endswith("?"))
         yield "before reacted", _reactions(last.turn)
     yield "repeats", _bin(float(sum(_again(here, one) for one in before)), _FEW)
@@ -206,6 +217,7 @@ def _later(here: _Read, after: Sequence[_Read]) -> Iterator[tuple[str, str]]:
         return
     following = after[0]
     yield "next", "again" if _again(here, following) else "other"
+    yield "next sounds alike", _bin(float(_misheard(here.meant, following.meant)), _FEW)
     yield "next words in common", _bin(_share(here.meant, following.request), (0.01, 0.34, 0.67, 1.0))
     yield "next in response", _bin(_share(following.meant, here.response), (0.01, 0.34, 0.67))
     yield "next status", following.turn.status or MISSING
@@ -246,6 +258,11 @@ def _again(one: _Read, other: _Read) -> bool:
     if not one.meant or not other.meant:
         return False
     return len(one.meant & other.meant) / min(len(one.meant), len(other.meant)) >= _SAME
+
+
+def _misheard(words: frozenset[str], others: frozenset[str]) -> int:
+    """Number of other words that sound like one of these words, by their letters, and are none of them."""
+    return sum(any(fuzz.ratio(word, other) >= _SOUNDS for word in words - others) for other in others - words)
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> float:
