@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 
 from labelgen.confidence.resampling import Array, interval, resamples
 from labelgen.data.dialogue import Dialogue
@@ -23,7 +24,6 @@ from labelgen.simulator.log import TRUTH, simulate
 from labelgen.simulator.world import WorldOptions
 from labelgen.tasks.cause import BEGINNINGS, Cause
 from labelgen.tasks.options import TaskOptions
-from msgspec.structs import replace
 
 from .results import Result
 

@@ -67,12 +67,15 @@ def annotate(
 
 def reasons(model: LabelModel, dialogue: Dialogue) -> list[tuple[Label, str]]:
     """The labels of goals, turns and the dialogue whose model has witnesses, each with its reason: the log-odds of good by content and
-    by each witness, whose sum is that of the label, and by how much names are weighted."""
+    by each witness, whose sum is that of the label, and by how much names are weighted; or the facts that spoke for it, its origin."""
     found = []
     (answers,) = annotate(model, [dialogue])
     for label in answers:
         settings = model.linear_settings().get(label.task, {}).get(UNIT_OF[type(label.at)])
         if settings is None or not isinstance(label, Label) or not label.distribution:
+            continue
+        if label.origin is not None or not model.linear_member(label.task).has_witnesses:
+            found.append((label, label.origin or "no reason stands out"))
             continue
         names = sorted(label.distribution, key=lambda one: GOOD[one[0]])
         total = math.log(max(names[-1][1], _TINY) / max(names[0][1], _TINY))

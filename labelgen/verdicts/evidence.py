@@ -12,6 +12,7 @@ from rapidfuzz import fuzz
 from labelgen.data.dialogue import TOOL, Dialogue, Step, Turn
 from labelgen.data.labels import AtTurn
 from labelgen.features.features import words_of
+from labelgen.feedback.cues import failure_strength
 from labelgen.verdicts.content import PlaceContent
 
 MISSING = "?"
@@ -19,6 +20,8 @@ _TENTHS = tuple(k / 10 for k in range(1, 10))
 _FEW = (1.0, 2.0, 3.0, 5.0)
 _SAME = 0.6
 """Share of common words from which two requests, or two calls, are one again."""
+_ADMITS = 0.8
+"""Strength from which a response says that something was not understood or not done (feedback/cues.py)."""
 _SOUNDS = 60.0
 """Similarity of letters, of 100, from which two words sound alike."""
 _UNSAID = frozenset(["the", "a", "an", "my", "to", "in", "on", "of", "for", "please", "and", "i", "you", "it", "is"])
@@ -31,17 +34,18 @@ def evidence_of(
 
     Texts: request and response of the turn, of the turn before and of the turn after in its goal. later: later turns have happened."""
     goal_of = {t: goal for goal in reversed(goals) for t in goal}
-    read = [_Read(turn) for turn in dialogue.turns]
+    read = [_Read(turn, dialogue.locale) for turn in dialogue.turns]
     return [_place(dialogue, read, goal_of.get(at.turn, (at.turn,)), at.turn, later) for at in places]
 
 
 class _Read:
     """What one turn shows by itself."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, locale: str | None) -> None:
         self.turn = turn
         self.request, self.response = frozenset(words_of(turn.request)), frozenset(words_of(turn.response))
         self.meant = self.request - _UNSAID
+        self.admits = failure_strength(turn.response, locale)
         hypothesis = turn.hypothesis
         self.intents = None if hypothesis is None else "+".join(sorted(i.name for i in hypothesis.intents)) or "-"
         self.named = frozenset(words_of((self.intents or "").replace("_", " "))) - _UNSAID
@@ -50,12 +54,17 @@ class _Read:
 
     @property
     def failed_openly(self) -> bool:
-        """Whether a step has an error, or the status is none of an answer."""
-        return any(step.error for step in self.turn.steps) or self.turn.status not in (
-            None,
-            "answered",
-            "ok",
-            "clarify",
+        """Whether the response says that it failed, a step has an error, or the status is none of an answer."""
+        return (
+            self.admits >= _ADMITS
+            or any(step.error for step in self.turn.steps)
+            or self.turn.status
+            not in (
+                None,
+                "answered",
+                "ok",
+                "clarify",
+            )
         )
 
 
@@ -82,6 +91,7 @@ def _own(here: _Read) -> Iterator[tuple[str, str]]:
     if here.intents:
         yield "intent named", _bin(_share(here.named, here.request), (0.01, 0.51, 1.0))
     yield "request words", _bin(float(len(here.request)), (1, 2, 3, 4, 6, 9, 14))
+    yield "admits", f"{here.admits:g}"
     yield "asks", str(turn.response.rstrip().endswith("?"))
     yield "words in response", _bin(_share(here.meant, here.response), (0.01, 0.26, 0.51, 0.76))
     for category in turn.categories:
@@ -206,6 +216,7 @@ def _before(here: _Read, before: Sequence[_Read]) -> Iterator[tuple[str, str]]:
 def _later(here: _Read, after: Sequence[_Read]) -> Iterator[tuple[str, str]]:
     """The user's next request in the goal, and how often the request comes again."""
     yield "later", _bin(float(len(after)), _FEW)
+    yield "later failed openly", str(any(one.failed_openly for one in after))
     again = [one for one in after if _again(here, one)]
     yield "later repeats", _bin(float(len(again)), _FEW)
     if again:
@@ -221,6 +232,7 @@ def _later(here: _Read, after: Sequence[_Read]) -> Iterator[tuple[str, str]]:
     yield "next words in common", _bin(_share(here.meant, following.request), (0.01, 0.34, 0.67, 1.0))
     yield "next in response", _bin(_share(following.meant, here.response), (0.01, 0.34, 0.67))
     yield "next status", following.turn.status or MISSING
+    yield "next admits", f"{following.admits:g}"
     yield "next first words", " ".join(following.turn.request.lower().split()[:2])
     yield (
         "next intent",
@@ -243,6 +255,7 @@ def _end(dialogue: Dialogue, read: Sequence[_Read], goal: Sequence[int], t: int)
     yield "answered", answers[0] if answers else "-"
     last = read[goal[-1]]
     yield "end status", last.turn.status or MISSING
+    yield "end admits", f"{last.admits:g}"
     yield "end intent", last.intents or MISSING
     yield "end reacted", _reactions(last.turn)
     yield "end words", _bin(float(len(last.request)), (3, 5))
