@@ -1,10 +1,15 @@
 """Where goals broke, in simulated worlds: the linear members of cause and outcome, beside plain rivals and one annotator.
 
 Worlds of training and test have other seeds, users and phrases. Goals are those of the truth, and systems see nothing of it besides. A
-failed goal is right if its turn and its stage are. Intervals are over dialogues, with the worlds together."""
+failed goal is right if its turn and its stage are. Intervals are over dialogues, with the worlds together.
 
+On STAR the turn is known where exactly one reply of a failed goal is labeled as a failure; the labels are not read. The member comes from
+a simulated world whose failures are all admitted, as those of people who play an assistant are."""
+
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -15,6 +20,8 @@ from msgspec.structs import replace
 from labelgen.confidence.resampling import Array, interval, resamples
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Answers, AtGoal, Label, targets_of
+from labelgen.data.log import Log
+from labelgen.data.split import position, user_key
 from labelgen.features.layout import Layout
 from labelgen.model.build import make_tasks
 from labelgen.model.linear import fit_linear
@@ -34,9 +41,13 @@ CONFIDENCES = (
 STEPS = tuple(
     f"{kind} {what}" for kind in ("wake", "resolution", "result") for what in ("confidence", "error", "differs")
 )
-_OUTSIDE = "out_of_scope"
+_FAILING = re.compile("failed|unavailable|not_available|nothing_found|cannot_authenticate")
+"""Action labels of STAR that say that something failed or is not available."""
+_DEVELOP = 0.33
+"""Share of STAR's users on whom the world of training was chosen; they are left out."""
 _RESAMPLES = 1000
 
+Goals = tuple[tuple[int, ...], ...]
 Place = tuple[int, str] | None
 """Turn and stage that a system names for a goal."""
 
@@ -76,9 +87,9 @@ class Members:
             for unit, fit in by_unit.items():
                 member.fill(unit, fit.map)
 
-    def answers(self, log: Sequence[Dialogue]) -> list[Answers]:
-        """The labels of causes on the true goals."""
-        layout, found = layout_of(log), ()
+    def answers(self, log: Sequence[Dialogue], goals: Sequence[Goals] | None = None) -> list[Answers]:
+        """The labels of causes on these goals, by default the true ones."""
+        layout, found = layout_of(log, goals), ()
         for name, member in self.members.items():
             task: Any = make_tasks({name: TaskOptions()}, {})[name]
             places = task.places(layout)
@@ -88,13 +99,26 @@ class Members:
         return list(found)
 
 
-def layout_of(log: Sequence[Dialogue]) -> Layout:
-    """The layout of dialogues with the true goals, without tokens."""
+def layout_of(log: Sequence[Dialogue], goals: Sequence[Goals] | None = None) -> Layout:
+    """The layout of dialogues with these goals, by default the true ones, without tokens."""
     none = torch.zeros(0, dtype=torch.long)
-    goals = tuple(tuple(goal for goal, _ in true_goals(dialogue)) for dialogue in log)
+    if goals is None:
+        goals = tuple(tuple(goal for goal, _ in true_goals(dialogue)) for dialogue in log)
     turns = tuple(len(dialogue.turns) for dialogue in log)
     return Layout(
-        turns, (None,) * len(log), (None,) * len(log), goals, none, none, none, none, none, (), none, None, tuple(log)
+        turns,
+        (None,) * len(log),
+        (None,) * len(log),
+        tuple(goals),
+        none,
+        none,
+        none,
+        none,
+        none,
+        (),
+        none,
+        None,
+        tuple(log),
     )
 
 
@@ -279,3 +303,47 @@ def _confusions(cases: Sequence[Case]) -> Iterator[Result]:
             setting=f"{true} named {named}",
             value=float(count),
         )
+
+
+def star(log: Sequence[Path], options: Mapping[str, Any], seeds: Sequence[int], train: int) -> Iterator[Result]:
+    """Rows of the turn that the member names on STAR, beside the first reply that says sorry, else the last one."""
+    known = [case for d in Log(list(log), "star") if (case := _failing_reply(d)) is not None]
+    kept = [case for case in known if position(17, user_key(case[0])) >= _DEVELOP]
+    dialogues, goals, true = zip(*kept, strict=True)
+    right = {"first reply that says sorry": np.array([_says_sorry(*case[:2]) == case[2] for case in kept], dtype=float)}
+    named = []
+    for seed in seeds:
+        members = Members(world(options, 3000 + seed, train, "all"), [Cause.name], 1)
+        answers = members.answers(dialogues, [(goal,) for goal in goals])
+        labels = [{x.at.turn: x for x in by if isinstance(x, Label)} for by in answers]  # type: ignore[union-attr]
+        named.append([most_probable(of, goal)[0] == t for of, goal, t in zip(labels, goals, true, strict=True)])
+    right["model"] = np.mean(named, axis=0)
+    users = sorted({user_key(d) for d in dialogues})
+    times = resamples(len(users), _RESAMPLES, 0)[:, [users.index(user_key(d)) for d in dialogues]]
+    draws = {system: times @ values / times.sum(axis=1) for system, values in right.items()}
+    common = {"corpus": "STAR", "metric": "turn_named", "task": Cause.name, "interval": "bootstrap", "n": len(kept)}
+    common["seed"] = " ".join(map(str, seeds))
+    rule = "first reply that says sorry"
+    for system, values in right.items():
+        at = interval(float(values.mean()), draws[system])
+        yield Result(system=system, value=float(values.mean()), low=at.low, high=at.high, **common)
+    difference = float((right["model"] - right[rule]).mean())
+    at = interval(difference, draws["model"] - draws[rule])
+    yield Result(system="model", baseline=rule, value=difference, low=at.low, high=at.high, **common)
+
+
+def _failing_reply(dialogue: Dialogue) -> tuple[Dialogue, tuple[int, ...], int] | None:
+    """A dialogue without action labels and answers, its failed goal, and the one turn whose reply failed; None for any other dialogue."""
+    user = dialogue.annotation("user")
+    goal = (
+        next((x.at.turns for x in user.labels if x.name == "failure" and isinstance(x.at, AtGoal)), ()) if user else ()
+    )
+    failing = [t for t in goal if any(_FAILING.search(c.value) for c in dialogue.turns[t].categories)]
+    if len(failing) != 1:
+        return None
+    turns = tuple(replace(turn, categories=()) for turn in dialogue.turns)
+    return replace(dialogue, turns=turns, feedback=(), annotations=()), goal, failing[0]
+
+
+def _says_sorry(dialogue: Dialogue, goal: Sequence[int]) -> int:
+    return next((t for t in goal if re.search(r"\bsorry\b", dialogue.turns[t].response, re.IGNORECASE)), goal[-1])
