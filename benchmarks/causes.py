@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from labelgen.confidence.resampling import Array, interval, resamples
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import Answers, AtGoal, Label, targets_of
+from labelgen.data.labels import AtGoal, AtTurn, Label, targets_of
 from labelgen.data.log import Log
 from labelgen.data.split import position, user_key
 from labelgen.features.layout import Layout
@@ -31,6 +31,7 @@ from labelgen.simulator.log import TRUTH, simulate
 from labelgen.simulator.world import WorldOptions
 from labelgen.tasks.cause import BEGINNINGS, Cause
 from labelgen.tasks.options import TaskOptions
+from labelgen.verdicts.evidence import evidence_of
 
 from .results import Result
 
@@ -46,9 +47,11 @@ _FAILING = re.compile("failed|unavailable|not_available|nothing_found|cannot_aut
 _DEVELOP = 0.33
 """Share of STAR's users on whom the world of training was chosen; they are left out."""
 _RESAMPLES = 1000
+_ANNOTATOR = "annotator "
 
 Goals = tuple[tuple[int, ...], ...]
 Place = tuple[int, str] | None
+Metric = Callable[["Sequence[Case]", str], Callable[[Array], Array]]
 """Turn and stage that a system names for a goal."""
 
 
@@ -66,60 +69,34 @@ def world(options: Mapping[str, Any], seed: int, dialogues: int, phrases: str) -
     return list(simulate(dialogues, seed, WorldOptions(causes=1.0, phrases=phrases, **options)))  # type: ignore[arg-type]
 
 
-class Members:
-    """The linear members of some tasks, fitted on the truth of a log. leave_out: facts that are not read. others: fitted before."""
-
-    def __init__(
-        self,
-        log: Sequence[Dialogue],
-        tasks: Sequence[str],
-        ngrams: int,
-        leave_out: Sequence[str] = (),
-        others: Mapping[str, LinearMember] = {},
-    ) -> None:
-        self.tasks = make_tasks({name: TaskOptions(ngrams=ngrams) for name in tasks}, {})
-        learned = [replace(d, targets=targets_of(a)) for d in log if (a := d.annotation(TRUTH)) is not None]
-        self.members = dict(others)
-        for name, by_unit in fit_linear(self.tasks, learned, leave_out=leave_out).items():
-            task: Any = self.tasks[name]
-            settings = {unit: fit.settings for unit, fit in by_unit.items()}
-            member = self.members[name] = LinearMember(settings, task.names, 1.0, task.contents)
-            for unit, fit in by_unit.items():
-                member.fill(unit, fit.map)
-
-    def answers(self, log: Sequence[Dialogue], goals: Sequence[Goals] | None = None) -> list[Answers]:
-        """The labels of causes on these goals, by default the true ones."""
-        layout, found = layout_of(log, goals), ()
-        for name, member in self.members.items():
-            task: Any = make_tasks({name: TaskOptions()}, {})[name]
-            places = task.places(layout)
-            scores = member(torch.zeros(len(places), len(task.names)), places, layout, False)
-            found = task.decode(scores, layout, member.factors(places))
-            layout = task.inform(found, layout)
-        return list(found)
+def fitted(log: Sequence[Dialogue], name: str, ngrams: int, leave_out: Sequence[str] = ()) -> LinearMember:
+    """The linear member of a task, fitted on the truth of a log. leave_out: facts that are not read."""
+    tasks = make_tasks({name: TaskOptions(ngrams=ngrams)}, {})
+    learned = [replace(d, targets=targets_of(a)) for d in log if (a := d.annotation(TRUTH)) is not None]
+    fits = fit_linear(tasks, learned, leave_out=leave_out)[name]
+    task: Any = tasks[name]
+    member = LinearMember({unit: fit.settings for unit, fit in fits.items()}, task.names, 1.0, task.contents)
+    for unit, fit in fits.items():
+        member.fill(unit, fit.map)
+    return member
 
 
-def layout_of(log: Sequence[Dialogue], goals: Sequence[Goals] | None = None) -> Layout:
-    """The layout of dialogues with these goals, by default the true ones, without tokens."""
-    none = torch.zeros(0, dtype=torch.long)
+def answers_of(
+    members: Mapping[str, LinearMember], log: Sequence[Dialogue], goals: Sequence[Goals] | None = None
+) -> list[dict[int, Label]]:
+    """The causes at the turns of each dialogue, on these goals, by default the true ones. members: by task, that of causes last."""
     if goals is None:
-        goals = tuple(tuple(goal for goal, _ in true_goals(dialogue)) for dialogue in log)
-    turns = tuple(len(dialogue.turns) for dialogue in log)
-    return Layout(
-        turns,
-        (None,) * len(log),
-        (None,) * len(log),
-        tuple(goals),
-        none,
-        none,
-        none,
-        none,
-        none,
-        (),
-        none,
-        None,
-        tuple(log),
-    )
+        goals = [tuple(goal for goal, _ in true_goals(dialogue)) for dialogue in log]
+    none, unknown, turns = torch.zeros(0, dtype=torch.long), (None,) * len(log), tuple(len(d.turns) for d in log)
+    layout = Layout(turns, unknown, unknown, tuple(goals), *(none,) * 5, (), none, dialogues=tuple(log))
+    found: Sequence[Any] = ()
+    for name, member in members.items():
+        task: Any = make_tasks({name: TaskOptions()}, {})[name]
+        places = task.places(layout)
+        scores = member(torch.zeros(len(places), len(task.names)), places, layout, False)
+        found = task.decode(scores, layout, member.factors(places))
+        layout = task.inform(found, layout)
+    return [{label.at.turn: label for label in of_dialogue} for of_dialogue in found]
 
 
 def true_goals(dialogue: Dialogue) -> list[tuple[tuple[int, ...], bool]]:
@@ -150,13 +127,13 @@ def most_probable(labels: Mapping[int, Label], goal: Sequence[int]) -> tuple[int
 
 def lowest_confidence(dialogue: Dialogue, goal: Sequence[int]) -> tuple[int, str] | None:
     """Rule: the turn and stage with the lowest confidence that the log has."""
-    kinds = {"recognition": "asr_confidence", "understanding": "nlu_confidence"}
-    values = [(getattr(dialogue.turns[t], field), t, name) for t in goal for name, field in kinds.items()]
-    for t in goal:
-        for step in dialogue.turns[t].steps:
-            values.append((step.confidence, t, {"resolution": "entity"}.get(step.kind, step.kind)))
-    known = [value for value in values if value[0] is not None]
-    return min(known)[1:] if known else None
+    turns = [(t, dialogue.turns[t]) for t in goal]
+    known: list[tuple[float | None, int, str]] = [(turn.asr_confidence, t, "recognition") for t, turn in turns]
+    known += [(turn.nlu_confidence, t, "understanding") for t, turn in turns]
+    known += [
+        (step.confidence, t, step.kind.replace("resolution", "entity")) for t, turn in turns for step in turn.steps
+    ]
+    return min((one for one in known if one[0] is not None), default=(0.0,))[1:] or None
 
 
 def measure(
@@ -164,52 +141,36 @@ def measure(
 ) -> Iterator[Result]:
     """Rows of all systems over all worlds."""
     cases: list[Case] = []
-    recovered: dict[str, list[bool]] = {}
+    recovered: list[bool] = []
     for seed in seeds:
         log = world(options, 1000 + seed, train, "even")
         held_out = world(options, 2000 + seed, test, "odd")
-        outcome = Members(log, ["outcome"], ngrams).members
+        outcome = fitted(log, "outcome", ngrams)
         ablations = {
             "model": (),
             "model without confidences": CONFIDENCES,
             "model without steps": STEPS,
-            "text alone": _all_facts(log),
+            "text alone": tuple(_all_facts(log[:300])),
         }
         answers = {
-            name: Members(log, [Cause.name], ngrams, left_out, outcome).answers(held_out)
+            name: answers_of({"outcome": outcome, Cause.name: fitted(log, Cause.name, ngrams, left_out)}, held_out)
             for name, left_out in ablations.items()
             if name in systems
         }
         for k, dialogue in enumerate(held_out):
-            found = {name: {x.at.turn: x for x in by[k] if isinstance(x, Label)} for name, by in answers.items()}  # type: ignore[union-attr]
+            found = {name: by[k] for name, by in answers.items()}
             cases += _cases(seed, dialogue, found)
-            for t, name in causes_by(dialogue, TRUTH).items():
-                if name == "recovered":
-                    for system, labels in found.items():
-                        recovered.setdefault(system, []).append(labels[t].name in BEGINNINGS)
-    yield from _rows(cases, " ".join(map(str, seeds)))
-    for system, wrong in recovered.items():
-        yield Result(
-            corpus="simulated",
-            metric="recovered_called_failure",
-            system=system,
-            task=Cause.name,
-            value=fmean(wrong),
-            n=len(wrong),
-        )
-    yield from _confusions(cases)
+            truth = causes_by(dialogue, TRUTH)
+            recovered += [found["model"][t].name in BEGINNINGS for t, name in truth.items() if name == "recovered"]
+    yield from _rows(cases, "simulated", {"turn_and_stage": _right(2), "stage_macro_f1": _stage_f1}, seeds)
+    row = Result(corpus="simulated", metric="recovered_called_failure", system="model", task=Cause.name)
+    yield replace(row, value=fmean(recovered), n=len(recovered))
 
 
-def _all_facts(log: Sequence[Dialogue]) -> list[str]:
-    """The names of all facts but those of words in common."""
-    task = Cause(make_tasks({"cause": TaskOptions()}, {})["cause"].labels, TaskOptions())
-    names = set()
-    for dialogue in log[:300]:
-        goals = [goal for goal, _ in true_goals(dialogue)]
-        places = [at for b, at in task.places(layout_of([dialogue]))]
-        for content in task.contents(dialogue, goals, places, True):
-            names |= {fact.partition("=")[0] for fact in content.categories}
-    return sorted(names)
+def _all_facts(log: Sequence[Dialogue]) -> set[str]:
+    """The names of all facts."""
+    read = (evidence_of(d, [goal for goal, _ in true_goals(d)], [AtTurn(t) for t in causes_by(d, TRUTH)]) for d in log)
+    return {fact.partition("=")[0] for contents in read for content in contents for fact in content.categories}
 
 
 def _cases(seed: int, dialogue: Dialogue, found: Mapping[str, Mapping[int, Label]]) -> Iterator[Case]:
@@ -224,50 +185,40 @@ def _cases(seed: int, dialogue: Dialogue, found: Mapping[str, Mapping[int, Label
         named["lowest confidence"] = lowest_confidence(dialogue, goal)
         named["most frequent stage, last turn"] = goal[-1], "understanding"
         for k, one in enumerate(people):
-            named[f"annotator {k + 1}"] = beginning(one, goal)
+            named[f"{_ANNOTATOR}{k + 1}"] = beginning(one, goal)
         given = found["model"][true[0]].distribution or ()
         named["model with the turn given"] = true[0], max((p, n) for n, p in given if n in BEGINNINGS)[1]
         yield Case((seed, dialogue.id), true, named)
 
 
-def _rows(cases: Sequence[Case], seeds: str) -> Iterator[Result]:
-    keys = sorted({case.key for case in cases})
-    number = {key: k for k, key in enumerate(keys)}
-    times = resamples(len(keys), _RESAMPLES, 0)[:, [number[case.key] for case in cases]]
-    values: dict[tuple[str, str], tuple[float, Array]] = {}
-    ones = np.ones((1, len(cases)))
-    systems = list(cases[0].named)
-    for system in systems:
-        for metric, function in _METRICS.items():
+def _rows(cases: Sequence[Case], corpus: str, metrics: Mapping[str, Metric], seeds: Sequence[int]) -> Iterator[Result]:
+    """Each system, and how much better the model is; annotators as their mean."""
+    keys = {key: k for k, key in enumerate(sorted({case.key for case in cases}))}
+    times = resamples(len(keys), _RESAMPLES, 0)[:, [keys[case.key] for case in cases]]
+    shown = Result(corpus=corpus, metric="", system="", task=Cause.name, seed=" ".join(map(str, seeds)), n=len(cases))
+    for metric, function in metrics.items():
+        values = {}
+        for system in cases[0].named:
             statistic = function(cases, system)
-            values[system, metric] = float(statistic(ones)[0]), statistic(times)
-    people = [system for system in systems if system.startswith("annotator ")]
-    for metric in _METRICS:
-        of_people = [values.pop((system, metric)) for system in people]
-        values["one annotator", metric] = (
-            fmean(value for value, _ in of_people),
-            np.mean([draws for _, draws in of_people], axis=0),
-        )
-    for (system, metric), (value, draws) in values.items():
-        common = {
-            "corpus": "simulated",
-            "metric": metric,
-            "task": Cause.name,
-            "seed": seeds,
-            "interval": "bootstrap",
-            "n": len(cases),
-        }
-        at = interval(value, draws)
-        yield Result(system=system, value=value, low=at.low, high=at.high, **common)  # type: ignore[arg-type]
-        if system != "model":
-            best, of_best = values["model", metric]
-            at = interval(best - value, of_best - draws)
-            yield Result(system="model", baseline=system, value=best - value, low=at.low, high=at.high, **common)  # type: ignore[arg-type]
+            values[system] = np.concatenate([statistic(np.ones((1, len(cases)))), statistic(times)])
+        people = [values.pop(system) for system in list(values) if system.startswith(_ANNOTATOR)]
+        if people:
+            values["one annotator"] = np.mean(people, axis=0)
+        differences = {("model", other): values["model"] - values[other] for other in values if other != "model"}
+        for (system, baseline), found in {**{(one, ""): of for one, of in values.items()}, **differences}.items():
+            at = interval(float(found[0]), found[1:])
+            row = replace(shown, metric=metric, system=system, baseline=baseline, interval="bootstrap")
+            yield replace(row, value=at.value, low=at.low, high=at.high)
 
 
-def _turn_and_stage(cases: Sequence[Case], system: str) -> Callable[[Array], Array]:
-    right = np.array([case.named[system] == case.true for case in cases], dtype=float)
-    return lambda times: times @ right / times.sum(axis=1)  # type: ignore[no-any-return]
+def _right(parts: int) -> Metric:
+    """Share of goals whose turn (1) or turn and stage (2) are named."""
+
+    def share(cases: Sequence[Case], system: str) -> Callable[[Array], Array]:
+        right = np.array([(case.named[system] or ())[:parts] == case.true[:parts] for case in cases], dtype=float)
+        return lambda times: times @ right / times.sum(axis=1)  # type: ignore[no-any-return]
+
+    return share
 
 
 def _stage_f1(cases: Sequence[Case], system: str) -> Callable[[Array], Array]:
@@ -285,51 +236,23 @@ def _stage_f1(cases: Sequence[Case], system: str) -> Callable[[Array], Array]:
     return macro
 
 
-_METRICS = {"turn_and_stage": _turn_and_stage, "stage_macro_f1": _stage_f1}
-
-
-def _confusions(cases: Sequence[Case]) -> Iterator[Result]:
-    """Counts of true and named stages, one row each."""
-    counts: dict[tuple[str, str], int] = {}
-    for case in cases:
-        key = case.true[1], (case.named["model"] or (0, "none"))[1]
-        counts[key] = counts.get(key, 0) + 1
-    for (true, named), count in sorted(counts.items()):
-        yield Result(
-            corpus="simulated",
-            metric="goals",
-            system="model",
-            task=Cause.name,
-            setting=f"{true} named {named}",
-            value=float(count),
-        )
-
-
 def star(log: Sequence[Path], options: Mapping[str, Any], seeds: Sequence[int], train: int) -> Iterator[Result]:
     """Rows of the turn that the member names on STAR, beside the first reply that says sorry, else the last one."""
-    known = [case for d in Log(list(log), "star") if (case := _failing_reply(d)) is not None]
-    kept = [case for case in known if position(17, user_key(case[0])) >= _DEVELOP]
-    dialogues, goals, true = zip(*kept, strict=True)
-    right = {"first reply that says sorry": np.array([_says_sorry(*case[:2]) == case[2] for case in kept], dtype=float)}
-    named = []
+    known = [found for d in Log(list(log), "star") if (found := _failing_reply(d)) is not None]
+    kept = [found for found in known if position(17, user_key(found[0])) >= _DEVELOP]
+    dialogues, goals, _ = zip(*kept, strict=True)
+    cases = []
     for seed in seeds:
-        members = Members(world(options, 3000 + seed, train, "all"), [Cause.name], 1)
-        answers = members.answers(dialogues, [(goal,) for goal in goals])
-        labels = [{x.at.turn: x for x in by if isinstance(x, Label)} for by in answers]  # type: ignore[union-attr]
-        named.append([most_probable(of, goal)[0] == t for of, goal, t in zip(labels, goals, true, strict=True)])
-    right["model"] = np.mean(named, axis=0)
-    users = sorted({user_key(d) for d in dialogues})
-    times = resamples(len(users), _RESAMPLES, 0)[:, [users.index(user_key(d)) for d in dialogues]]
-    draws = {system: times @ values / times.sum(axis=1) for system, values in right.items()}
-    common = {"corpus": "STAR", "metric": "turn_named", "task": Cause.name, "interval": "bootstrap", "n": len(kept)}
-    common["seed"] = " ".join(map(str, seeds))
-    rule = "first reply that says sorry"
-    for system, values in right.items():
-        at = interval(float(values.mean()), draws[system])
-        yield Result(system=system, value=float(values.mean()), low=at.low, high=at.high, **common)
-    difference = float((right["model"] - right[rule]).mean())
-    at = interval(difference, draws["model"] - draws[rule])
-    yield Result(system="model", baseline=rule, value=difference, low=at.low, high=at.high, **common)
+        member = fitted(world(options, 3000 + seed, train, "all"), Cause.name, 1)
+        answers = answers_of({Cause.name: member}, dialogues, [(goal,) for goal in goals])
+        for (dialogue, goal, turn), by in zip(kept, answers, strict=True):
+            named = most_probable(by, goal)
+            sorry = (t for t in goal if re.search(r"\bsorry\b", dialogue.turns[t].response, re.IGNORECASE))
+            rule = next(sorry, goal[-1]), ""
+            cases.append(
+                Case((0, user_key(dialogue)), (turn, ""), {"model": named, "first reply that says sorry": rule})
+            )
+    yield from _rows(cases, "STAR", {"turn_named": _right(1)}, seeds)
 
 
 def _failing_reply(dialogue: Dialogue) -> tuple[Dialogue, tuple[int, ...], int] | None:
@@ -343,7 +266,3 @@ def _failing_reply(dialogue: Dialogue) -> tuple[Dialogue, tuple[int, ...], int] 
         return None
     turns = tuple(replace(turn, categories=()) for turn in dialogue.turns)
     return replace(dialogue, turns=turns, feedback=(), annotations=()), goal, failing[0]
-
-
-def _says_sorry(dialogue: Dialogue, goal: Sequence[int]) -> int:
-    return next((t for t in goal if re.search(r"\bsorry\b", dialogue.turns[t].response, re.IGNORECASE)), goal[-1])

@@ -150,40 +150,26 @@ def logged_steps(outcome: _Outcome, intents: tuple[str, ...], rng: Random) -> tu
     return tuple(steps)
 
 
-def refuse(user: User, options: WorldOptions, rng: Random) -> Reply:
-    """Answer a request that the assistant has no function for: it says so, does not understand, or does something else."""
-    kind = rng.random()
-    confidence = round(rng.betavariate(6.0, 3.0) if kind < 0.55 else rng.betavariate(4.0, 4.0), 3)
+def answer_to_nothing(wanted: bool, user: User, options: WorldOptions, rng: Random) -> Reply:
+    """Answer words that no function serves: the assistant says so, does not understand, or does something.
+
+    wanted: the user asked for something that there is no function for; else the words were not meant for the assistant."""
+    kind = rng.random() if wanted else 0.0
+    sure = ((6.0, 3.0) if kind < 0.55 else (4.0, 4.0)) if wanted else (4.0, 5.0)
+    confidence = round(rng.betavariate(*sure), 3)
     intent = (*LIKELY_OTHERS,)[int(rng.random() * len(LIKELY_OTHERS))]
+    if not wanted:
+        kind = 0.6 if rng.random() < 0.4 else 1.0
+    stage: Stage | None = None if wanted else "wake"
+    intents: tuple[str, ...] = ()
     if kind < 0.55:
-        outcome = _Outcome(speak(ASSISTANT["unable"], rng), "unsupported", "unheard")
+        outcome = _Outcome(speak(ASSISTANT["unable"], rng), "unsupported", "unheard", stage=stage)
     elif kind < 0.75:
-        outcome = _Outcome(speak(ASSISTANT["unheard"], rng), "no_match", "unheard")
+        outcome = _Outcome(speak(ASSISTANT["unheard"], rng), "no_match", "unheard", stage=stage)
     else:
-        outcome = _Outcome(_unasked(intent, user, rng), "answered", "intent")
-    return _reply_to_nothing(outcome, (intent,) if kind >= 0.75 else (), confidence, options, rng)
-
-
-def obey(user: User, options: WorldOptions, rng: Random) -> Reply:
-    """Answer words that were not meant for the assistant: it does not understand, or does something."""
-    confidence = round(rng.betavariate(4.0, 5.0), 3)
-    intent = (*LIKELY_OTHERS,)[int(rng.random() * len(LIKELY_OTHERS))]
-    if rng.random() < 0.4:
-        outcome = _Outcome(speak(ASSISTANT["unheard"], rng), "no_match", "unheard", stage="wake")
-    else:
-        outcome = _Outcome(_unasked(intent, user, rng), "answered", "intent", stage="wake")
-    return _reply_to_nothing(outcome, (intent,) if outcome.status == "answered" else (), confidence, options, rng)
-
-
-def _unasked(intent: str, user: User, rng: Random) -> str:
-    """Response of an intent that nobody asked for, with likely values."""
-    step = GoalStep((intent,), (), {slot: user.choose(slot, rng) for slot in ("room", "duration", "item")}, "full")
-    return mistaken(step, step.intents, user, rng)
-
-
-def _reply_to_nothing(
-    outcome: _Outcome, intents: tuple[str, ...], confidence: float, options: WorldOptions, rng: Random
-) -> Reply:
+        intents = (intent,)
+        step = GoalStep(intents, (), {slot: user.choose(slot, rng) for slot in ("room", "duration", "item")}, "full")
+        outcome = _Outcome(mistaken(step, intents, user, rng), "answered", "intent", stage=stage)
     believed = tuple(HypothesisIntent(name=name, confidence=confidence) for name in intents)
     return Reply(
         text=outcome.text,

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from labelgen.data.dialogue import Category, Feedback, Hypothesis, HypothesisIntent, Number, Step, Turn
 from labelgen.simulator import language
-from labelgen.simulator.assistant import Reply, answer, obey, refuse
+from labelgen.simulator.assistant import Reply, answer, answer_to_nothing
 from labelgen.simulator.grammar import Phrase, plain, write
 from labelgen.simulator.language import ASSISTANT, respond, speak
 from labelgen.simulator.recognizer import HeardRequest, hear
@@ -242,7 +242,9 @@ def _disturb(talk: Talk) -> bool:
         phrase = plain(language.aside("between_people", rng))
         heard = hear(phrase, talk.user, talk.noise * 2.0, options, rng)
         heard = dataclasses.replace(heard, confidence=round(rng.betavariate(4.0, 4.0), 3))
-        _log_exchange(talk, goal, GoalStep((), (), {}, "full"), phrase, heard, obey(talk.user, options, rng))
+        _log_exchange(
+            talk, goal, GoalStep((), (), {}, "full"), phrase, heard, answer_to_nothing(False, talk.user, options, rng)
+        )
         kind = rng.random()
         if kind < 0.3:
             _say_stop(talk, goal)
@@ -253,7 +255,7 @@ def _disturb(talk: Talk) -> bool:
         phrase = plain(language.aside("out_of_scope", rng))
         for _ in range(3):
             heard = hear(phrase, talk.user, talk.noise, options, rng)
-            reply = refuse(talk.user, options, rng)
+            reply = answer_to_nothing(True, talk.user, options, rng)
             _log_exchange(talk, goal, GoalStep((), (), {}, "full"), phrase, heard, reply)
             talk.annoyance = min(1.0, talk.annoyance + 0.12)
             if rng.random() > talk.user.patience * (0.35 if reply.status == "unsupported" else 0.8):

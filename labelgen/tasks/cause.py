@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import torch
 from jaxtyping import Float
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from labelgen.data.dialogue import Dialogue, Turn
@@ -113,9 +114,7 @@ class Cause(ExclusiveTask):
         row = [*beginnings, *(left * p for p in rest)]
         among = [1.0] * first + [0.0] * len(rest) if begins is not None else [0.0] * first + [1.0] * len(rest)
         label = exclusive_label(self.name, AtTurn(t), self.names, row, None, among)
-        if begins is None:
-            return label
-        return exclusive_label(self.name, AtTurn(t), self.names, row, step_words(begins, label.name), among)
+        return label if begins is None else replace(label, value=step_words(begins, label.name))
 
 
 def _both(odds: float, failed: float) -> float:
