@@ -9,6 +9,7 @@ a simulated world whose failures are all admitted, as those of people who play a
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -35,24 +36,18 @@ from labelgen.verdicts.evidence import evidence_of
 
 from .results import Result
 
-CONFIDENCES = (
-    *("asr_confidence", "nlu_confidence", "slot confidence", "n-best margin"),
-    *(f"{kind} confidence" for kind in ("wake", "recognition", "understanding", "resolution", "result")),
-)
-STEPS = tuple(
-    f"{kind} {what}" for kind in ("wake", "resolution", "result") for what in ("confidence", "error", "differs")
-)
+_STAGES = ("wake", "recognition", "understanding", "resolution", "result")
+CONFIDENCES = ("asr_confidence", "nlu_confidence", "n-best margin", *(f"{s} confidence" for s in (*_STAGES, "slot")))
+STEPS = tuple(f"{stage} {what}" for stage in _STAGES for what in ("confidence", "error", "differs", "sounds alike"))
 _FAILING = re.compile("failed|unavailable|not_available|nothing_found|cannot_authenticate")
 """Action labels of STAR that say that something failed or is not available."""
 _DEVELOP = 0.33
 """Share of STAR's users on whom the world of training was chosen; they are left out."""
 _RESAMPLES = 1000
-_ANNOTATOR = "annotator "
 
-Goals = tuple[tuple[int, ...], ...]
 Place = tuple[int, str] | None
-Metric = Callable[["Sequence[Case]", str], Callable[[Array], Array]]
 """Turn and stage that a system names for a goal."""
+Metric = Callable[["Sequence[Case]", str], Callable[[Array], Array]]
 
 
 @dataclass(frozen=True)
@@ -82,13 +77,12 @@ def fitted(log: Sequence[Dialogue], name: str, ngrams: int, leave_out: Sequence[
 
 
 def answers_of(
-    members: Mapping[str, LinearMember], log: Sequence[Dialogue], goals: Sequence[Goals] | None = None
+    members: Mapping[str, LinearMember], log: Sequence[Dialogue], goals: Sequence[Sequence[tuple[int, ...]]] = ()
 ) -> list[dict[int, Label]]:
     """The causes at the turns of each dialogue, on these goals, by default the true ones. members: by task, that of causes last."""
-    if goals is None:
-        goals = [tuple(goal for goal, _ in true_goals(dialogue)) for dialogue in log]
+    goals = goals or [[goal for goal, _ in true_goals(dialogue)] for dialogue in log]
     none, unknown, turns = torch.zeros(0, dtype=torch.long), (None,) * len(log), tuple(len(d.turns) for d in log)
-    layout = Layout(turns, unknown, unknown, tuple(goals), *(none,) * 5, (), none, dialogues=tuple(log))
+    layout = Layout(turns, unknown, unknown, tuple(map(tuple, goals)), *(none,) * 5, (), none, dialogues=tuple(log))
     found: Sequence[Any] = ()
     for name, member in members.items():
         task: Any = make_tasks({name: TaskOptions()}, {})[name]
@@ -121,8 +115,7 @@ def beginning(causes: Mapping[int, str], goal: Sequence[int]) -> tuple[int, str]
 def most_probable(labels: Mapping[int, Label], goal: Sequence[int]) -> tuple[int, str]:
     """The turn and stage of a goal with the most probability, given that it failed."""
     pairs = [(p, -t, name) for t in goal for name, p in labels[t].distribution or () if name in BEGINNINGS]
-    _, turn, name = max(pairs)
-    return -turn, name
+    return -max(pairs)[1], max(pairs)[2]
 
 
 def lowest_confidence(dialogue: Dialogue, goal: Sequence[int]) -> tuple[int, str] | None:
@@ -146,11 +139,15 @@ def measure(
         log = world(options, 1000 + seed, train, "even")
         held_out = world(options, 2000 + seed, test, "odd")
         outcome = fitted(log, "outcome", ngrams)
+        contents = (
+            evidence_of(d, [g for g, _ in true_goals(d)], [AtTurn(t) for t in causes_by(d, TRUTH)]) for d in log
+        )
+        facts = {fact.partition("=")[0] for of in islice(contents, 300) for one in of for fact in one.categories}
         ablations = {
             "model": (),
             "model without confidences": CONFIDENCES,
             "model without steps": STEPS,
-            "text alone": tuple(_all_facts(log[:300])),
+            "text alone": tuple(facts),
         }
         answers = {
             name: answers_of({"outcome": outcome, Cause.name: fitted(log, Cause.name, ngrams, left_out)}, held_out)
@@ -167,12 +164,6 @@ def measure(
     yield replace(row, value=fmean(recovered), n=len(recovered))
 
 
-def _all_facts(log: Sequence[Dialogue]) -> set[str]:
-    """The names of all facts."""
-    read = (evidence_of(d, [goal for goal, _ in true_goals(d)], [AtTurn(t) for t in causes_by(d, TRUTH)]) for d in log)
-    return {fact.partition("=")[0] for contents in read for content in contents for fact in content.categories}
-
-
 def _cases(seed: int, dialogue: Dialogue, found: Mapping[str, Mapping[int, Label]]) -> Iterator[Case]:
     truth = causes_by(dialogue, TRUTH)
     people = [causes_by(dialogue, person.name) for person in PEOPLE]
@@ -183,9 +174,8 @@ def _cases(seed: int, dialogue: Dialogue, found: Mapping[str, Mapping[int, Label
         named: dict[str, Place] = {name: most_probable(labels, goal) for name, labels in found.items()}
         named["model as labeled"] = beginning({t: x.name for t, x in found["model"].items()}, goal)
         named["lowest confidence"] = lowest_confidence(dialogue, goal)
-        named["most frequent stage, last turn"] = goal[-1], "understanding"
         for k, one in enumerate(people):
-            named[f"{_ANNOTATOR}{k + 1}"] = beginning(one, goal)
+            named[f"annotator {k + 1}"] = beginning(one, goal)
         given = found["model"][true[0]].distribution or ()
         named["model with the turn given"] = true[0], max((p, n) for n, p in given if n in BEGINNINGS)[1]
         yield Case((seed, dialogue.id), true, named)
@@ -196,12 +186,10 @@ def _rows(cases: Sequence[Case], corpus: str, metrics: Mapping[str, Metric], see
     keys = {key: k for k, key in enumerate(sorted({case.key for case in cases}))}
     times = resamples(len(keys), _RESAMPLES, 0)[:, [keys[case.key] for case in cases]]
     shown = Result(corpus=corpus, metric="", system="", task=Cause.name, seed=" ".join(map(str, seeds)), n=len(cases))
+    times = np.concatenate([np.ones((1, len(cases))), times])
     for metric, function in metrics.items():
-        values = {}
-        for system in cases[0].named:
-            statistic = function(cases, system)
-            values[system] = np.concatenate([statistic(np.ones((1, len(cases)))), statistic(times)])
-        people = [values.pop(system) for system in list(values) if system.startswith(_ANNOTATOR)]
+        values = {system: function(cases, system)(times) for system in cases[0].named}
+        people = [values.pop(system) for system in list(values) if system.startswith("annotator")]
         if people:
             values["one annotator"] = np.mean(people, axis=0)
         differences = {("model", other): values["model"] - values[other] for other in values if other != "model"}
@@ -216,7 +204,7 @@ def _right(parts: int) -> Metric:
 
     def share(cases: Sequence[Case], system: str) -> Callable[[Array], Array]:
         right = np.array([(case.named[system] or ())[:parts] == case.true[:parts] for case in cases], dtype=float)
-        return lambda times: times @ right / times.sum(axis=1)  # type: ignore[no-any-return]
+        return lambda times: times @ right / times.sum(axis=1)
 
     return share
 
@@ -246,21 +234,16 @@ def star(log: Sequence[Path], options: Mapping[str, Any], seeds: Sequence[int], 
         member = fitted(world(options, 3000 + seed, train, "all"), Cause.name, 1)
         answers = answers_of({Cause.name: member}, dialogues, [(goal,) for goal in goals])
         for (dialogue, goal, turn), by in zip(kept, answers, strict=True):
-            named = most_probable(by, goal)
             sorry = (t for t in goal if re.search(r"\bsorry\b", dialogue.turns[t].response, re.IGNORECASE))
-            rule = next(sorry, goal[-1]), ""
-            cases.append(
-                Case((0, user_key(dialogue)), (turn, ""), {"model": named, "first reply that says sorry": rule})
-            )
+            named = {"model": most_probable(by, goal), "first reply that says sorry": (next(sorry, goal[-1]), "")}
+            cases.append(Case((0, user_key(dialogue)), (turn, ""), named))
     yield from _rows(cases, "STAR", {"turn_named": _right(1)}, seeds)
 
 
 def _failing_reply(dialogue: Dialogue) -> tuple[Dialogue, tuple[int, ...], int] | None:
     """A dialogue without action labels and answers, its failed goal, and the one turn whose reply failed; None for any other dialogue."""
-    user = dialogue.annotation("user")
-    goal = (
-        next((x.at.turns for x in user.labels if x.name == "failure" and isinstance(x.at, AtGoal)), ()) if user else ()
-    )
+    labels = user.labels if (user := dialogue.annotation("user")) else ()
+    goal = next((x.at.turns for x in labels if x.name == "failure" and isinstance(x.at, AtGoal)), ())
     failing = [t for t in goal if any(_FAILING.search(c.value) for c in dialogue.turns[t].categories)]
     if len(failing) != 1:
         return None

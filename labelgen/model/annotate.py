@@ -135,7 +135,7 @@ def decode_dialogues(
         if "goal" in task.units and not task.divides and layout.goal_count == 0:
             by_name[task.name] = tuple(() for _ in layout.turns)
             continue
-        by_name[task.name] = model.decode(task.name, model.score(task.name, states, layout), layout)
+        by_name[task.name] = model.decode(task.name, model.score(task.name, states, layout), layout, states.online)
         if task.divides and predict_goals:
             layout = layout.with_goals(tuple(_goals(answers) for answers in by_name[task.name]))
         layout = task.inform(by_name[task.name], layout)

@@ -201,13 +201,13 @@ class LabelModel(nn.Module):
             return out
         return self.linear[name](out, self.tasks[name].places(layout), layout, states.online)  # type: ignore[attr-defined]
 
-    def decode(self, name: str, out: Any, layout: Layout) -> tuple[Answers, ...]:
-        """The labels of a task by its scores."""
+    def decode(self, name: str, out: Any, layout: Layout, online: bool = False) -> tuple[Answers, ...]:
+        """The labels of a task by its scores. online: no later turn is seen."""
         task = self.tasks[name]
         if isinstance(task, ExclusiveTask) and name in self.linear:
             member = self.linear_member(name)
             answers = task.decode(out, layout, member.factors(task.places(layout)))
-            return member.with_reasons(answers, layout, task.idle) if task.has_member else answers
+            return member.with_reasons(answers, layout, task.idle, online) if task.has_member else answers
         return task.decode(out, layout)
 
     def losses(self, batch: Batch, causal: bool = False, encoded: Encoded | None = None) -> dict[str, Loss]:

@@ -1,6 +1,6 @@
 """Fit of the linear members: a regression on content, the rates of the witnesses, and how a label is chosen."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -136,10 +136,10 @@ def _rows_of(task: ExclusiveTask, unit: Unit, dialogues: Sequence[Dialogue], lat
 
 def _goals_of(dialogue: Dialogue) -> list[tuple[int, ...]]:
     """Goals of the targets, those of most weight first."""
-    weights: Counter[tuple[int, ...]] = Counter()
+    weights: defaultdict[tuple[int, ...], float] = defaultdict(float)
     for target in dialogue.targets:
         if isinstance(target.at, AtGoal) and target.distribution:
-            weights[target.at.turns] += target.weight  # type: ignore[assignment]
+            weights[target.at.turns] += target.weight
     return sorted(weights, key=lambda turns: (-weights[turns], turns))
 
 

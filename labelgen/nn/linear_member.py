@@ -7,6 +7,7 @@ dialogue are added. Source of the average: Hinton 2002, "Training Products of Ex
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import UNIT_OF, Answers, At, Label, Unit
+from labelgen.data.labels import UNIT_OF, Answers, At, Label, NoLabel, Unit
 from labelgen.features.layout import Layout
 from labelgen.feedback.items import items_at
 from labelgen.verdicts.columns import Columns
@@ -115,16 +116,7 @@ class LinearMember(nn.Module):
 
     def scores(self, unit: Unit, places: Sequence[tuple[int, At]], layout: Layout, online: bool = False) -> Scores:
         """Scores of the linear map alone, by a sparse product. online: later words are not there yet."""
-        columns = self.settings[unit].columns
-        later = columns.later and not online
-        contents = [
-            content
-            for b, ats in _by_dialogue(places)
-            for content in self.read(layout.dialogues[b], layout.goals[b], ats, later)
-        ]
-        if columns.later and online:
-            contents = [replace(content, texts=(*content.texts, *("" for _ in LATER))) for content in contents]
-        matrix = columns.matrix(contents)
+        matrix = self._matrix(unit, places, layout, online)
         weight, bias = self.get_buffer(f"{unit}_weight"), self.get_buffer(f"{unit}_bias")
         # A copy of the rows that are read costs less than one of the whole weight.
         read = torch.from_numpy(matrix.indices).to(weight.device)
@@ -132,28 +124,35 @@ class LinearMember(nn.Module):
         product = of_read @ weight[read].double().cpu().numpy()
         return torch.from_numpy(product + bias.double().cpu().numpy()).float()
 
-    def with_reasons(self, answers: Sequence[Answers], layout: Layout, idle: Collection[str]) -> tuple[Answers, ...]:
-        """The answers with the facts that spoke most for the name of each label, as its origin. idle: names that need no reason."""
-        return tuple(
-            tuple(
-                msgspec.structs.replace(label, origin=self.reason(label, b, layout))
-                if isinstance(label, Label) and label.name not in idle and UNIT_OF[type(label.at)] in self.settings
-                else label
-                for label in of_dialogue
-            )
-            for b, of_dialogue in enumerate(answers)
-        )
+    def _matrix(self, unit: Unit, places: Sequence[tuple[int, At]], layout: Layout, online: bool) -> Any:
+        """What the map reads at each place, [places, columns], sparse."""
+        columns = self.settings[unit].columns
+        contents: list[PlaceContent] = []
+        for b, ats in _by_dialogue(places):
+            contents += self.read(layout.dialogues[b], layout.goals[b], ats, columns.later and not online)
+        if columns.later and online:
+            contents = [replace(content, texts=(*content.texts, *("" for _ in LATER))) for content in contents]
+        return columns.matrix(contents)
 
-    def reason(self, label: Label, dialogue: int, layout: Layout) -> str:
+    def with_reasons(
+        self, answers: Sequence[Answers], layout: Layout, idle: Collection[str], online: bool
+    ) -> tuple[Answers, ...]:
+        """The answers with the facts that spoke most for the name of each label, as its origin. idle: names that need no reason."""
+
+        def reasoned(label: Label | NoLabel, b: int) -> Label | NoLabel:
+            if isinstance(label, NoLabel) or label.name in idle or UNIT_OF[type(label.at)] not in self.settings:
+                return label
+            return msgspec.structs.replace(label, origin=self._reason(label, b, layout, online))
+
+        return tuple(tuple(reasoned(label, b) for label in of_dialogue) for b, of_dialogue in enumerate(answers))
+
+    def _reason(self, label: Label, dialogue: int, layout: Layout, online: bool) -> str:
         """The facts with the most weight for the name of a label against the mean of all names, in nats."""
         unit = UNIT_OF[type(label.at)]
-        columns = self.settings[unit].columns
-        (content,) = self.read(layout.dialogues[dialogue], layout.goals[dialogue], [label.at], True)
-        weight = self.get_buffer(f"{unit}_weight").double()
-        row = columns.matrix([content])
-        of_read = weight[torch.from_numpy(row.indices).long()]
+        row = self._matrix(unit, [(dialogue, label.at)], layout, online)
+        of_read = self.get_buffer(f"{unit}_weight")[torch.from_numpy(row.indices).long()].double()
         spoken = (of_read[:, self.names.index(label.name)] - of_read.mean(dim=1)).cpu().numpy() * row.data
-        named = columns.column_names()
+        named = self.settings[unit].columns.column_names
         most = sorted(range(len(spoken)), key=lambda k: (-spoken[k], k))[:_REASONS]
         return ", ".join(f"{named[row.indices[k]]} {spoken[k]:+.1f}" for k in most if spoken[k] > _LEAST_REASON)
 

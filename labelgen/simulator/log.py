@@ -144,8 +144,6 @@ def _causes(talk: Talk) -> dict[int, str]:
 
 def _with_gaps(turns: Sequence[Turn], rate: float, rng: Random) -> tuple[Turn, ...]:
     """The turns without some of what a log may have, each field and step at this rate."""
-    if not rate:
-        return tuple(turns)
     gaps = {"asr_confidence": None, "nlu_confidence": None, "hypothesis": None, "nbest": (), "status": None}
     return tuple(
         replace(

@@ -24,15 +24,10 @@ from labelgen.tasks.exclusive import ExclusiveTask, exclusive_label, softmax_row
 from labelgen.tasks.quality import around
 from labelgen.tasks.task import Widths
 from labelgen.verdicts.content import PlaceContent
-from labelgen.verdicts.evidence import evidence_of, faulty_calls
+from labelgen.verdicts.evidence import CALLS, evidence_of, faulty_calls
 
-STEP_OF: Mapping[str, str] = {
-    **{stage: stage for stage in ("wake", "recognition", "understanding", "result")},
-    "entity": "resolution",
-}
-"""The kind of step in which a stage of a voice assistant is logged."""
-CALLS = ("tool_error", "wrong_tool", "wrong_argument", "ignored_result", "loop")
-"""Ways in which the tool calls of an agent go wrong (verdicts/evidence.py)."""
+STEP_OF: Mapping[str, str] = {"entity": "resolution"}
+"""The kind of step in which a stage of a voice assistant is logged, where it has another name."""
 BEGINNINGS = ("wake", "recognition", "understanding", "entity", "result", *CALLS, "out_of_scope")
 _TINY = 1e-9
 
@@ -98,7 +93,8 @@ class Cause(ExclusiveTask):
         first = len(BEGINNINGS)
         odds = [[p / max(sum(row[first:]), _TINY) for p in row[:first]] for row in rows]
         total = sum(map(sum, odds))
-        probability = total / (1.0 + total) if failed is None else _both(total, failed)
+        joined = total if failed is None else math.sqrt(total * failed / max(1.0 - failed, _TINY))
+        probability = joined / (1.0 + joined)
         fails = probability > 0.5
         share = probability / max(total, _TINY)
         best = max(range(len(goal)), key=lambda k: (max(odds[k]), -k)) if fails else None
@@ -117,18 +113,12 @@ class Cause(ExclusiveTask):
         return label if begins is None else replace(label, value=step_words(begins, label.name))
 
 
-def _both(odds: float, failed: float) -> float:
-    """Probability with the mean of the log-odds of the turns and of the outcome."""
-    product = math.sqrt(odds * failed / max(1.0 - failed, _TINY))
-    return product / (1.0 + product)
-
-
 def step_words(turn: Turn, cause: str) -> str | None:
     """The first wrong step of a turn in words, such as `step 2 search`; None where the log has no step that fits."""
     if cause in CALLS:
         index = faulty_calls(turn)[cause]
     else:
-        of_kind = [k for k, step in enumerate(turn.steps) if step.kind == STEP_OF.get(cause)]
+        of_kind = [k for k, step in enumerate(turn.steps) if step.kind == STEP_OF.get(cause, cause)]
         index = next((k for k in of_kind if turn.steps[k].error), of_kind[0] if of_kind else None)
     if index is None:
         return None

@@ -4,6 +4,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,7 @@ class Columns:
     def __len__(self) -> int:
         return len(self.ngrams) + len(self.categories) + len(NUMBERS) + 1
 
+    @cached_property
     def column_names(self) -> list[str]:
         """What each column is, in words."""
         texts = [f"{field} '{term}'" for field, one in zip(TEXTS + LATER, self.ngrams.fields) for term in one.terms]  # noqa: B905

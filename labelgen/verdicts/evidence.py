@@ -15,6 +15,8 @@ from labelgen.features.features import words_of
 from labelgen.feedback.cues import failure_strength
 from labelgen.verdicts.content import PlaceContent
 
+CALLS = ("tool_error", "wrong_tool", "wrong_argument", "ignored_result", "loop")
+"""Ways in which the tool calls of an agent go wrong."""
 MISSING = "?"
 _TENTHS = tuple(k / 10 for k in range(1, 10))
 _FEW = (1.0, 2.0, 3.0, 5.0)
@@ -22,6 +24,7 @@ _SAME = 0.6
 """Share of common words from which two requests, or two calls, are one again."""
 _ADMITS = 0.8
 """Strength from which a response says that something was not understood or not done (feedback/cues.py)."""
+_SERVED = (None, "answered", "ok", "clarify")
 _SOUNDS = 60.0
 """Similarity of letters, of 100, from which two words sound alike."""
 _UNSAID = frozenset(["the", "a", "an", "my", "to", "in", "on", "of", "for", "please", "and", "i", "you", "it", "is"])
@@ -55,17 +58,7 @@ class _Read:
     @property
     def failed_openly(self) -> bool:
         """Whether the response says that it failed, a step has an error, or the status is none of an answer."""
-        return (
-            self.admits >= _ADMITS
-            or any(step.error for step in self.turn.steps)
-            or self.turn.status
-            not in (
-                None,
-                "answered",
-                "ok",
-                "clarify",
-            )
-        )
+        return self.admits >= _ADMITS or any(s.error for s in self.turn.steps) or self.turn.status not in _SERVED
 
 
 def _place(dialogue: Dialogue, read: Sequence[_Read], goal: Sequence[int], t: int, later: bool) -> PlaceContent:
@@ -121,26 +114,26 @@ def _own(here: _Read) -> Iterator[tuple[str, str]]:
 
 def _steps(kind: str, steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
     """Confidence and errors of the assistant's own stages, and whether a lookup returned what it was asked for."""
-    yield (
-        f"{kind} confidence",
-        _bin(min((s.confidence for s in steps if s.confidence is not None), default=None), _TENTHS),
-    )
+    sure = [step.confidence for step in steps if step.confidence is not None]
+    yield f"{kind} confidence", _bin(min(sure, default=None), _TENTHS)
     yield f"{kind} error", next((s.error for s in steps if s.error), "-") if steps else MISSING
     for step in steps:
         if step.arguments and step.result is not None and kind == "resolution":
             asked, found = frozenset(words_of(step.arguments)), frozenset(words_of(step.result))
             yield f"{kind} sounds alike", str(bool(_misheard(asked, found)))
-            yield f"{kind} differs", "none found" if not found else _bin(1.0 - _alike(asked, found), (0.01, 0.5, 1.0))
+            yield (
+                f"{kind} differs",
+                "none found" if not found else _bin(1.0 - len(asked & found) / len(asked | found), (0.01, 0.5, 1.0)),
+            )
 
 
 def _calls(here: _Read) -> Iterator[tuple[str, str]]:
     """What a turn's tool calls show: errors, repetition, arguments nobody mentioned, results that the response leaves out."""
     if not here.calls:
         return
-    faults = [name for name, index in faulty_calls(here.turn).items() if index is not None]
     yield "calls", _bin(float(len(here.calls)), _FEW)
-    yield from (("call", name) for name in faults or ["fine"])
-    yield "last call", "failed" if here.calls[-1].error else "fine"
+    yield from (("call", name) for name, index in faulty_calls(here.turn).items() if index is not None)
+    yield "final call", "failed" if here.calls[-1].error else "fine"
 
 
 def faulty_calls(turn: Turn) -> dict[str, int | None]:
@@ -149,21 +142,15 @@ def faulty_calls(turn: Turn) -> dict[str, int | None]:
     `tool_error`: it has an error. `loop`: the third equal call. `wrong_argument`: most words of its arguments are neither in the request nor in
     an earlier result. `ignored_result`: the last one with a result, if the response has none of its words. `wrong_tool`: no word of its name
     is in the request or response, and no argument or result says why."""
-    found: dict[str, int | None] = dict.fromkeys(
-        ("tool_error", "loop", "wrong_argument", "ignored_result", "wrong_tool")
-    )
-    known = set(words_of(turn.request))
-    response = set(words_of(turn.response))
+    found: dict[str, int | None] = dict.fromkeys(CALLS)
+    known, response = set(words_of(turn.request)), set(words_of(turn.response))
     times: dict[tuple[str | None, str | None], int] = {}
     for k, step in enumerate(turn.steps):
         if step.kind != TOOL:
             continue
         times[step.name, step.arguments] = times.get((step.name, step.arguments), 0) + 1
-        values, named = (
-            _values(step.arguments),
-            set(words_of((step.name or "").replace("_", " ").replace(".", " "))),
-        )
-        result = _values(step.result)
+        values, result = _values(step.arguments), _values(step.result)
+        named = set(words_of((step.name or "").replace("_", " ").replace(".", " ")))
         signs = {
             "tool_error": step.error is not None,
             "loop": times[step.name, step.arguments] == 3,
@@ -276,10 +263,6 @@ def _again(one: _Read, other: _Read) -> bool:
 def _misheard(words: frozenset[str], others: frozenset[str]) -> int:
     """Number of other words that sound like one of these words, by their letters, and are none of them."""
     return sum(any(fuzz.ratio(word, other) >= _SOUNDS for word in words - others) for other in others - words)
-
-
-def _alike(one: frozenset[str], other: frozenset[str]) -> float:
-    return len(one & other) / len(one | other) if one or other else 1.0
 
 
 def _share(of: Iterable[str], within: frozenset[str]) -> float | None:

@@ -16,32 +16,32 @@ LINES = {
     "labelgen/confidence": 1_015,
     "labelgen/data": 3_745,
     "labelgen/evaluation": 3_060,
-    "labelgen/features": 1_430,
+    "labelgen/features": 1_435,
     "labelgen/feedback": 2_695,
     "labelgen/kernels": 415,
     "labelgen/labeling": 1_830,
     "labelgen/metrics": 1_260,
-    "labelgen/model": 2_525,
-    "labelgen/nn": 1_185,
+    "labelgen/model": 2_545,
+    "labelgen/nn": 1_230,
     "labelgen/pretraining": 350,
     "labelgen/readers": 5_195,
-    "labelgen/report": 1_515,
+    "labelgen/report": 1_520,
     "labelgen/review": 1_490,
-    "labelgen/simulator": 1_670,
+    "labelgen/simulator": 1_905,
     "labelgen/steps": 2_250,
-    "labelgen/tasks": 1_355,
+    "labelgen/tasks": 1_510,
     "labelgen/training": 3_690,
-    "labelgen/verdicts": 735,
-    "labelgen": 43_840,
-    "benchmarks": 5_720,
-    "tests": 31_775,
+    "labelgen/verdicts": 1_020,
+    "labelgen": 44_590,
+    "benchmarks": 5_970,
+    "tests": 32_170,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
-FILES = 240
+FILES = 242
 """Python files of the package; the aim is 180."""
 FILE_LINES = 600
 FUNCTION_LINES = 80
-DOCS_KB = 190
+DOCS_KB = 193
 """Documents without results; the aim is 170."""
 DOUBLED = {"Annotator", "Answer", "Candidate", "Counts", "Rating"}
 """Class names that are still used twice."""

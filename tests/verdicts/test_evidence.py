@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from labelgen.data.dialogue import Step, Turn
-from labelgen.data.labels import AtTurn
+from labelgen.data.dialogue import Dialogue, Step, Turn
+from labelgen.data.labels import AtGoal, AtTurn
 from labelgen.simulator.log import TRUTH, dialogue_at
 from labelgen.simulator.world import WorldOptions
 from labelgen.verdicts.evidence import evidence_of, faulty_calls
@@ -13,15 +13,17 @@ WORLD = WorldOptions(causes=1.0, steps=True, missing=0.1, false_wakes=0.1, out_o
 DIALOGUES = [dialogue_at(5, k, WORLD) for k in range(40)]
 
 
-def goals_of(dialogue):
-    return [x.at.turns for x in dialogue.annotation(TRUTH).labels if x.task == "goals"]
+def goals_of(dialogue: Dialogue) -> list[tuple[int, ...]]:
+    truth = dialogue.annotation(TRUTH)
+    assert truth is not None
+    return [x.at.turns for x in truth.labels if x.task == "goals" and isinstance(x.at, AtGoal)]
 
 
-def places(dialogue):
+def places(dialogue: Dialogue) -> list[AtTurn]:
     return [AtTurn(t) for t in range(len(dialogue.turns))]
 
 
-def test_evidence_does_not_depend_on_faults_annotations_or_other_places():
+def test_evidence_does_not_depend_on_faults_annotations_or_other_places() -> None:
     for dialogue in DIALOGUES:
         bare = replace(
             dialogue, extra=None, annotations=(), turns=tuple(replace(turn, extra=None) for turn in dialogue.turns)
@@ -31,7 +33,7 @@ def test_evidence_does_not_depend_on_faults_annotations_or_other_places():
         assert together == [evidence_of(bare, goals_of(dialogue), [at])[0] for at in places(dialogue)]
 
 
-def test_evidence_without_later_turns_is_that_of_the_dialogue_cut_there():
+def test_evidence_without_later_turns_is_that_of_the_dialogue_cut_there() -> None:
     for dialogue in DIALOGUES:
         for at in places(dialogue):
             cut = replace(dialogue, turns=dialogue.turns[: at.turn + 1])
@@ -41,7 +43,7 @@ def test_evidence_without_later_turns_is_that_of_the_dialogue_cut_there():
             assert len(before.texts) == 4
 
 
-def test_turns_of_other_goals_are_no_evidence():
+def test_turns_of_other_goals_are_no_evidence() -> None:
     for dialogue in DIALOGUES:
         for goal in goals_of(dialogue):
             own = {
@@ -53,7 +55,7 @@ def test_turns_of_other_goals_are_no_evidence():
             assert evidence_of(dialogue, [goal], at) == evidence_of(changed, [goal], at)
 
 
-def test_what_the_log_lacks_is_a_fact_of_its_own():
+def test_what_the_log_lacks_is_a_fact_of_its_own() -> None:
     [content] = evidence_of(DIALOGUES[0], [(0,)], [AtTurn(0)])
     silent = replace(DIALOGUES[0], turns=(Turn(request="play music", response="Okay."),))
     [lacking] = evidence_of(silent, [(0,)], [AtTurn(0)])
@@ -63,7 +65,12 @@ def test_what_the_log_lacks_is_a_fact_of_its_own():
         assert f"{name}=?" in lacking.categories
 
 
-def call(name="weather", arguments='{"place": "Ely"}', result='{"rain": true}', error=None):
+def call(
+    name: str = "weather",
+    arguments: str = '{"place": "Ely"}',
+    result: str | None = '{"rain": true}',
+    error: str | None = None,
+) -> Step:
     return Step(kind="tool", name=name, arguments=arguments, result=result, error=error)
 
 
@@ -80,6 +87,6 @@ FINE = Turn(request="what is the weather in Ely", response="Yes, rain is true.",
         ("wrong_tool", 0, (call(name="send_mail", arguments='{"to": "anna"}'),)),
     ],
 )
-def test_injected_fault_of_a_call_is_found_at_its_step(kind, index, steps):
+def test_injected_fault_of_a_call_is_found_at_its_step(kind: str, index: int, steps: tuple[Step, ...]) -> None:
     assert set(faulty_calls(FINE).values()) == {None}
     assert faulty_calls(replace(FINE, steps=steps))[kind] == index
