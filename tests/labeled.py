@@ -64,7 +64,18 @@ def _annotation(rng: random.Random, turns: tuple[Turn, ...]) -> Annotation:
             labels.append(Label("slots", AtSpan(t, *span), rng.choice(SLOTS)))
         else:
             none.append(NoLabel("slots", AtTurn(t)))
+    labels += [Label("cause", AtTurn(t), name) for t, name in _causes(labels, len(turns)).items()]
     return Annotation("anna", "person", tuple(labels), tuple(none))
+
+
+def _causes(labels: list[Label], turns: int) -> dict[int, str]:
+    """A failed goal begins to fail at its last turn, after a failure that was recovered from."""
+    causes = dict.fromkeys(range(turns), "none")
+    for label in labels:
+        if label.name == "failure" and isinstance(label.at, AtGoal):
+            causes[label.at.turns[0]] = "recovered"
+            causes[label.at.turns[-1]] = ("recognition", "entity", "loop")[label.at.turns[-1] % 3]
+    return causes
 
 
 def _word_span(rng: random.Random, text: str) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@
 Only the dialogue encoder sees padding, as `[B, T, D]`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, Literal, TypeVar
@@ -76,7 +76,8 @@ class Layout:
         response_of: text of each real turn's response, as a number; equal texts have one number.
         relations: of the real turns; None if no head reads them.
         dialogues: as they came, for heads with a linear member.
-        voices: how each real turn sounds (features/voice.py); () where no sound is read."""
+        voices: how each real turn sounds (features/voice.py); () where no sound is read.
+        failures: of a dialogue and goal, the probability that it failed; empty before it is labeled."""
 
     turns: tuple[int, ...]
     sources: tuple[str | None, ...]
@@ -92,6 +93,7 @@ class Layout:
     relations: Relations | None = None
     dialogues: tuple[Dialogue, ...] = ()
     voices: tuple[Voice | None, ...] = ()
+    failures: Mapping[tuple[int, tuple[int, ...]], float] = field(default_factory=dict)
 
     @cached_property
     def first_turn(self) -> tuple[int, ...]:

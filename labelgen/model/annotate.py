@@ -68,12 +68,15 @@ def annotate(
 
 def reasons(model: LabelModel, dialogue: Dialogue, root: Path | None = None) -> list[tuple[Label, str]]:
     """The labels of goals, turns and the dialogue whose model has witnesses, each with its reason: the log-odds of good by content and
-    by each witness, whose sum is that of the label, and by how much names are weighted."""
+    by each witness, whose sum is that of the label, and by how much names are weighted; or the facts that spoke for it, its origin."""
     found = []
     (answers,) = annotate(model, [dialogue], root=root)
     for label in answers:
         settings = model.linear_settings().get(label.task, {}).get(UNIT_OF[type(label.at)])
         if settings is None or not isinstance(label, Label) or not label.distribution:
+            continue
+        if label.origin is not None or not model.linear_member(label.task).has_witnesses:
+            found.append((label, label.origin or "no reason stands out"))
             continue
         names = sorted(label.distribution, key=lambda one: GOOD[one[0]])
         total = math.log(max(names[-1][1], _TINY) / max(names[0][1], _TINY))
@@ -122,9 +125,10 @@ def decode_dialogues(
         if "goal" in task.units and not task.divides and layout.goal_count == 0:
             by_name[task.name] = tuple(() for _ in layout.turns)
             continue
-        by_name[task.name] = model.decode(task.name, model.score(task.name, states, layout), layout)
+        by_name[task.name] = model.decode(task.name, model.score(task.name, states, layout), layout, states.online)
         if task.divides and predict_goals:
             layout = layout.with_goals(tuple(_goals(answers) for answers in by_name[task.name]))
+        layout = task.inform(by_name[task.name], layout)
     decoded = [by_name[name] for name in names if name in by_name]
     return [tuple(answer for answers in decoded for answer in answers[b]) for b in range(len(layout.turns))]
 

@@ -94,7 +94,10 @@ class LabelModel(nn.Module):
         self.linear = nn.ModuleDict(
             {
                 name: LinearMember(
-                    settings, [label.name for label in tasks[name].labels.names], tasks[name].options.linear_share
+                    settings,
+                    [label.name for label in tasks[name].labels.names],
+                    tasks[name].options.linear_share,
+                    tasks[name].contents,  # type: ignore[attr-defined]
                 )
                 for name, settings in linear.items()
             }
@@ -201,11 +204,13 @@ class LabelModel(nn.Module):
             return out
         return self.linear[name](out, self.tasks[name].places(layout), layout, states.online)  # type: ignore[attr-defined]
 
-    def decode(self, name: str, out: Any, layout: Layout) -> tuple[Answers, ...]:
-        """The labels of a task by its scores."""
+    def decode(self, name: str, out: Any, layout: Layout, online: bool = False) -> tuple[Answers, ...]:
+        """The labels of a task by its scores. online: no later turn is seen."""
         task = self.tasks[name]
         if isinstance(task, ExclusiveTask) and name in self.linear:
-            return task.decode(out, layout, self.linear_member(name).factors(task.places(layout)))
+            member = self.linear_member(name)
+            answers = task.decode(out, layout, member.factors(task.places(layout)))
+            return member.with_reasons(answers, layout, task.idle, online) if task.has_member else answers
         return task.decode(out, layout)
 
     def losses(self, batch: Batch, causal: bool = False, encoded: Encoded | None = None) -> dict[str, Loss]:

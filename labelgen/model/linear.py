@@ -1,5 +1,6 @@
 """Fit of the linear members: a regression on content, the rates of the witnesses, and how a label is chosen."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from labelgen.base.terminal import progress
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import UNIT_OF, At, Target, Unit
+from labelgen.data.labels import UNIT_OF, At, AtGoal, Target, Unit
 from labelgen.data.split import FOLDS, fold_of, position
 from labelgen.features.layout import Voice
 from labelgen.feedback.items import items_at
@@ -17,7 +18,7 @@ from labelgen.nn.linear_member import LinearMap, MemberSettings
 from labelgen.tasks.exclusive import ExclusiveTask, exclusive_rows
 from labelgen.tasks.task import Task
 from labelgen.verdicts.columns import Columns, fit_regression
-from labelgen.verdicts.content import PlaceContent, contents_of
+from labelgen.verdicts.content import PlaceContent
 from labelgen.verdicts.estimate import share_of_people
 from labelgen.verdicts.witnesses import GOOD, Rates, Statements, fit_rates, statements_of
 
@@ -68,11 +69,13 @@ def fit_linear(
     wanted = [
         task
         for task in tasks.values()
-        if isinstance(task, ExclusiveTask) and task.has_witnesses and task.options.ngrams
+        if isinstance(task, ExclusiveTask) and (task.has_witnesses or task.has_member) and task.options.ngrams
     ]
     drawn = _drawn(dialogues, MOST_TURNS if voices_of is None else MOST_HEARD) if wanted else []
     voices = {k: voices_of(k, dialogue) for k, dialogue in drawn} if voices_of is not None else {}
-    return {task.name: dict(_fits(task, drawn, voices, not from_feedback, leave_out)) for task in wanted}
+    return {
+        task.name: dict(_fits(task, drawn, voices, task.has_member or not from_feedback, leave_out)) for task in wanted
+    }
 
 
 def _drawn(dialogues: Collection[Dialogue], most: int) -> list[tuple[int, Dialogue]]:
@@ -121,7 +124,7 @@ def _rows_of(task: ExclusiveTask, unit: Unit, dialogues: Numbered, voices: Voice
                 at_place.setdefault(target.at, []).append(target)
         if not at_place:
             continue
-        contents += contents_of(dialogue, list(at_place), later, voices.get(number, ()))
+        contents += task.contents(dialogue, _goals_of(dialogue), list(at_place), later, voices.get(number, ()))
         items = items_at(dialogue, list(at_place))
         said += map(statements_of, items)
         known += map(share_of_people, items)
@@ -137,6 +140,15 @@ def _rows_of(task: ExclusiveTask, unit: Unit, dialogues: Numbered, voices: Voice
     return _Rows(
         contents, said, np.array(known), np.array(fold, dtype=np.int64), place, answer, expected[place, answer]
     )
+
+
+def _goals_of(dialogue: Dialogue) -> list[tuple[int, ...]]:
+    """Goals of the targets, those of most weight first."""
+    weights: defaultdict[tuple[int, ...], float] = defaultdict(float)
+    for target in dialogue.targets:
+        if isinstance(target.at, AtGoal) and target.distribution:
+            weights[target.at.turns] += target.weight
+    return sorted(weights, key=lambda turns: (-weights[turns], turns))
 
 
 def _fit(
@@ -168,6 +180,8 @@ def _fit(
 
 def _decision(task: ExclusiveTask, rows: _Rows, log_p: Floats, later: bool) -> tuple[Rates, tuple[float, ...]]:
     """The rates of the witnesses, and the factors of names, both by predictions that were held out."""
+    if not task.has_witnesses:
+        return Rates(), ()
     towards_good = np.array([GOOD[name] for name in task.names])
     good = np.clip(np.exp(log_p) @ towards_good, 1e-6, 1.0 - 1e-6)
     content = np.log(good / (1.0 - good))

@@ -5,23 +5,32 @@ categories. Their scores are averaged as log-probabilities (a geometric mean of 
 dialogue are added. Source of the average: Hinton 2002, "Training Products of Experts by Minimizing Contrastive Divergence", section 1
 (logarithmic opinion pool)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from labelgen.data.labels import UNIT_OF, At, Unit
-from labelgen.features.layout import Layout
+from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import UNIT_OF, Answers, At, Label, NoLabel, Unit
+from labelgen.features.layout import Layout, Voice
 from labelgen.feedback.items import items_at
 from labelgen.verdicts.columns import Columns
-from labelgen.verdicts.content import LATER, contents_of
+from labelgen.verdicts.content import LATER, PlaceContent, contents_of
 from labelgen.verdicts.witnesses import GOOD, Rates, Statements, statements_of
 
 Scores = Float[Tensor, "rows labels"]
+Contents = Callable[
+    [Dialogue, Sequence[tuple[int, ...]], Sequence[At], bool, Sequence[Voice | None]], list[PlaceContent]
+]
+"""What a member reads at places of a dialogue with these goals; true where later words are content; how its turns sound."""
+_REASONS, _LEAST_REASON = 4, 0.05
+"""Facts of a reason at most, and the least weight of one in nats."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +58,19 @@ class LinearMember(nn.Module):
     names: of the labels. share: of the map, until a fit sets both. Buffers of each unit: weight and bias of the map, and the shares of the
     network and of the map, by which their log-probabilities are multiplied."""
 
-    def __init__(self, settings: Mapping[Unit, MemberSettings], names: Sequence[str], share: float = 0.5) -> None:
+    def __init__(
+        self,
+        settings: Mapping[Unit, MemberSettings],
+        names: Sequence[str],
+        share: float = 0.5,
+        read: Contents = lambda dialogue, goals, places, later, voices: contents_of(dialogue, places, later, voices),
+    ) -> None:
         super().__init__()
         self.settings = dict(settings)
-        self.towards_good = torch.tensor([GOOD[name] - 0.5 for name in names])
+        self.names = tuple(names)
+        self.read = read
+        self.has_witnesses = set(names) <= set(GOOD)
+        self.towards_good = torch.tensor([GOOD.get(name, 0.5) - 0.5 for name in names])
         for unit, known in self.settings.items():
             self.register_buffer(f"{unit}_weight", torch.zeros(len(known.columns), len(names)))
             self.register_buffer(f"{unit}_bias", torch.zeros(len(names)))
@@ -86,7 +104,7 @@ class LinearMember(nn.Module):
             own = [places[row] for row in chosen]
             linear = self.scores(unit, own, layout, online).to(network.device)
             average = of_network * out[index].log_softmax(dim=-1) + of_linear * linear.log_softmax(dim=-1)
-            if not online:
+            if not online and self.has_witnesses:
                 average = average + self.evidence(unit, own, layout).to(network.device)
             out = out.index_copy(0, index, average)
         return out
@@ -100,24 +118,47 @@ class LinearMember(nn.Module):
 
     def scores(self, unit: Unit, places: Sequence[tuple[int, At]], layout: Layout, online: bool = False) -> Scores:
         """Scores of the linear map alone, by a sparse product. online: later words are not there yet."""
-        columns = self.settings[unit].columns
-        later = columns.later and not online
-        contents = [
-            content
-            for b, ats in _by_dialogue(places)
-            for content in contents_of(layout.dialogues[b], ats, later, layout.voices_of(b))
-        ]
-        if columns.later and online:
-            contents = [
-                replace(content, texts=(*content.texts, *("" for _ in LATER)), voice=None) for content in contents
-            ]
-        matrix = columns.matrix(contents)
+        matrix = self._matrix(unit, places, layout, online)
         weight, bias = self.get_buffer(f"{unit}_weight"), self.get_buffer(f"{unit}_bias")
         # A copy of the rows that are read costs less than one of the whole weight.
         read = torch.from_numpy(matrix.indices).to(weight.device)
         of_read = type(matrix)((matrix.data, np.arange(len(read)), matrix.indptr), shape=(len(places), len(read)))
         product = of_read @ weight[read].double().cpu().numpy()
         return torch.from_numpy(product + bias.double().cpu().numpy()).float()
+
+    def _matrix(self, unit: Unit, places: Sequence[tuple[int, At]], layout: Layout, online: bool) -> Any:
+        """What the map reads at each place, [places, columns], sparse."""
+        columns = self.settings[unit].columns
+        contents: list[PlaceContent] = []
+        for b, ats in _by_dialogue(places):
+            later, voices = columns.later and not online, layout.voices_of(b)
+            contents += self.read(layout.dialogues[b], layout.goals[b], ats, later, voices)
+        if columns.later and online:
+            without = tuple("" for _ in LATER)
+            contents = [replace(content, texts=(*content.texts, *without), voice=None) for content in contents]
+        return columns.matrix(contents)
+
+    def with_reasons(
+        self, answers: Sequence[Answers], layout: Layout, idle: Collection[str], online: bool
+    ) -> tuple[Answers, ...]:
+        """The answers with the facts that spoke most for the name of each label, as its origin. idle: names that need no reason."""
+
+        def reasoned(label: Label | NoLabel, b: int) -> Label | NoLabel:
+            if isinstance(label, NoLabel) or label.name in idle or UNIT_OF[type(label.at)] not in self.settings:
+                return label
+            return msgspec.structs.replace(label, origin=self._reason(label, b, layout, online))
+
+        return tuple(tuple(reasoned(label, b) for label in of_dialogue) for b, of_dialogue in enumerate(answers))
+
+    def _reason(self, label: Label, dialogue: int, layout: Layout, online: bool) -> str:
+        """The facts with the most weight for the name of a label against the mean of all names, in nats."""
+        unit = UNIT_OF[type(label.at)]
+        row = self._matrix(unit, [(dialogue, label.at)], layout, online)
+        of_read = self.get_buffer(f"{unit}_weight")[torch.from_numpy(row.indices).long()].double()
+        spoken = (of_read[:, self.names.index(label.name)] - of_read.mean(dim=1)).cpu().numpy() * row.data
+        named = self.settings[unit].columns.column_names
+        most = sorted(range(len(spoken)), key=lambda k: (-spoken[k], k))[:_REASONS]
+        return ", ".join(f"{named[row.indices[k]]} {spoken[k]:+.1f}" for k in most if spoken[k] > _LEAST_REASON)
 
     def evidence(self, unit: Unit, places: Sequence[tuple[int, At]], layout: Layout) -> Scores:
         """What the witnesses of each place add to the scores."""

@@ -152,6 +152,8 @@ class SideBySide:
                 if isinstance(label.value, float)
                 else f"{text} ({label.value})"
             )
+        if label.origin is not None:
+            hover.append(label.origin)
         return Chip(text, label.probability, ", ".join(hover))
 
     def lines(self, turn: int) -> tuple[RequestLine, ...]:

@@ -261,6 +261,8 @@ def _append_name(text: Text, label: Label) -> None:
     text.append(printable(label.name), _TELLING.get(label.name, "bold"))
     if isinstance(label.value, float):
         text.append(f" {round(label.value, 1):g}", _TELLING.get(label.name, ""))
+    elif label.value is not None:
+        text.append(f" {printable(label.value)}")
     _append_probability(text, label)
 
 

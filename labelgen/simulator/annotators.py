@@ -13,17 +13,21 @@ from labelgen.data.labels import GOALS, Annotation, AtDialogue, AtGoal, AtSpan, 
 from labelgen.simulator.vocabulary import INTENTS, LIKELY_OTHERS, SLOTS
 
 _INTENTS, _SLOTS = tuple(INTENTS), tuple(SLOTS)
+CAUSES = ("wake", "recognition", "understanding", "entity", "result", "out_of_scope")
+"""Names of the task cause that the failure of a simulated goal may have."""
 Span = tuple[str, int, int, str]
 """Slot name, start, end, value."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnMarks:
-    """One annotator's view of a turn. quality: 1..5, None if the turn has no request."""
+    """One annotator's view of a turn. quality: 1..5, None if the turn has no request. cause: name of the task cause; None in no goal, or
+    where nobody was asked."""
 
     intents: tuple[str, ...]
     slots: tuple[Span, ...]
     quality: int | None
+    cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ def annotate(marks: Marks, annotator: str, kind: str, price: float | None = None
     for k, turn in enumerate(marks.turns):
         if turn.quality is not None:
             labels.append(_rating(AtTurn(k), turn.quality))
+        if turn.cause is not None:
+            labels.append(Label("cause", AtTurn(k), turn.cause))
         labels += [Label("intents", AtTurn(k), name) for name in turn.intents]
         labels += [Label("slots", AtSpan(k, start, end), name, None, value) for name, start, end, value in turn.slots]
         none += [NoLabel(task, AtTurn(k)) for task in ("intents", "slots") if not getattr(turn, task)]
@@ -67,7 +73,8 @@ class Person:
     turn_moved: of a turn that is moved to another goal, to none, or to a new one. goals_merged: of a dialogue with two neighboring goals
     merged. outcome: of a flipped outcome. quality: of a rating off by one, a third of the time by two. intent: of a turn with an intent
     confused, omitted or added. slot: of a slot missed, misnamed or with a wrong border; a quarter of it is the rate of an invented slot in
-    a turn without slots."""
+    a turn without slots. A cause is as hard to tell as a rating: `quality` is also the rate at which the cause of a failed goal gets another
+    stage or turn, and twice the rate at which a repaired mistake is overlooked."""
 
     name: str
     turn_moved: float
@@ -106,6 +113,24 @@ def stricter(view: Marks, strictness: float, rng: Random) -> Marks:
 
     turns = tuple(replace(t, quality=None if t.quality is None else moved(t.quality)) for t in view.turns)
     return replace(view, overall=moved(view.overall), turns=turns)
+
+
+def without_some_causes(person: Person, view: Marks, truth: Marks, carelessness: float, rng: Random) -> Marks:
+    """The view with the person's errors in the causes of the true goals: half the time another stage, else another turn of the goal."""
+    rate = person.quality * 2.0 * carelessness
+    causes = [turn.cause for turn in truth.turns]
+    for turns, _ in truth.goals:
+        begins = next((t for t in turns if causes[t] in CAUSES), None)
+        others = [t for t in turns if t != begins]
+        if begins is not None and rng.random() < rate:
+            if others and rng.random() < 0.5:
+                causes[others[int(rng.random() * len(others))]], causes[begins] = causes[begins], "none"
+            else:
+                causes[begins] = rng.choice([name for name in CAUSES if name != causes[begins]])
+        for t in turns:
+            if causes[t] == "recovered" and rng.random() < rate / 2:
+                causes[t] = "none"
+    return replace(view, turns=tuple(replace(t, cause=c) for t, c in zip(view.turns, causes, strict=True)))
 
 
 def _goals(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from labelgen.data.dialogue import Hypothesis, HypothesisIntent, HypothesisSlot
+from labelgen.data.dialogue import Hypothesis, HypothesisIntent, HypothesisSlot, Step
 from labelgen.simulator.language import ASSISTANT, ask, missing_slot, mistaken, respond, speak
 from labelgen.simulator.recognizer import HeardRequest
 from labelgen.simulator.users import GoalStep, User
@@ -15,6 +15,8 @@ from labelgen.simulator.vocabulary import DOMAIN_OF, ENTITIES, LIKELY_OTHERS, SL
 from labelgen.simulator.world import WorldOptions
 
 Mistake = Literal["unheard", "intent", "slot", "entity", "not_found", "broken", "silent", "asked_again", "partly"]
+
+Stage = Literal["wake", "recognition", "understanding", "entity", "result"]
 
 _REJECT_BELOW = 0.3
 _OPEN = ("item", "timer_name", "topic")
@@ -40,7 +42,8 @@ class Reply:
 
     served: whether the step was done as intended. mistake: kind of mistake, or None. wrong: index of the wrong slot among
     the slots said. asks: slot that the assistant asks for. quality: of the response, 1..5. faults: stages of `log.STAGES`
-    that failed after recognition, in order, harmful or not."""
+    that failed after recognition, in order, harmful or not. stage: the first stage without whose failure there would be no mistake.
+    steps: as logged."""
 
     text: str
     status: str
@@ -54,6 +57,8 @@ class Reply:
     quality: int
     delay_s: float
     faults: tuple[str, ...]
+    stage: Stage | None = None
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,8 @@ class _Reading:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What the assistant says in the end, as in Reply. fault: stage that failed last."""
+    """What the assistant says in the end, as in Reply. fault: stage that failed last. lookups: slot, words and result of each, an empty
+    result where nothing was found."""
 
     text: str
     status: str
@@ -78,13 +84,17 @@ class _Outcome:
     asks: str | None = None
     served: bool = False
     fault: str | None = None
+    stage: Stage | None = None
+    lookups: tuple[tuple[str, str, str], ...] = ()
 
 
 def answer(step: GoalStep, heard: HeardRequest, user: User, options: WorldOptions, rng: Random) -> Reply:
     """Answer one request. step: what the user intended; heard: what was recognized."""
     # Errors in other words affect the intent, errors in a slot's words affect the slot.
     doubt = (2.0 if -1 in heard.distorted else 1.0) * (2.0 if step.manner == "follow" else 1.0)
-    confused = rng.random() < options.intent_errors * doubt
+    chance = rng.random()
+    confused = chance < options.intent_errors * doubt
+    by_words = chance >= options.intent_errors * (2.0 if step.manner == "follow" else 1.0)
     confidence = rng.betavariate(4.0, 3.0) if confused else rng.betavariate(11.0, 1.6)
     if heard.distorted:
         confidence *= rng.uniform(0.55, 1.0)
@@ -94,11 +104,13 @@ def answer(step: GoalStep, heard: HeardRequest, user: User, options: WorldOption
     faults = [stage for stage, failed in (("intent", confused), ("slot", reading.slipped)) if failed]
     if confidence < _REJECT_BELOW:
         fault = None if faults or heard.faults else "intent"
-        outcome = _Outcome(speak(ASSISTANT["unheard"], rng), "no_match", "unheard", fault=fault)
+        stage: Stage = "recognition" if heard.faults else "understanding"
+        outcome = _Outcome(speak(ASSISTANT["unheard"], rng), "no_match", "unheard", fault=fault, stage=stage)
     elif rng.random() < options.result_errors:
-        outcome = _Outcome(speak(ASSISTANT["broken"], rng), "error", "broken", fault="result")
+        outcome = _Outcome(speak(ASSISTANT["broken"], rng), "error", "broken", fault="result", stage="result")
     elif confused:
-        outcome = _Outcome(mistaken(step, intents, user, rng), "answered", "intent")
+        stage = "recognition" if by_words else "understanding"
+        outcome = _Outcome(mistaken(step, intents, user, rng), "answered", "intent", stage=stage)
     else:
         outcome = _serve(step, heard, reading, user, options, rng)
     quality = _QUALITY[outcome.mistake] if outcome.mistake else 4 if outcome.asks or delay_s > 3.5 else 5
@@ -116,6 +128,64 @@ def answer(step: GoalStep, heard: HeardRequest, user: User, options: WorldOption
         quality=quality,
         delay_s=delay_s,
         faults=(*faults, outcome.fault) if outcome.fault else tuple(faults),
+        stage=outcome.stage,
+        steps=logged_steps(outcome, intents, rng) if options.steps else (),
+    )
+
+
+def logged_steps(outcome: _Outcome, intents: tuple[str, ...], rng: Random) -> tuple[Step, ...]:
+    """What the assistant logs of its lookups and of the execution. The confidence of a lookup is lower where words and result differ. A
+    service reports half of the failures that the response hides, and now and then one that was none."""
+    steps = []
+    for slot, words, found in outcome.lookups:
+        confidence = round(rng.betavariate(12.0, 1.5) if words == found else rng.betavariate(5.0, 3.0), 3)
+        error = None if found else "no match"
+        steps.append(
+            Step(kind="resolution", name=slot, arguments=words, result=found, error=error, confidence=confidence)
+        )
+    if outcome.status in ("answered", "error"):
+        failed = rng.random() < (0.5 if outcome.mistake == "silent" else 0.9 if outcome.status == "error" else 0.02)
+        error = ("timeout", "device offline", "status 503")[int(rng.random() * 3)] if failed else None
+        steps.append(Step(kind="result", name="+".join(intents), error=error))
+    return tuple(steps)
+
+
+def answer_to_nothing(wanted: bool, user: User, options: WorldOptions, rng: Random) -> Reply:
+    """Answer words that no function serves: the assistant says so, does not understand, or does something.
+
+    wanted: the user asked for something that there is no function for; else the words were not meant for the assistant."""
+    kind = rng.random() if wanted else 0.0
+    sure = ((6.0, 3.0) if kind < 0.55 else (4.0, 4.0)) if wanted else (4.0, 5.0)
+    confidence = round(rng.betavariate(*sure), 3)
+    intent = (*LIKELY_OTHERS,)[int(rng.random() * len(LIKELY_OTHERS))]
+    if not wanted:
+        kind = 0.6 if rng.random() < 0.4 else 1.0
+    stage: Stage | None = None if wanted else "wake"
+    intents: tuple[str, ...] = ()
+    if kind < 0.55:
+        outcome = _Outcome(speak(ASSISTANT["unable"], rng), "unsupported", "unheard", stage=stage)
+    elif kind < 0.75:
+        outcome = _Outcome(speak(ASSISTANT["unheard"], rng), "no_match", "unheard", stage=stage)
+    else:
+        intents = (intent,)
+        step = GoalStep(intents, (), {slot: user.choose(slot, rng) for slot in ("room", "duration", "item")}, "full")
+        outcome = _Outcome(mistaken(step, intents, user, rng), "answered", "intent", stage=stage)
+    believed = tuple(HypothesisIntent(name=name, confidence=confidence) for name in intents)
+    return Reply(
+        text=outcome.text,
+        status=outcome.status,
+        hypothesis=Hypothesis(intents=believed),
+        nlu_confidence=confidence,
+        domain=DOMAIN_OF[intents[0]] if intents else None,
+        served=False,
+        mistake=outcome.mistake,
+        wrong=None,
+        asks=None,
+        quality=1 if intents else 2,
+        delay_s=round(0.4 + rng.expovariate(1.1), 2),
+        faults=(),
+        stage=outcome.stage,
+        steps=logged_steps(outcome, intents, rng) if options.steps else (),
     )
 
 
@@ -130,22 +200,36 @@ def _serve(
     if needed is not None:
         # A question is fair if the user left the slot out, and a mistake if the user said it.
         place = next((k for k, (name, _) in enumerate(step.mentions) if name == needed), None)
-        return _Outcome(ask(needed, rng), "clarify", None if place is None else "asked_again", place, needed)
-    wrong, matched = _find(step, heard, frame, reading, options, rng)
-    if wrong is not None and not matched:
-        text = speak(ASSISTANT["not_found"], rng, {"words": _words(heard, wrong)})
-        return _Outcome(text, "not_found", "not_found", wrong, fault="entity")
+        if place is None:
+            return _Outcome(ask(needed, rng), "clarify", asks=needed)
+        return _Outcome(ask(needed, rng), "clarify", "asked_again", place, needed, stage=_missed_by(place, heard))
+    wrong, stage = _find(step, heard, frame, reading, options, rng)
+    matched = wrong is None or step.slot_key(wrong) in frame
+    lookups = tuple(
+        (name, _words(heard, k), frame.get(step.slot_key(k), ""))
+        for k, (name, _) in enumerate(step.mentions)
+        if k not in reading.missed
+    )
+    if not matched:
+        text = speak(ASSISTANT["not_found"], rng, {"words": _words(heard, wrong or 0)})
+        return _Outcome(text, "not_found", "not_found", wrong, fault="entity", stage=stage, lookups=lookups)
     text = respond(step.key(), frame, rng)
     if wrong is not None:
-        return _Outcome(text, "answered", "entity", wrong, fault="entity")
+        return _Outcome(text, "answered", "entity", wrong, fault="entity", stage=stage, lookups=lookups)
     if rng.random() < options.silent_errors:
-        return _Outcome(text, "answered", "silent", fault="result")
+        return _Outcome(text, "answered", "silent", fault="result", stage="result", lookups=lookups)
     if reading.missed:
         # A missed slot makes the result wrong, or only less good.
         worst = min(reading.missed, key=lambda k: (step.mentions[k][0] in _SIDE_WISHES, k))
         partly = step.mentions[worst][0] in _SIDE_WISHES
-        return _Outcome(text, "answered", "partly" if partly else "slot", worst, served=partly)
-    return _Outcome(text, "answered", served=True)
+        mistake, by = ("partly" if partly else "slot"), _missed_by(worst, heard)
+        return _Outcome(text, "answered", mistake, worst, served=partly, stage=by, lookups=lookups)  # type: ignore[arg-type]
+    return _Outcome(text, "answered", served=True, lookups=lookups)
+
+
+def _missed_by(k: int, heard: HeardRequest) -> Stage:
+    """The stage that lost a slot."""
+    return "understanding" if k in heard.phrase.spans() else "recognition"
 
 
 def _confused(intents: tuple[str, ...], rng: Random) -> tuple[str, ...]:
@@ -192,24 +276,27 @@ def _find(
     reading: _Reading,
     options: WorldOptions,
     rng: Random,
-) -> tuple[int | None, bool]:
-    """Look up entities. Returns the index of the wrong slot, or None, and whether any entity was found for it.
+) -> tuple[int | None, Stage | None]:
+    """Look up entities. Returns the index of the wrong slot, or None, and the stage by which it is wrong.
 
-    A wrong entity replaces the right one in the frame. A misheard name is often recovered, because catalogs tolerate
+    A wrong entity replaces the right one in the frame, which lacks the slot if nothing was found. A misheard name is often recovered, because catalogs tolerate
     spelling, and sometimes is the name of something else."""
     for k, (name, meant) in enumerate(step.mentions):
         unclear = k in heard.distorted or k in reading.misread
-        if k in reading.missed or rng.random() >= (0.6 if unclear else options.entity_errors):
+        if k in reading.missed or (chance := rng.random()) >= (0.6 if unclear else options.entity_errors):
             continue
+        stage: Stage = "recognition" if k in heard.distorted else "understanding"
+        if chance < options.entity_errors:
+            stage = "entity"
         words = _words(heard, k)
         if unclear and words != meant and (name in _OPEN or words in ENTITIES[name]):
             frame[step.slot_key(k)] = words
         elif unclear and rng.random() < 0.5:
-            return k, False
+            frame.pop(step.slot_key(k), None)
         else:
             frame[step.slot_key(k)] = another(name, meant, rng)
-        return k, True
-    return None, True
+        return k, stage
+    return None, None
 
 
 def _words(heard: HeardRequest, k: int) -> str:

@@ -2,17 +2,18 @@
 
 Users react with thanks, answers to feedback questions, barge-ins, corrections, giving up, a rating, or silence."""
 
+import dataclasses
 from dataclasses import dataclass, field
 from random import Random
 
 from msgspec.structs import replace
 
-from labelgen.data.dialogue import Category, Feedback, Hypothesis, HypothesisIntent, Number, Turn
+from labelgen.data.dialogue import Category, Feedback, Hypothesis, HypothesisIntent, Number, Step, Turn
 from labelgen.simulator import language
-from labelgen.simulator.assistant import Reply, answer
-from labelgen.simulator.grammar import Phrase, write
+from labelgen.simulator.assistant import Reply, answer, answer_to_nothing
+from labelgen.simulator.grammar import Phrase, plain, write
 from labelgen.simulator.language import ASSISTANT, respond, speak
-from labelgen.simulator.recognizer import hear
+from labelgen.simulator.recognizer import HeardRequest, hear
 from labelgen.simulator.users import DOMAINS, GoalStep, User, UserGoal, plan
 from labelgen.simulator.vocabulary import GIVING_UP, pick
 from labelgen.simulator.world import WorldOptions
@@ -25,18 +26,20 @@ _WOKEN = {by: Category(name="woken_by", value=by) for by in ("button", "word")}
 class TurnTruth:
     """Ground truth of one turn. slots: (name, start, end, intended words). quality: 1..5, None if the user asked for nothing.
     faults: stages of the assistant that failed (`log.STAGES`), in order. spoken: the
-    words of the user where they may differ from those recognized."""
+    words of the user where they may differ from those recognized. stage: the name of the task cause if the failure of a goal begins here."""
 
     intents: tuple[str, ...]
     slots: tuple[tuple[str, int, int, str], ...]
     quality: int | None
     faults: tuple[str, ...] = ()
     spoken: str | None = None
+    stage: str | None = None
 
 
 @dataclass(slots=True)
 class Talk:
-    """State of a dialogue: the logged turns, their ground truth, the goals, and the user's mood. left: the user ended it."""
+    """State of a dialogue: the logged turns, their ground truth, the goals, and the user's mood. left: the user ended it. recovered: turns
+    with a mistake that was repaired."""
 
     user: User
     options: WorldOptions
@@ -50,6 +53,7 @@ class Talk:
     annoyance: float = 0.0
     clock_s: float = 0.0
     left: bool = False
+    recovered: set[int] = field(default_factory=set)
 
 
 def keep(talk: Talk, turn: Turn, truth: TurnTruth, delay_s: float) -> None:
@@ -60,6 +64,11 @@ def keep(talk: Talk, turn: Turn, truth: TurnTruth, delay_s: float) -> None:
     talk.clock_s = answered_s + 0.05 * len(turn.response) + rng.expovariate(0.7)
     screen = user.device in ("phone", "display", "watch")
     woken = "button" if screen and rng.random() < 0.5 else "word"
+    if talk.options.steps and turn.request:
+        heard = Step(
+            kind="wake", confidence=round(rng.betavariate(*(2.5, 3.0) if truth.stage == "wake" else (9.0, 2.0)), 3)
+        )
+        turn = replace(turn, steps=(heard, *turn.steps))
     kept = replace(
         turn,
         time_s=asked_s,
@@ -209,6 +218,8 @@ def converse(user: User, options: WorldOptions, rng: Random) -> Talk:
     waiting = _wishes(user, rng)
     current: UserGoal | None = None
     while waiting and not talk.left:
+        if _disturb(talk):
+            break
         others = [goal for goal in waiting if goal is not current and not _blocked(goal, waiting)]
         leave = current is None or not current.steps or (current.steps[0].manner == "full" and rng.random() < 0.75)
         if leave and others:
@@ -221,6 +232,45 @@ def converse(user: User, options: WorldOptions, rng: Random) -> Talk:
         waiting = [goal for goal in waiting if goal.steps]
     rate(talk)
     return talk
+
+
+def _disturb(talk: Talk) -> bool:
+    """Words between people may wake the assistant, and users may ask for what it cannot do. Returns whether the user left."""
+    rng, options = talk.rng, talk.options
+    if options.false_wakes and rng.random() < options.false_wakes:
+        goal = _failed_goal(talk)
+        phrase = plain(language.aside("between_people", rng))
+        heard = hear(phrase, talk.user, talk.noise * 2.0, options, rng)
+        heard = dataclasses.replace(heard, confidence=round(rng.betavariate(4.0, 4.0), 3))
+        _log_exchange(
+            talk, goal, GoalStep((), (), {}, "full"), phrase, heard, answer_to_nothing(False, talk.user, options, rng)
+        )
+        kind = rng.random()
+        if kind < 0.3:
+            _say_stop(talk, goal)
+        elif kind < 0.5 * options.reactions:
+            mark(talk, Feedback(kind="stop" if talk.user.device in ("phone", "display", "watch") else "barge_in"))
+    if options.out_of_scope and rng.random() < options.out_of_scope:
+        goal = _failed_goal(talk)
+        phrase = plain(language.aside("out_of_scope", rng))
+        for _ in range(3):
+            heard = hear(phrase, talk.user, talk.noise, options, rng)
+            reply = answer_to_nothing(True, talk.user, options, rng)
+            _log_exchange(talk, goal, GoalStep((), (), {}, "full"), phrase, heard, reply)
+            talk.annoyance = min(1.0, talk.annoyance + 0.12)
+            if rng.random() > talk.user.patience * (0.35 if reply.status == "unsupported" else 0.8):
+                break
+            interrupt(talk)
+        else:
+            give_up(talk, goal)
+    return talk.left
+
+
+def _failed_goal(talk: Talk) -> UserGoal:
+    """A goal that fails at the next turn."""
+    goal = UserGoal("none", [], failed=True, broken_at=len(talk.turns))
+    talk.goals.append(goal)
+    return goal
 
 
 def _wishes(user: User, rng: Random) -> list[UserGoal]:
@@ -250,11 +300,15 @@ def pursue(talk: Talk, goal: UserGoal, step: GoalStep) -> None:
     spoken, phrase = step, language.request(step, user, rng)
     tries = 0
     broken_at: int | None = None
+    wrong: list[int] = []
     while True:
         reply = _exchange(talk, goal, spoken, phrase)
         if reply.mistake is None and reply.asks is None:
+            talk.recovered.update(wrong)
             please(talk, goal)
             return
+        if reply.mistake is not None and not reply.served:
+            wrong.append(len(talk.turns) - 1)
         if reply.mistake is not None and broken_at is None:
             broken_at = len(talk.turns) - 1
         if reply.asks is not None:
@@ -268,6 +322,7 @@ def pursue(talk: Talk, goal: UserGoal, step: GoalStep) -> None:
             continue
         reaction = ask_back(talk, satisfied=reply.served) if reply.status == "answered" else None
         if reply.served:
+            talk.recovered.update(wrong)
             return
         if reaction == "yes":
             goal.fail(broken_at)
@@ -303,6 +358,13 @@ def _once_more(talk: Talk, step: GoalStep, spoken: GoalStep, phrase: Phrase, rep
 def _exchange(talk: Talk, goal: UserGoal, step: GoalStep, phrase: Phrase) -> Reply:
     heard = hear(phrase, talk.user, talk.noise, talk.options, talk.rng)
     reply = answer(step, heard, talk.user, talk.options, talk.rng)
+    _log_exchange(talk, goal, step, phrase, heard, reply)
+    return reply
+
+
+def _log_exchange(
+    talk: Talk, goal: UserGoal, step: GoalStep, phrase: Phrase, heard: HeardRequest, reply: Reply
+) -> None:
     spans = heard.phrase.spans()
     truth = TurnTruth(
         intents=step.intents,
@@ -310,6 +372,7 @@ def _exchange(talk: Talk, goal: UserGoal, step: GoalStep, phrase: Phrase) -> Rep
         quality=reply.quality,
         faults=heard.faults + reply.faults,
         spoken=phrase.text(),
+        stage=reply.stage or (None if step.intents else "out_of_scope"),
     )
     goal.turns.append(len(talk.turns))
     turn = Turn(
@@ -321,6 +384,6 @@ def _exchange(talk: Talk, goal: UserGoal, step: GoalStep, phrase: Phrase) -> Rep
         nlu_confidence=reply.nlu_confidence,
         hypothesis=reply.hypothesis,
         nbest=heard.nbest,
+        steps=reply.steps,
     )
     keep(talk, turn, truth, reply.delay_s)
-    return reply

@@ -22,10 +22,19 @@ from labelgen.base.options import WholeNumber
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.label_sets import LabelName, Sources
 from labelgen.data.labels import REQUEST, TRANSCRIPTION, Annotation, AtTurn, Label
-from labelgen.simulator.annotators import PEOPLE, PRICE_PER_TURN, Marks, TurnMarks, annotate, look, stricter
+from labelgen.simulator.annotators import (
+    PEOPLE,
+    PRICE_PER_TURN,
+    Marks,
+    TurnMarks,
+    annotate,
+    look,
+    stricter,
+    without_some_causes,
+)
 from labelgen.simulator.conversation import Talk, converse, overall
 from labelgen.simulator.users import User, user_of
-from labelgen.simulator.vocabulary import INTENTS, SLOTS
+from labelgen.simulator.vocabulary import INTENTS, SLOTS, Draws
 from labelgen.simulator.world import WorldOptions
 
 STAGES = ("wake", "recognition", "intent", "slot", "entity", "result")
@@ -46,7 +55,7 @@ def causes(talk: Talk) -> str | None:
         {
             "goal": goal.turns[0],
             "turn": goal.broken_at,
-            "stage": None if goal.broken_at is None else talk.truths[goal.broken_at].faults[0],
+            "stage": None if goal.broken_at is None else next(iter(talk.truths[goal.broken_at].faults), None),
         }
         for goal in sorted(talk.goals, key=lambda goal: goal.turns)
         if goal.failed
@@ -83,18 +92,19 @@ def labels() -> Sources:
 def dialogue_at(seed: int, index: int, options: WorldOptions | None = None) -> Dialogue:
     """Dialogue number `index`, from 0, of the log with that seed."""
     options = options or WorldOptions()
-    rng = Random(f"dialogue/{seed}/{index}")
+    rng = Draws(f"dialogue/{seed}/{index}")
+    rng.phrases = options.phrases
     who = _user(seed, int(rng.random() * options.users))
     talk = converse(who, options, rng)
     start = _FIRST_DAY + timedelta(seconds=_INTERVAL_S * index + int(rng.random() * _INTERVAL_S))
     identity = f"sim-{seed}-{index:06d}"
-    marks = _truth(talk)
+    marks = _truth(talk, options.causes and Random(f"causes/{seed}/{index}").random() < options.causes)
     feedback: tuple[Feedback, ...] = ()
     if talk.rating is not None:
         feedback = (Feedback(kind="rating", rating=float(talk.rating), scale=(1.0, 5.0)),)
     return Dialogue(
         id=identity,
-        turns=with_faults(talk),
+        turns=_with_gaps(with_faults(talk), options.missing, Random(f"missing/{seed}/{index}")),
         user=who.id,
         start=start.strftime("%Y-%m-%dT%H:%M:%SZ"),
         locale="en-US",
@@ -114,10 +124,35 @@ def _user(seed: int, number: int) -> User:
     return user_of(seed, number)
 
 
-def _truth(talk: Talk) -> Marks:
+def _truth(talk: Talk, with_causes: bool | float = False) -> Marks:
     goals = sorted((tuple(goal.turns), goal.outcome()) for goal in talk.goals)
-    turns = tuple(TurnMarks(truth.intents, truth.slots, truth.quality) for truth in talk.truths)
+    named = _causes(talk) if with_causes else {}
+    turns = tuple(
+        TurnMarks(truth.intents, truth.slots, truth.quality, named.get(t)) for t, truth in enumerate(talk.truths)
+    )
     return Marks(tuple(goals), overall(talk), turns)
+
+
+def _causes(talk: Talk) -> dict[int, str]:
+    """The name of the task cause at each turn of a goal."""
+    named = {t: "recovered" if t in talk.recovered else "none" for goal in talk.goals for t in goal.turns}
+    for goal in talk.goals:
+        if goal.failed and goal.broken_at is not None and (stage := talk.truths[goal.broken_at].stage):
+            named[goal.broken_at] = stage
+    return named
+
+
+def _with_gaps(turns: Sequence[Turn], rate: float, rng: Random) -> tuple[Turn, ...]:
+    """The turns without some of what a log may have, each field and step at this rate."""
+    gaps = {"asr_confidence": None, "nlu_confidence": None, "hypothesis": None, "nbest": (), "status": None}
+    return tuple(
+        replace(
+            turn,
+            **{name: empty for name, empty in gaps.items() if rng.random() < rate},
+            steps=tuple(step for step in turn.steps if rng.random() >= rate),
+        )
+        for turn in turns
+    )
 
 
 def _transcribed(truth: Annotation, talk: Talk, seed: int, index: int) -> Annotation:
@@ -142,6 +177,12 @@ def _people(marks: Marks, dialogue_key: str, talk: Talk, options: WorldOptions) 
     if options.strictness:
         scale = Random(f"strictness/{dialogue_key}")
         views = {name: stricter(view, options.strictness, scale) for name, view in views.items()}
+    if any(turn.cause for turn in marks.turns):
+        chance = Random(f"views of causes/{dialogue_key}")
+        views = {
+            person.name: without_some_causes(person, views[person.name], marks, options.carelessness, chance)
+            for person in PEOPLE
+        }
     return tuple(annotate(view, name, "person", price) for name, view in views.items())
 
 

@@ -49,8 +49,16 @@ def parsed(texts: Sequence[str]) -> Templates:
     return tuple(map(template, texts))
 
 
+class Draws(Random):
+    """Random numbers of a dialogue. phrases: of each list of templates, all, or the even or odd ones (WorldOptions.phrases)."""
+
+    phrases = "all"
+
+
 def pick(templates: Templates, rng: Random) -> Template:
     """Draw one template."""
+    if isinstance(rng, Draws) and rng.phrases != "all" and len(templates) > 1:
+        templates = templates[rng.phrases == "odd" :: 2]
     return templates[int(rng.random() * len(templates))]
 
 

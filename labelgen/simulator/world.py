@@ -1,15 +1,15 @@
 """Options of the simulation."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from labelgen.base.options import Count, Range, Rate, Share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldOptions:
-    """Options of the simulation. Rates are probabilities in 0..1. `annotated`, `carelessness`, `strictness` and `transcribed` do not
-    change the dialogues themselves."""
+    """Options of the simulation. Rates are probabilities in 0..1. `annotated`, `carelessness`, `strictness`, `transcribed` and
+    `causes` do not change the dialogues themselves."""
 
     users: Count = 600
     """number of different users; each dialogue draws one"""
@@ -31,6 +31,10 @@ class WorldOptions:
     """probability that the user notices a wrong response"""
     reactions: Rate = 1.0
     """factor on the rate of logged reactions (barge-in, stop, rating, answer); 0 for none"""
+    false_wakes: Rate = 0.0
+    """rate of words between people that wake the assistant before a request; each is a goal of nobody, and fails"""
+    out_of_scope: Rate = 0.0
+    """rate of requests, before one of a goal, for something that the assistant cannot do; each is a goal, and fails"""
     asked: Rate = 0.12
     """rate at which the assistant asks for feedback after a response"""
     rated: Rate = 0.1
@@ -43,3 +47,11 @@ class WorldOptions:
     """share of the annotators' ratings that are one step lower than usual; below 0, one step higher"""
     transcribed: Share = 0.0
     """share of the dialogues whose truth has the words that were spoken, as labels of the task transcription"""
+    causes: Share = 0.0
+    """share of the dialogues whose truth and annotators have labels of the task cause: where each failed goal began to fail"""
+    steps: bool = False
+    """log of the assistant's steps: wake word, lookups with their words, results and confidences, execution"""
+    missing: Rate = 0.0
+    """rate at which a confidence, the hypothesis, the n-best texts, the status or a step of a turn is missing in the log"""
+    phrases: Literal["all", "even", "odd"] = "all"
+    """phrases that people and the assistant use: all, or every other one, so that two logs share few of them"""

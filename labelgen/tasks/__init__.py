@@ -10,6 +10,7 @@ TASKS = Registry(
         "quality": "labelgen.tasks.quality:Quality",
         "intents": "labelgen.tasks.intents:Intents",
         "slots": "labelgen.tasks.slots:Slots",
+        "cause": "labelgen.tasks.cause:Cause",
         "order": "labelgen.tasks.order:Order",
         "selection": "labelgen.tasks.selection:Selection",
     },

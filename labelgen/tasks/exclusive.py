@@ -9,22 +9,39 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Answers, At, Label, Target
-from labelgen.features.layout import Layout, TargetTensors
+from labelgen.features.layout import Layout, TargetTensors, Voice
 from labelgen.nn.losses import Loss, exclusive
 from labelgen.tasks.task import Task
+from labelgen.verdicts.content import PlaceContent, contents_of
 
 
 class ExclusiveTask(Task[Float[Tensor, "rows labels"]]):
     """A task whose head gives a row of scores for each place, one score for each of its names."""
 
     names: ClassVar[tuple[str, ...]]
+    idle: ClassVar[tuple[str, ...]] = ()
+    """Names that need no reason."""
     has_witnesses: ClassVar[bool] = False
     """Whether its names are verdicts, about which users' reactions say something (verdicts/witnesses.py)."""
+    has_member: ClassVar[bool] = False
+    """Whether it has a linear member, whose weights on facts are the reasons of its labels; tasks with witnesses have one too."""
 
     @abstractmethod
     def places(self, layout: Layout) -> Sequence[tuple[int, At]]:
         """Dialogue and place of each row of the head's output."""
+
+    def contents(
+        self,
+        dialogue: Dialogue,
+        goals: Sequence[tuple[int, ...]],
+        places: Sequence[At],
+        later: bool,
+        voices: Sequence[Voice | None] = (),
+    ) -> list[PlaceContent]:
+        """What the linear member reads at places of a dialogue. later: later words are no evidence. voices: of the turns."""
+        return contents_of(dialogue, places, later, voices)
 
     def value(self, probabilities: Sequence[float]) -> str | float | None:
         """Value of a label with this distribution."""

@@ -1,13 +1,14 @@
 """Task success prediction: for each goal `success` or `failure`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from labelgen.data.labels import At, AtGoal, Unit
+from labelgen.data.labels import Answers, At, AtGoal, Label, Unit
 from labelgen.features.layout import Layout, States
 from labelgen.tasks.exclusive import ExclusiveTask
 from labelgen.tasks.task import Widths
@@ -44,6 +45,15 @@ class Outcome(ExclusiveTask):
 
     def head(self, widths: Widths) -> nn.Module:
         return OutcomeHead(widths.dialogue, len(self.names))
+
+    def inform(self, answers: Sequence[Answers], layout: Layout) -> Layout:
+        failures = {
+            (b, label.at.turns): dict(label.distribution or ())["failure"]
+            for b, of_dialogue in enumerate(answers)
+            for label in of_dialogue
+            if isinstance(label, Label) and isinstance(label.at, AtGoal)
+        }
+        return replace(layout, failures=failures)
 
     def places(self, layout: Layout) -> Sequence[tuple[int, At]]:
         return [(b, AtGoal(turns)) for b, goals in enumerate(layout.goals) for turns in goals]

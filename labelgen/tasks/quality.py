@@ -27,17 +27,21 @@ class QualityHead(nn.Module):
         self.dialogue = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 3))
 
     def forward(self, states: States, layout: Layout) -> Float[Tensor, "rows 3"]:
-        total = states.turns.new_zeros(len(layout.turns), states.turns.shape[1])
-        total = total.index_add(0, layout.dialogue_of, states.turns)
-        count = to_device(torch.tensor(layout.turns).clamp(min=1), total.device)
-        mean = total / count[:, None]
-        turns = torch.cat([states.turns, *_around(states, layout, mean)], dim=1)
+        turns = torch.cat([states.turns, *around(states, layout)], dim=1)
         of_turns: Tensor = self.turn(turns)
-        of_dialogues = self.dialogue(mean)
+        of_dialogues = self.dialogue(_means(states, layout))
         return torch.cat([of_turns, of_dialogues.to(of_turns.dtype)], dim=0).float()
 
 
-def _around(states: States, layout: Layout, mean: Float[Tensor, "B D"]) -> tuple[Float[Tensor, "N D"], ...]:
+def _means(states: States, layout: Layout) -> Float[Tensor, "B D"]:
+    """The mean state of each dialogue's turns."""
+    total = states.turns.new_zeros(len(layout.turns), states.turns.shape[1])
+    total = total.index_add(0, layout.dialogue_of, states.turns)
+    count = to_device(torch.tensor(layout.turns).clamp(min=1), total.device)
+    return total / count[:, None]
+
+
+def around(states: States, layout: Layout) -> tuple[Float[Tensor, "N D"], ...]:
     """For each turn: the turn before, the turn after, and the mean of the dialogue. Zeros where no such turn is visible; the mean
     of the turns so far where later turns are not visible."""
     nothing = torch.zeros_like(states.turns)
@@ -48,7 +52,7 @@ def _around(states: States, layout: Layout, mean: Float[Tensor, "B D"]) -> tuple
     if states.sees == "earlier":
         so_far = grid.cumsum(dim=1) / torch.arange(1, layout.longest + 1, device=grid.device)[:, None]
         return before, nothing, layout.unpad(so_far)
-    return before, layout.unpad(F.pad(grid, (0, 0, 0, 1))[:, 1:]), mean[layout.dialogue_of]
+    return before, layout.unpad(F.pad(grid, (0, 0, 0, 1))[:, 1:]), _means(states, layout)[layout.dialogue_of]
 
 
 class Quality(ExclusiveTask):

@@ -82,6 +82,10 @@ class Task(ABC, Generic[Out]):
     def decode(self, out: Out, layout: Layout) -> tuple[Answers, ...]:
         """For each dialogue the most probable labels, each with its probability, whatever that is."""
 
+    def inform(self, answers: Sequence[Answers], layout: Layout) -> Layout:
+        """The layout with what later tasks may know of the answers of this one."""
+        return layout
+
     def of_source(self, layout: Layout) -> Bool[Tensor, "B K"]:
         """Labels that each dialogue's source could give."""
         return self._rows([(source, None) for source in layout.sources], layout)

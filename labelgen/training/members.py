@@ -74,6 +74,8 @@ def fit_shares(model: LabelModel, examples: Examples) -> Weak:
         shares = _shares(members, expected, model.tasks[name].options.linear_share)
         member.set_shares(unit, *shares)
         average = np.tensordot(shares, members, axes=1)
+        if not member.has_witnesses:
+            continue
         scores = average + member.added(unit, said).double().numpy()
         member.set_factors(unit, balancing(softmax(scores, axis=1), expected.sum(axis=0) / expected.sum()))
         towards_good = member.towards_good.double().numpy() + 0.5

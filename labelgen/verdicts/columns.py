@@ -4,6 +4,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelgen.features.ngrams import NGrams
-from labelgen.verdicts.content import NUMBERS, PlaceContent
+from labelgen.verdicts.content import LATER, NUMBERS, TEXTS, PlaceContent
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
@@ -55,6 +56,12 @@ class Columns:
 
     def __len__(self) -> int:
         return len(self.ngrams) + len(self.categories) + len(NUMBERS) + 1 + self.voice
+
+    @cached_property
+    def column_names(self) -> list[str]:
+        """What each column is, in words."""
+        texts = [f"{field} '{term}'" for field, one in zip(TEXTS + LATER, self.ngrams.fields) for term in one.terms]  # noqa: B905
+        return [*texts, *self.categories, *NUMBERS, "rules"]
 
     def matrix(self, contents: Sequence[PlaceContent]) -> Any:
         """The rows as a sparse matrix [rows, columns] in double precision; a row depends on its own content only."""

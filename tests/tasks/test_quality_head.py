@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from layouts import layout_of
 
 from labelgen.features.layout import Layout, States
-from labelgen.tasks.quality import QualityHead, _around
+from labelgen.tasks.quality import QualityHead, around
 
 D = 4
 
@@ -22,8 +22,7 @@ def batch_of(counts: list[int], sees: str, width: int = D) -> tuple[States, Layo
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.sampled_from(["all", "earlier", "none"]))
 def test_before_after_and_mean_beside_a_loop(counts, sees):
     states, layout = batch_of(counts, sees)
-    mean = torch.stack([own.mean(dim=0) for own in states.turns.split(counts)])
-    before, after, around = _around(states, layout, mean)
+    before, after, whole = around(states, layout)
     k = 0
     for n in counts:
         own = states.turns[k : k + n]
@@ -38,7 +37,7 @@ def test_before_after_and_mean_beside_a_loop(counts, sees):
                 "earlier": (own[t - 1] if t else nothing, nothing, own[: t + 1].mean(dim=0)),
                 "none": (nothing, nothing, nothing),
             }[sees]
-            for found, right in zip((before, after, around), wanted, strict=True):
+            for found, right in zip((before, after, whole), wanted, strict=True):
                 torch.testing.assert_close(found[k + t], right)
         k += n
 
