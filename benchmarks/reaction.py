@@ -2,9 +2,12 @@
 
 A prototype is a request, a response and the user's next message, with whether that message complains of the response. They come in files
 by hand and domain. Everything is chosen by leaving one file out: another hand, another domain. reactions_blind.tsv was written by a hand of
-its own and frozen before anything was trained; it chooses nothing."""
+its own and frozen before anything was trained; it chooses nothing. Prototypes are half complaints. Ordinary messages of corpora stand beside
+them, without which a quarter of the messages of tasks sounds like a complaint."""
 
+import sys
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from numpy.typing import NDArray
 from labelgen.confidence.resampling import Array, Statistic, of_statistic, resamples
 from labelgen.confidence.weakness import weighted_auc
 from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.labels import AtTurn
 from labelgen.data.log import Log
 from labelgen.feedback.cues import Vote
 from labelgen.feedback.detectors import DETECTORS
@@ -30,6 +34,8 @@ COMPONENTS, COST, GAMMA = 96, 3.0, 0.6
 """Principal components of a text, cost of an error and width of the kernel: the best of a small grid by leaving one file out."""
 FALSE_ALARMS = 0.04
 """Share of messages without a complaint that may be heard, where a file was left out."""
+ORDINARY, MOST_ORDINARY = ("star", "dbdc3"), 1000
+"""Corpora of ordinary messages, and how many of each are drawn."""
 WORDS = ("answer", "stop", "correction", "rephrase")
 """Detectors of complaints in words."""
 DRAWS = 1000
@@ -72,12 +78,28 @@ def fit(vectors: Floats, surface: Floats, complains: NDArray[np.bool_]) -> Head:
     return Head(**{**vars(made), **found, "bias": float(machine.intercept_[0])})
 
 
-def make(out: str) -> None:
-    """Write the head. Its probability and its threshold come from predictions with one file left out."""
+def ordinary(data: Path) -> Iterator[Judged]:
+    """Messages of task dialogues and of chats with bots, where complaints are rare: of STAR, and of turns of DBDC3 that people rated well."""
+    rng = np.random.default_rng(0)
+    for name in ORDINARY:
+        found = []
+        for dialogue in Log([data / name], name):
+            rated = known_qualities([a for a in dialogue.annotations if a.kind == "person"])
+            for t, (one, after) in enumerate(pairwise(dialogue.turns)):
+                texts = one.request, one.response, after.request
+                if all(text.strip() for text in texts) and rated.get(AtTurn(t), False) is False:
+                    found.append(ReplyInContext(*texts))
+        drawn = rng.permutation(len(found))[:MOST_ORDINARY]
+        yield [found[k] for k in drawn], np.zeros(len(drawn), bool)
+
+
+def make(data: Path, out: Path) -> None:
+    """Write the head. Its probability and its threshold come from predictions with one file left out, or one corpus of ordinary messages."""
     from safetensors.numpy import save_file
     from sklearn.linear_model import LogisticRegression
 
-    files = [read(path) for path in sorted(PROTOTYPES.glob("*.tsv"))]
+    prototypes = [read(path) for path in sorted(PROTOTYPES.glob("*.tsv"))]
+    files = [*prototypes, *ordinary(data)]
     source = np.repeat(np.arange(len(files)), [len(y) for _, y in files])
     exchanges, complains = [x for xs, _ in files for x in xs], np.concatenate([y for _, y in files])
     vectors, surface = vectors_of(exchanges), surface_of(exchanges)
@@ -85,18 +107,21 @@ def make(out: str) -> None:
     for k in range(len(files)):
         left = fit(vectors[source != k], surface[source != k], complains[source != k])
         held_out[source == k] = left.log_odds(left.columns(vectors[source == k], surface[source == k]))
-        own = complains[source == k]
-        print(f"{len(own)} left out: AUC {auc(held_out[source == k], own):.3f}")
-    platt = LogisticRegression(C=1e6).fit(held_out[:, None], complains)
+    alike = source < len(prototypes)
+    platt = LogisticRegression(C=1e6).fit(held_out[alike, None], complains[alike])
     nats = platt.decision_function(held_out[:, None])
     least = float(np.quantile(nats[~complains], 1.0 - FALSE_ALARMS))
+    for k, (_, own) in enumerate(files):
+        said = nats[source == k] >= least
+        area = f"AUC {auc(held_out[source == k], own):.3f}, heard {said[own].mean():.3f}, " if own.any() else ""
+        print(f"{len(own)} left out: {area}false alarms {said[~own].mean():.3f}")
     print(f"heard {np.mean(nats[complains] >= least):.3f} at {FALSE_ALARMS} false alarms, from log-odds {least:.2f}")
     made = fit(vectors, surface, complains)
     numbers = [GAMMA, made.bias, float(platt.coef_[0, 0]), float(platt.intercept_[0]), least]
     scales = np.abs(made.vectors).max(axis=0) / 127.0
     halves = {name: getattr(made, name).astype(np.float16) for name in ("means", "components", "weights")}
-    vectors = np.round(made.vectors / np.maximum(scales, 1e-9)).astype(np.int8)
-    arrays = {**halves, "vectors": vectors, "scales": scales, "numbers": np.array(numbers, np.float32)}
+    whole = np.round(made.vectors / np.maximum(scales, 1e-9)).astype(np.int8)
+    arrays = {**halves, "vectors": whole, "scales": scales, "numbers": np.array(numbers, np.float32)}
     # The library writes the memory as it lies.
     save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, out)
 
@@ -130,9 +155,9 @@ def blind() -> list[Result]:
     return [*rows, Result(system="reaction", metric="auroc", value=round(auc(nats, complains), 4), n=len(exchanges))]
 
 
-def corpus(log: str, format: str, name: str) -> list[Result]:
+def corpus(log: Sequence[Path], format: str, name: str) -> list[Result]:
     """AUROC of rated bad turns by the next message: `reaction` beside all detectors that read words. Intervals over dialogues."""
-    of_turns = list(_turns(Log([Path(log)], format)))
+    of_turns = list(_turns(Log(list(log), format)))
     names, unit = np.unique([number for number, _, _, _ in of_turns], return_inverse=True)
     bad = np.array([wrong for _, wrong, _, _ in of_turns])
     phrases = np.array([nats for _, _, nats, _ in of_turns])
@@ -180,4 +205,4 @@ def _turns(dialogues: Log) -> Iterator[tuple[int, bool, float, ReplyInContext]]:
 
 
 if __name__ == "__main__":
-    make(str(HEAD))
+    make(Path(sys.argv[1]), HEAD)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
+from statistics import median_low
 from typing import Literal, NamedTuple
 
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
@@ -120,6 +122,19 @@ def went_wrong(turn: Turn, locale: str | None = None) -> bool:
     if turn.status is not None and turn.status.casefold() in FAILED_STATUSES:
         return True
     return bool(turn.request) and (not turn.response or failure_strength(turn.response, locale) >= 0.8)
+
+
+LONG_GAP_S, REACH_S = 300.0, 90.0
+"""After a longer gap another goal begins; a later request is no reaction to a response, and repeats no request. Those of a quick dialogue."""
+_LONG_GAPS, _REACH_GAPS, _LEAST_GAPS = 10.0, 3.0, 3
+"""The same as times of the median gap of a dialogue with so many gaps: customers answer a ticket after hours."""
+
+
+def limits_s(dialogue: Dialogue) -> tuple[float, float]:
+    """The gap after which another goal begins, and that within which a request reacts or repeats, in units of the dialogue's own pace."""
+    gaps = [gap for one, other in pairwise(dialogue.turns) if (gap := gap_s(one, other)) is not None]
+    pace = median_low(gaps) if len(gaps) >= _LEAST_GAPS else 0.0
+    return max(LONG_GAP_S, _LONG_GAPS * pace), max(REACH_S, _REACH_GAPS * pace)
 
 
 def gap_s(earlier: Turn, later: Turn) -> float | None:

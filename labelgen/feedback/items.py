@@ -8,11 +8,8 @@ from msgspec.structs import replace
 from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.data.label_sets import domain_of_name
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtTurn, division
-from labelgen.feedback.cues import gap_s
+from labelgen.feedback.cues import gap_s, limits_s
 from labelgen.feedback.signal import EARLIER, concerns_dialogue, find_signals
-
-LONG_GAP_S = 300.0
-"""A provisional goal ends at a longer pause."""
 
 FADE_TURNS = 2.0
 """A turn says less about its goal the more turns follow it: the strength halves every so many turns."""
@@ -117,7 +114,7 @@ def goals_of(dialogue: Dialogue, annotator: str | None, signals: Sequence[Signal
     """The turns of each goal, and whose goals they are, in words.
 
     Those of `annotator` where the dialogue has them, else provisional ones: the whole dialogue where the assistant
-    predicted at most one domain; else each run of turns of one domain without a gap of five minutes. A turn without a
+    predicted at most one domain; else each run of turns of one domain without a long gap (limits_s). A turn without a
     domain continues its run.
 
     signals: with them provisional goals follow the user (`_pursued`); without, they are runs of the predicted domain, as a
@@ -135,7 +132,7 @@ def goals_of(dialogue: Dialogue, annotator: str | None, signals: Sequence[Signal
         return goals, "provisional goal: " + ("the whole dialogue" if len(goals) == 1 else "turns of one domain")
     if len({domain_of(turn) for turn in dialogue.turns} - {None}) <= 1:
         return (tuple(range(len(dialogue.turns))),), "provisional goal: the whole dialogue"
-    return _runs(dialogue.turns), "provisional goal: a run of one domain"
+    return _runs(dialogue.turns, limits_s(dialogue)[0]), "provisional goal: a run of one domain"
 
 
 def _pursued(dialogue: Dialogue, signals: Sequence[Signal]) -> Goals:
@@ -156,11 +153,12 @@ def _pursued(dialogue: Dialogue, signals: Sequence[Signal]) -> Goals:
     goals: list[list[int]] = []
     domains_of: list[set[str]] = []
     goal_of: dict[int, int] = {}
+    longest_s, _ = limits_s(dialogue)
     first = 0
     before: int | None = None
     for t, domain in enumerate(domains):
         gap = gap_s(turns[t - 1], turns[t]) if t else None
-        if several and gap is not None and gap > LONG_GAP_S:
+        if several and gap is not None and gap > longest_s:
             first = len(goals)
         if t in answers:
             continue
@@ -192,14 +190,14 @@ def domain_of(turn: Turn) -> str | None:
     return None
 
 
-def _runs(turns: Sequence[Turn]) -> Goals:
+def _runs(turns: Sequence[Turn], longest_s: float) -> Goals:
     runs: list[list[int]] = []
     running: str | None = None
     for t, turn in enumerate(turns):
         domain = domain_of(turn)
         gap = gap_s(turns[t - 1], turn) if t else None
         changed = domain is not None and running is not None and domain != running
-        if not runs or changed or (gap is not None and gap > LONG_GAP_S):
+        if not runs or changed or (gap is not None and gap > longest_s):
             runs.append([])
             running = None
         runs[-1].append(t)

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from labelgen.data.dialogue import Dialogue, Signal
-from labelgen.feedback.cues import asks_for_detail, gap_s, gives_up, is_closing, only_takes_leave, takes_leave
-from labelgen.feedback.items import LONG_GAP_S, domain_of
+from labelgen.feedback.cues import asks_for_detail, gap_s, gives_up, is_closing, limits_s, only_takes_leave, takes_leave
+from labelgen.feedback.items import domain_of
 from labelgen.feedback.phrases import plain
 from labelgen.feedback.topics import topic_shifts
 
@@ -77,7 +77,7 @@ def _cut(dialogue: Dialogue, signals: Sequence[Signal], later: int, shifts: bool
     gap = gap_s(before, turn)
     if ("abandonment", "bad") in about or gives_up(before.request, locale):
         return "other topic after a question that was left"
-    if gap is not None and gap > LONG_GAP_S:
+    if gap is not None and gap > limits_s(dialogue)[0]:
         return "other topic after a long gap"
     if asks_for_detail(before, locale):
         return ""

@@ -129,6 +129,8 @@ def domains(*names: str | None, times: tuple[float, ...] | None = None) -> Dialo
         (domains("a", "a", "b", None, "a"), ((0, 1), (2, 3), (4,))),
         (domains("a", "b", "b", times=(0, 10, 400)), ((0,), (1,), (2,))),
         (domains("a", "a", times=(0, 400)), ((0, 1),)),
+        (domains("a", "b", "b", "b", times=(0, 4000, 8000, 12000)), ((0,), (1, 2, 3))),
+        (domains("a", "b", "b", "b", times=(0, 4000, 8000, 60000)), ((0,), (1, 2), (3,))),
     ],
 )
 def test_goals_of_without_annotator_are_provisional(dialogue: Dialogue, goals: tuple[tuple[int, ...], ...]) -> None:

@@ -17,7 +17,7 @@ LINES = {
     "labelgen/data": 3_745,
     "labelgen/evaluation": 3_260,
     "labelgen/features": 1_805,
-    "labelgen/feedback": 2_715,
+    "labelgen/feedback": 2_730,
     "labelgen/kernels": 425,
     "labelgen/labeling": 1_850,
     "labelgen/metrics": 1_320,
@@ -32,9 +32,9 @@ LINES = {
     "labelgen/tasks": 1_520,
     "labelgen/training": 3_770,
     "labelgen/verdicts": 1_400,
-    "labelgen": 46_310,
-    "benchmarks": 6_520,
-    "tests": 33_255,
+    "labelgen": 46_330,
+    "benchmarks": 6_545,
+    "tests": 33_260,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 250

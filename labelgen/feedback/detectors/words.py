@@ -11,6 +11,7 @@ from labelgen.feedback.cues import (
     gap_s,
     gives_up,
     is_closing,
+    limits_s,
     recorded_feedback,
     records_feedback,
     says_stop,
@@ -18,8 +19,8 @@ from labelgen.feedback.cues import (
 )
 from labelgen.feedback.phrases import Phrases, phrases, plain
 
-REACH_TURNS, REACH_S = 2, 90.0
-"""A later request is no reaction to a response, and repeats no request."""
+REACH_TURNS = 2
+"""A later request repeats no request."""
 
 _LEAST_REPEATED_WORDS = 4
 _LEAST_REQUEST_WORDS = 3
@@ -42,11 +43,12 @@ class Stop:
         Votes bad, words for the turn before; implicit. No signal for a plain command: it names what is to stop ("stop the
         music", "cancel my timer"); or is a bare "stop" after something that runs until it is stopped ("Playing ...", "Timer
         set ..."); or gets a response that says what was done ("Paused.", "Your booking is cancelled."). No signal either for
-        an answer to an offer of more help, a no to a question, a second stop, and a request 90 seconds after the response."""
+        an answer to an offer of more help, a no to a question, a second stop, and a request after a long gap (limits_s)."""
         recorded: set[int] = set()
         for _, turns, evidence in recorded_feedback(dialogue, "stop"):
             recorded.update(turns)
             yield Signal(kind="stop", turns=turns, vote="bad", evidence=evidence)
+        _, reach_s = limits_s(dialogue)
         for t in range(1, len(dialogue.turns)):
             before, turn = dialogue.turns[t - 1 : t + 1]
             strength = (
@@ -56,7 +58,7 @@ class Stop:
                 if says_stop(turn.request, dialogue.locale)
                 else 0.0
             )
-            if strength and t - 1 not in recorded and _reacts(before, turn, dialogue.locale):
+            if strength and t - 1 not in recorded and _reacts(before, turn, reach_s, dialogue.locale):
                 yield Signal(kind="stop", turns=(t - 1,), vote="bad", strength=strength, evidence=(t,))
 
     @staticmethod
@@ -66,10 +68,10 @@ class Stop:
         return in_words or records_feedback(dialogue)
 
 
-def _reacts(before: Turn, turn: Turn, locale: str | None) -> bool:
+def _reacts(before: Turn, turn: Turn, reach_s: float, locale: str | None) -> bool:
     words = phrases(locale)
     gap = gap_s(before, turn)
-    if (gap is not None and gap > REACH_S) or is_closing(before.response, locale):
+    if (gap is not None and gap > reach_s) or is_closing(before.response, locale):
         return False
     if gives_up(before.request, locale) or says_stop(before.request, locale):
         return False
@@ -188,7 +190,7 @@ class Rephrase:
 
     @staticmethod
     def detect(dialogue: Dialogue) -> Iterator[Signal]:
-        """Reads requests of three words or more and the two after each, within 90 seconds where there are clocks; near is a
+        """Reads requests of three words or more and the two after each, without a long gap (limits_s) where there are clocks; near is a
         normalized similarity (edits, or edits of the sorted words) of 75 of 100, or 65 after a visible failure.
 
         Votes bad for the earlier turn (struggle), as strong as the two are alike; implicit. No signal where a word was replaced
@@ -223,6 +225,7 @@ class RepeatedRequest(NamedTuple):
 def repeated_requests(dialogue: Dialogue) -> Iterator[RepeatedRequest]:
     """Requests that the user repeated in nearly the same words, struggling or exploring, and not in answer to a question."""
     turns, words = dialogue.turns, phrases(dialogue.locale)
+    _, reach_s = limits_s(dialogue)
     texts = [plain(turn.request) for turn in turns]
     asks = [_asks(text, words) for text in texts]
     for t, text in enumerate(texts):
@@ -234,7 +237,7 @@ def repeated_requests(dialogue: Dialogue) -> Iterator[RepeatedRequest]:
             if not asks[later]:
                 continue
             gap = gap_s(turns[t], turns[later])
-            if gap is not None and gap > REACH_S:
+            if gap is not None and gap > reach_s:
                 break
             alike = fuzz.ratio(text, texts[later], score_cutoff=least) or fuzz.token_sort_ratio(
                 text, texts[later], score_cutoff=least
