@@ -247,7 +247,7 @@ def test_model_of_text_without_torchaudio_trains_and_labels(tiny_encoder: Path, 
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "from labelgen.cli.main import main\n"
         f"train = ['finetune', '--config=public_cpu', '--data.train=[{log}]', '--out={tmp_path / 'run'}',"
-        f" '--model.encoder={tiny_encoder}', '--targets.annotators=[*]', '--tracking.wandb=off', '--length.keep=last', *{SMALL!r}]\n"
+        f" '--model.encoder={tiny_encoder}', '--targets.annotators=[anna]', '--tracking.wandb=off', '--length.keep=last', *{SMALL!r}]\n"
         f"label = ['label', {str(log)!r}, {str(tmp_path / 'labeled')!r}, '--model={tmp_path / 'run' / 'model'}']\n"
         "print(main(train), main(label), file=open('codes.txt', 'w'))"
     )
