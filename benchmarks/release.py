@@ -61,7 +61,7 @@ def dbdc3(log: Sequence[Path], draws: int) -> list[Result]:
             inside = sum(x[k].low <= true <= x[k].high for true, x in found)
             signs = [bool(np.sign(x[k].value) == np.sign(true)) for true, x in found if abs(true) >= LARGE]
             width = round(sum(x[k].high - x[k].low for _, x in found) / len(found), 4)
-            rows.append(_share("coverage", system, inside, len(found), cells))
+            rows.append(_share("interval_coverage", system, inside, len(found), cells))
             rows.append(_share("right_sign", system, sum(signs), len(signs), cells))
             rows.append(Result(metric="mean_width", system=system, value=width, n=len(found), **cells))
     return rows
