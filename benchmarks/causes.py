@@ -9,6 +9,7 @@ a simulated world whose failures are all admitted, as those of people who play a
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
@@ -160,8 +161,8 @@ def measure(
             truth = causes_by(dialogue, TRUTH)
             recovered += [found["model"][t].name in BEGINNINGS for t, name in truth.items() if name == "recovered"]
     yield from _rows(cases, "simulated", {"turn_and_stage": _right(2), "stage_macro_f1": _stage_f1}, seeds)
-    row = Result(corpus="simulated", metric="recovered_called_failure", system="model", task=Cause.name)
-    yield replace(row, value=fmean(recovered), n=len(recovered))
+    row = partial(Result, corpus="simulated", metric="recovered_called_failure", system="model", task=Cause.name)
+    yield row(value=fmean(recovered), n=len(recovered))
 
 
 def _cases(seed: int, dialogue: Dialogue, found: Mapping[str, Mapping[int, Label]]) -> Iterator[Case]:
@@ -176,8 +177,7 @@ def _cases(seed: int, dialogue: Dialogue, found: Mapping[str, Mapping[int, Label
         named["lowest confidence"] = lowest_confidence(dialogue, goal)
         for k, one in enumerate(people):
             named[f"annotator {k + 1}"] = beginning(one, goal)
-        given = found["model"][true[0]].distribution or ()
-        named["model with the turn given"] = true[0], max((p, n) for n, p in given if n in BEGINNINGS)[1]
+        named["model with the turn given"] = most_probable(found["model"], true[:1])
         yield Case((seed, dialogue.id), true, named)
 
 
@@ -185,7 +185,7 @@ def _rows(cases: Sequence[Case], corpus: str, metrics: Mapping[str, Metric], see
     """Each system, and how much better the model is; annotators as their mean."""
     keys = {key: k for k, key in enumerate(sorted({case.key for case in cases}))}
     times = resamples(len(keys), _RESAMPLES, 0)[:, [keys[case.key] for case in cases]]
-    shown = Result(corpus=corpus, metric="", system="", task=Cause.name, seed=" ".join(map(str, seeds)), n=len(cases))
+    row = partial(Result, corpus=corpus, task=Cause.name, seed=" ".join(map(str, seeds)), n=len(cases))
     times = np.concatenate([np.ones((1, len(cases))), times])
     for metric, function in metrics.items():
         values = {system: function(cases, system)(times) for system in cases[0].named}
@@ -195,8 +195,8 @@ def _rows(cases: Sequence[Case], corpus: str, metrics: Mapping[str, Metric], see
         differences = {("model", other): values["model"] - values[other] for other in values if other != "model"}
         for (system, baseline), found in {**{(one, ""): of for one, of in values.items()}, **differences}.items():
             at = interval(float(found[0]), found[1:])
-            row = replace(shown, metric=metric, system=system, baseline=baseline, interval="bootstrap")
-            yield replace(row, value=at.value, low=at.low, high=at.high)
+            named = partial(row, metric=metric, system=system, baseline=baseline, interval="bootstrap")
+            yield named(value=at.value, low=at.low, high=at.high)
 
 
 def _right(parts: int) -> Metric:
@@ -226,13 +226,12 @@ def _stage_f1(cases: Sequence[Case], system: str) -> Callable[[Array], Array]:
 
 def star(log: Sequence[Path], options: Mapping[str, Any], seeds: Sequence[int], train: int) -> Iterator[Result]:
     """Rows of the turn that the member names on STAR, beside the first reply that says sorry, else the last one."""
-    known = [found for d in Log(list(log), "star") if (found := _failing_reply(d)) is not None]
-    kept = [found for found in known if position(17, user_key(found[0])) >= _DEVELOP]
-    dialogues, goals, _ = zip(*kept, strict=True)
+    asked = (d for d in Log(list(log), "star") if position(17, user_key(d)) >= _DEVELOP)
+    kept = [found for d in asked if (found := _failing_reply(d)) is not None]
     cases = []
     for seed in seeds:
         member = fitted(world(options, 3000 + seed, train, "all"), Cause.name, 1)
-        answers = answers_of({Cause.name: member}, dialogues, [(goal,) for goal in goals])
+        answers = answers_of({Cause.name: member}, [d for d, _, _ in kept], [(goal,) for _, goal, _ in kept])
         for (dialogue, goal, turn), by in zip(kept, answers, strict=True):
             sorry = (t for t in goal if re.search(r"\bsorry\b", dialogue.turns[t].response, re.IGNORECASE))
             named = {"model": most_probable(by, goal), "first reply that says sorry": (next(sorry, goal[-1]), "")}
