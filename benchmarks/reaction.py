@@ -6,8 +6,8 @@ its own and frozen before anything was trained; it chooses nothing. Prototypes a
 them, without which a quarter of the messages of tasks sounds like a complaint."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +155,10 @@ def blind() -> list[Result]:
     return [*rows, Result(system="reaction", metric="auroc", value=round(auc(nats, complains), 4), n=len(exchanges))]
 
 
-def corpus(log: Sequence[Path], format: str, name: str) -> list[Result]:
-    """AUROC of rated bad turns by the next message: `reaction` beside all detectors that read words. Intervals over dialogues."""
-    of_turns = list(_turns(Log(list(log), format)))
+def corpus(log: Sequence[Path], format: str, name: str, every: int = 1) -> list[Result]:
+    """AUROC of rated bad turns by the next message: `reaction` beside all detectors that read words. Intervals over dialogues, of which each
+    `every`-th one is read."""
+    of_turns = list(_turns(islice(Log(list(log), format), 0, None, every)))
     names, unit = np.unique([number for number, _, _, _ in of_turns], return_inverse=True)
     bad = np.array([wrong for _, wrong, _, _ in of_turns])
     phrases = np.array([nats for _, _, nats, _ in of_turns])
@@ -185,7 +186,7 @@ def corpus(log: Sequence[Path], format: str, name: str) -> list[Result]:
     ]
 
 
-def _turns(dialogues: Log) -> Iterator[tuple[int, bool, float, ReplyInContext]]:
+def _turns(dialogues: Iterable[Dialogue]) -> Iterator[tuple[int, bool, float, ReplyInContext]]:
     """Each rated turn with a next message: its dialogue, whether it is bad, log-odds of bad by words, and the exchange."""
     kinds = [kind for kind in DETECTORS if "request" in detector(kind).EVIDENCE and kind != "reaction"]
     for number, dialogue in enumerate(dialogues):
