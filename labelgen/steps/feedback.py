@@ -224,8 +224,7 @@ def explain(dialogues: Iterable[Dialogue], name: str, options: ExplainOptions) -
         from labelgen.model.folder import load_model
 
         yield Text(f"labels of {options.model}, before calibration", "bold")
-        root = dialogues.folder if isinstance(dialogues, Log) else None
-        for label, reason in reasons(load_model(options.model), dialogue, root):
+        for label, reason in reasons(load_model(options.model), dialogue, getattr(dialogues, "folder", None)):
             place = _HEADS[_place_at(label.at)[0]] + ranges(_place_at(label.at)[1])
             probability = "" if label.probability is None else f" {label.probability:.2f}"
             yield Padding(

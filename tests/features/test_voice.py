@@ -15,7 +15,7 @@ from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.data.dialogue import SPEAKER, Audio, Category, Dialogue, Turn
 from labelgen.data.stats import audio_summary
 from labelgen.features.pretrained import load_speech_encoder
-from labelgen.features.sound import RATE_HZ, whisper_mel
+from labelgen.features.sound import RATE_HZ
 from labelgen.features.speech import LogMelEncoder, SpeechEncoder
 from labelgen.features.voice import CACHE, PROSODY, SoundSource, sound_tensors, voice_width
 
@@ -82,7 +82,6 @@ def test_whisper_reads_no_padding_and_no_more_than_its_positions(tmp_path: Path)
     speech_model("whisper").save_pretrained(tmp_path)
     encoder = SpeechEncoder(*load_speech_encoder(str(tmp_path)))
     assert [len(encoder.states(torch.from_numpy(noise(s)))[0]) for s in (0.3, 0.5, 1.0, 2.0)] == [15, 25, 50, 50]
-    assert whisper_mel(torch.from_numpy(noise(0.3)), 80).shape == (80, 30)
 
 
 def test_speech_encoder_name_tells_weights_and_normalization_apart(tmp_path: Path):

@@ -14,7 +14,6 @@ from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.base.files import digest_file, read_json
 from labelgen.data.dialogue import Audio, Dialogue, Turn
 from labelgen.data.labels import AtTurn, Label, Target
-from labelgen.features.pretrained import load_speech_encoder
 from labelgen.features.speech import SpeechEncoder
 from labelgen.model.annotate import annotate
 from labelgen.model.annotator import Annotator
@@ -175,4 +174,3 @@ def test_model_folder_with_a_damaged_speech_encoder_is_refused(
 def test_sound_encoder_without_sound_is_refused(speech_folder: Path):
     with pytest.raises(UsageError, match="without sound"):
         ModelOptions(sound_encoder=str(speech_folder)).check()
-    assert load_speech_encoder(str(speech_folder))[1]
