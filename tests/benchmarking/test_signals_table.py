@@ -16,7 +16,7 @@ from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label
 from labelgen.data.log import write_log
 from labelgen.feedback.items import FeedbackItem
 from labelgen.feedback.posterior import waterfall
-from labelgen.feedback.signal import find_signals
+from labelgen.feedback.signal import signals_of
 from labelgen.simulator.log import simulate
 
 
@@ -63,7 +63,7 @@ def test_rows_of_aggregation_equal_a_naive_reference(tmp_path: Path):
     found = rows(measure([tmp_path / "log.jsonl"], "labelgen", "truth", "C"))
     bad, scores = [], []
     for dialogue in simulate(60, seed=5):
-        signals = find_signals(dialogue)
+        (signals,) = signals_of([dialogue])
         for label in dialogue.annotation("truth").labels:  # type: ignore[union-attr]
             if label.task == "quality" and isinstance(label.at, AtTurn):
                 whole = len(dialogue.turns) > 1

@@ -56,7 +56,7 @@ def no_memory(done: int) -> None:
     ("before", "said"), [(DieAfter(0), "a worker process was killed"), (no_memory, "memory ran out")]
 )
 def test_so_is_that_of_a_worker(before, said, tmp_path, monkeypatch, capsys):
-    def engine(load: object, workers: int) -> AbstractContextManager[Engine]:
+    def engine(load: object, workers: int, gpus: object) -> AbstractContextManager[Engine]:
         return local_engine(partial(FakeAnnotator, before=before), 2)
 
     monkeypatch.setattr(labelgen.steps.label, "local_engine", engine)

@@ -186,7 +186,7 @@ def test_threshold_of_the_user_takes_the_place_of_a_certified_one(calibrated, ti
             assert all(label.probability == 1.0 for label in said.labels if label.task == "intents")
             assert not any(one.field.task == "quality" for one in said.abstained)
     assert main([*words, "--threshold", "intents=0.5"]) == 4, "labels by other thresholds are in the folder"
-    every = dict.fromkeys(("goals", "outcome", "quality", "intents", "slots", "order"), 0.5)
+    every = dict.fromkeys(("goals", "outcome", "quality", "cause", "intents", "slots", "order"), 0.5)
     assert Annotator(calibrated, precision="bf16", thresholds=every).precision == "bf16"
 
 
