@@ -40,8 +40,8 @@ def test_the_labels_of_a_prefix_are_those_of_the_first_turns(tiny_encoder, turns
             theirs = {key: p for key, p in theirs.items() if key[0] in {x.at for x in one.labels}}
         if name == "cause":
             # And may begin to fail later.
-            ended = {t for goal in goals_of(late["goals"].labels) if goal[-1] < end for t in goal}
-            ours, theirs = ({k: p for k, p in of.items() if k[0].turn in ended} for of in (ours, theirs))
+            ended = {AtTurn(t) for goal in goals_of(late["goals"].labels) if goal[-1] < end for t in goal}
+            ours, theirs = ({k: p for k, p in of.items() if k[0] in ended} for of in (ours, theirs))
         assert ours.keys() == theirs.keys(), name
         assert list(ours.values()) == pytest.approx([theirs[key] for key in ours], rel=1e-4, abs=1e-5), name
 
