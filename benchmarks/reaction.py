@@ -6,13 +6,16 @@ its own and frozen before anything was trained; it chooses nothing. Prototypes a
 them, without which a quarter of the messages of tasks sounds like a complaint."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from labelgen.confidence.resampling import Array, Statistic, of_statistic, resamples
 from labelgen.confidence.weakness import weighted_auc
@@ -41,16 +44,17 @@ WORDS = ("answer", "stop", "correction", "rephrase")
 DRAWS = 1000
 
 Floats = NDArray[np.float32]
+Rows = NDArray[np.bool_]
 Judged = tuple[list[ReplyInContext], NDArray[np.bool_]]
 
 
 def read(path: Path) -> Judged:
-    """The exchanges of a file, and whether each complains."""
+    """The replies of a file, and whether each complains."""
     head_line, *lines = path.read_text(encoding="utf-8").splitlines()
     names = head_line.split("\t")
     rows = [dict(zip(names, line.split("\t"), strict=True)) for line in lines]
-    exchanges = [ReplyInContext(row["request"], row["response"], row["next"]) for row in rows]
-    return exchanges, np.array([row["complaint"] == "1" for row in rows])
+    replies = [ReplyInContext(row["request"], row["response"], row["next"]) for row in rows]
+    return replies, np.array([row["complaint"] == "1" for row in rows])
 
 
 def fit(vectors: Floats, surface: Floats, complains: NDArray[np.bool_]) -> Head:
@@ -93,30 +97,47 @@ def ordinary(data: Path) -> Iterator[Judged]:
         yield [found[k] for k in drawn], np.zeros(len(drawn), bool)
 
 
+@dataclass(frozen=True)
+class Pool:
+    """All that is learned from. source: number of the file or corpus of each; those below `files` are prototypes."""
+
+    replies: list[ReplyInContext]
+    complains: NDArray[np.bool_]
+    source: NDArray[np.int64]
+    files: int
+
+    @classmethod
+    def read(cls, data: Path) -> "Pool":
+        """The prototypes, and ordinary messages of the corpora in a folder."""
+        prototypes = [read(path) for path in sorted(PROTOTYPES.glob("*.tsv"))]
+        every = [*prototypes, *ordinary(data)]
+        source = np.repeat(np.arange(len(every)), [len(y) for _, y in every])
+        return cls([x for xs, _ in every for x in xs], np.concatenate([y for _, y in every]), source, len(prototypes))
+
+    def held_out(self, scores: Callable[[Rows, Rows], Floats]) -> Floats:
+        """Scores of each by a fit without its file or corpus. scores: of some rows, by a fit on others."""
+        found = np.zeros(len(self.source), np.float32)
+        for k in range(self.source.max() + 1):
+            found[self.source == k] = scores(self.source != k, self.source == k)
+        return found
+
+    def least(self, scores: Floats) -> float:
+        """The score from which a complaint is heard, by FALSE_ALARMS."""
+        return float(np.quantile(scores[~self.complains], 1.0 - FALSE_ALARMS))
+
+
 def make(data: Path, out: Path) -> None:
     """Write the head. Its probability and its threshold come from predictions with one file left out, or one corpus of ordinary messages."""
     from safetensors.numpy import save_file
     from sklearn.linear_model import LogisticRegression
 
-    prototypes = [read(path) for path in sorted(PROTOTYPES.glob("*.tsv"))]
-    files = [*prototypes, *ordinary(data)]
-    source = np.repeat(np.arange(len(files)), [len(y) for _, y in files])
-    exchanges, complains = [x for xs, _ in files for x in xs], np.concatenate([y for _, y in files])
-    vectors, surface = vectors_of(exchanges), surface_of(exchanges)
-    held_out = np.zeros(len(complains), np.float32)
-    for k in range(len(files)):
-        left = fit(vectors[source != k], surface[source != k], complains[source != k])
-        held_out[source == k] = left.log_odds(left.columns(vectors[source == k], surface[source == k]))
-    alike = source < len(prototypes)
-    platt = LogisticRegression(C=1e6).fit(held_out[alike, None], complains[alike])
-    nats = platt.decision_function(held_out[:, None])
-    least = float(np.quantile(nats[~complains], 1.0 - FALSE_ALARMS))
-    for k, (_, own) in enumerate(files):
-        said = nats[source == k] >= least
-        area = f"AUC {auc(held_out[source == k], own):.3f}, heard {said[own].mean():.3f}, " if own.any() else ""
-        print(f"{len(own)} left out: {area}false alarms {said[~own].mean():.3f}")
-    print(f"heard {np.mean(nats[complains] >= least):.3f} at {FALSE_ALARMS} false alarms, from log-odds {least:.2f}")
-    made = fit(vectors, surface, complains)
+    pool = Pool.read(data)
+    vectors, surface = vectors_of(pool.replies), surface_of(pool.replies)
+    scores = pool.held_out(partial(_machine, vectors, surface, pool.complains))
+    alike = pool.source < pool.files
+    platt = LogisticRegression(C=1e6).fit(scores[alike, None], pool.complains[alike])
+    made = fit(vectors, surface, pool.complains)
+    least = pool.least(platt.decision_function(scores[:, None]))
     numbers = [GAMMA, made.bias, float(platt.coef_[0, 0]), float(platt.intercept_[0]), least]
     scales = np.abs(made.vectors).max(axis=0) / 127.0
     halves = {name: getattr(made, name).astype(np.float16) for name in ("means", "components", "weights")}
@@ -126,6 +147,28 @@ def make(data: Path, out: Path) -> None:
     save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, out)
 
 
+def _machine(vectors: Floats, surface: Floats, complains: NDArray[np.bool_], learned: Rows, asked: Rows) -> Floats:
+    made = fit(vectors[learned], surface[learned], complains[learned])
+    return made.log_odds(made.columns(vectors[asked], surface[asked]))
+
+
+def _bag_of_words(texts: Sequence[ReplyInContext], complains: NDArray[np.bool_], learned: Rows, asked: Rows) -> Floats:
+    """The plainest rival: words of request, response and message, each with weights of its own, and what the texts look like."""
+    from scipy import sparse
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    surface, parts = surface_of(texts), []
+    for k in range(3):
+        words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+        words.fit([texts[row][k] for row in np.flatnonzero(learned)])
+        parts.append(words.transform([text[k] for text in texts]))
+    table = sparse.hstack([*parts, sparse.csr_matrix(surface)]).tocsr()
+    model = LogisticRegression(C=3.0, max_iter=1000, class_weight="balanced").fit(table[learned], complains[learned])
+    scores: Floats = model.decision_function(table[asked]).astype(np.float32)
+    return scores
+
+
 def auc(scores: Any, right: NDArray[np.bool_]) -> float:
     """Share of pairs of a right and a wrong item of which the right one scores higher."""
     from sklearn.metrics import roc_auc_score
@@ -133,26 +176,68 @@ def auc(scores: Any, right: NDArray[np.bool_]) -> float:
     return float(roc_auc_score(right, scores))
 
 
-def heard(exchange: ReplyInContext, kinds: Sequence[str]) -> bool:
-    """Whether a signal says that the response of an exchange was bad."""
-    turns = (Turn(request=exchange.request, response=exchange.response), Turn(request=exchange.reply, response=""))
+def heard(reply: ReplyInContext, kinds: Sequence[str]) -> bool:
+    """Whether a signal says that the response of an reply was bad."""
+    turns = (Turn(request=reply.request, response=reply.response), Turn(request=reply.reply, response=""))
     dialogue = Dialogue(id="d", turns=turns)
     return any(s.vote == "bad" and 0 in s.turns and 1 in s.evidence for s in find_signals(dialogue, kinds))
 
 
-def blind() -> list[Result]:
-    """Rows of the exchanges that chose nothing: heard complaints and false alarms, by detectors."""
-    exchanges, complains = read(BLIND)
-    nats = complaint_log_odds(exchanges)
-    by_words = np.array([heard(x, WORDS) for x in exchanges])
-    by_meaning = nats >= head().least
-    systems = {"phrases": by_words, "reaction": by_meaning, "both": by_words | by_meaning}
+def left_out(star: Sequence[Path], dbdc3: Sequence[Path]) -> list[Result]:
+    """Rows of what was learned from, each file and corpus left out: complaints that are heard, and false alarms of prototypes and of ordinary
+    messages."""
+    pool = Pool.read(_folder_of(star, dbdc3))
+    vectors, surface = vectors_of(pool.replies), surface_of(pool.replies)
     rows = []
-    for name, said in systems.items():
-        for metric, chosen in (("heard", complains), ("false_alarms", ~complains)):
-            row = Result(system=name, metric=metric, value=round(float(said[chosen].mean()), 4), n=int(chosen.sum()))
-            rows.append(row)
-    return [*rows, Result(system="reaction", metric="auroc", value=round(auc(nats, complains), 4), n=len(exchanges))]
+    for system, scores in (
+        ("reaction", pool.held_out(partial(_machine, vectors, surface, pool.complains))),
+        ("bag of words", pool.held_out(partial(_bag_of_words, pool.replies, pool.complains))),
+    ):
+        said, alike = scores >= pool.least(scores), pool.source < pool.files
+        for metric, chosen in (
+            ("heard", pool.complains),
+            ("false_alarms", ~pool.complains & alike),
+            ("ordinary_false_alarms", ~alike),
+        ):
+            rows.append(_share(system, metric, said[chosen]))
+    return rows
+
+
+def blind(star: Sequence[Path], dbdc3: Sequence[Path]) -> list[Result]:
+    """Rows of the replies that chose nothing: heard complaints, false alarms, and AUROC, by detectors and by a bag of words that learned
+    from the same messages, with a threshold chosen alike."""
+    replies, complains = read(BLIND)
+    nats = complaint_log_odds(replies)
+    by_words = np.array([heard(x, WORDS) for x in replies])
+    by_meaning = nats >= head().least
+    pool = Pool.read(_folder_of(star, dbdc3))
+    least = pool.least(pool.held_out(partial(_bag_of_words, pool.replies, pool.complains)))
+    known = np.arange(len(pool.replies) + len(replies)) < len(pool.replies)
+    both = [*pool.replies, *replies], np.concatenate([pool.complains, complains])
+    bag = _bag_of_words(*both, known, ~known)
+    systems = {"phrases": by_words, "bag of words": bag >= least, "reaction": by_meaning, "both": by_words | by_meaning}
+    rows = [
+        _share(name, metric, said[chosen])
+        for name, said in systems.items()
+        for metric, chosen in (("heard", complains), ("false_alarms", ~complains))
+    ]
+    for name, scores in (("reaction", nats), ("bag of words", bag)):
+        rows.append(Result(system=name, metric="auroc", value=round(auc(scores, complains), 4), n=len(replies)))
+    return rows
+
+
+def _folder_of(star: Sequence[Path], dbdc3: Sequence[Path]) -> Path:
+    """The folder of the corpora."""
+    (folder,) = {path.parent for path in (*star, *dbdc3)}
+    return folder
+
+
+def _share(system: str, metric: str, said: NDArray[np.bool_]) -> Result:
+    """A share of messages with its exact interval."""
+    found = binomtest(int(said.sum()), len(said)).proportion_ci()
+    low, high = round(float(found.low), 4), round(float(found.high), 4)
+    value = round(float(said.mean()), 4)
+    return Result(system=system, metric=metric, value=value, low=low, high=high, interval="exact", n=len(said))
 
 
 def corpus(log: Sequence[Path], format: str, name: str, every: int = 1) -> list[Result]:
@@ -162,32 +247,42 @@ def corpus(log: Sequence[Path], format: str, name: str, every: int = 1) -> list[
     names, unit = np.unique([number for number, _, _, _ in of_turns], return_inverse=True)
     bad = np.array([wrong for _, wrong, _, _ in of_turns])
     phrases = np.array([nats for _, _, nats, _ in of_turns])
-    nats = complaint_log_odds([exchange for _, _, _, exchange in of_turns]).astype(np.float64)
+    nats = complaint_log_odds([reply for _, _, _, reply in of_turns]).astype(np.float64)
 
     def area(scores: Array) -> Statistic:
         return lambda times: np.array([weighted_auc(scores, bad, taken[unit]) for taken in times])
 
+    def fires(times: Array) -> Array:
+        weights = times[:, unit]
+        shares: Array = (weights @ (nats >= head().least)) / weights.sum(axis=1)
+        return shares
+
     times = resamples(len(names), DRAWS, 0)
     areas = {"reaction": area(nats), "phrases": area(phrases)}
     gain: Statistic = lambda taken: areas["reaction"](taken) - areas["phrases"](taken)  # noqa: E731
-    rows = [("reaction", "", areas["reaction"]), ("phrases", "", areas["phrases"]), ("reaction", "phrases", gain)]
+    rows = [
+        ("reaction", "", "bad_auroc", areas["reaction"]),
+        ("phrases", "", "bad_auroc", areas["phrases"]),
+        ("reaction", "phrases", "bad_auroc", gain),
+        ("reaction", "", "fires", fires),
+    ]
     return [
         Result(
             corpus=name,
             system=system,
             baseline=baseline,
-            metric="bad_auroc",
+            metric=metric,
             setting=f"{len(names):,} dialogues",
             n=len(bad),
             versions=versions("numpy"),
             **bootstrap(of_statistic(statistic, times).rounded()),
         )
-        for system, baseline, statistic in rows
+        for system, baseline, metric, statistic in rows
     ]
 
 
 def _turns(dialogues: Iterable[Dialogue]) -> Iterator[tuple[int, bool, float, ReplyInContext]]:
-    """Each rated turn with a next message: its dialogue, whether it is bad, log-odds of bad by words, and the exchange."""
+    """Each rated turn with a next message: its dialogue, whether it is bad, log-odds of bad by words, and the reply."""
     kinds = [kind for kind in DETECTORS if "request" in detector(kind).EVIDENCE and kind != "reaction"]
     for number, dialogue in enumerate(dialogues):
         signals = find_signals(dialogue, kinds)
@@ -201,8 +296,8 @@ def _turns(dialogues: Iterable[Dialogue]) -> Iterator[tuple[int, bool, float, Re
                         nats = prior_log_odds(s.kind, vote, s.strength)
                         votes[s.kind, vote] = max(votes.get((s.kind, vote), 0.0), nats, key=abs)
                 turns = dialogue.turns[t : t + 2]
-                exchange = ReplyInContext(turns[0].request, turns[0].response, turns[1].request)
-                yield number, bad, -sum(votes.values()), exchange
+                reply = ReplyInContext(turns[0].request, turns[0].response, turns[1].request)
+                yield number, bad, -sum(votes.values()), reply
 
 
 if __name__ == "__main__":

@@ -33,8 +33,8 @@ LANGUAGE = "en"
 """The language in which it was measured."""
 
 _AT_ONCE = 64
-_PLACES = 20.0
-"""Words by which lengths are divided."""
+_SURFACE, _WORDS = np.float32(0.5), 20.0
+"""Scale of the surface features beside vectors of length 1, and words by which lengths are divided."""
 
 Floats = NDArray[np.float32]
 
@@ -49,7 +49,7 @@ class ReplyInContext(NamedTuple):
 
 @dataclass(frozen=True)
 class Head:
-    """A support vector machine on an exchange.
+    """A support vector machine on a reply in context.
 
     means, components: of the principal components of each of the three texts, [3, width] and [3, components, width]. vectors, weights: the
     support vectors [vectors, columns] and their weights. gamma: of the kernel exp(-gamma d^2). bias: of its value. slope, offset: of the
@@ -66,12 +66,12 @@ class Head:
     least: float
 
     def columns(self, vectors: Floats, surface: Floats) -> Floats:
-        """Columns of exchanges. vectors: of their texts [exchanges, 3, width]. surface: [exchanges, features]."""
+        """Columns of replies. vectors: of their texts [replies, 3, width]. surface: [replies, features]."""
         parts = [(vectors[:, k] - self.means[k]) @ self.components[k].T for k in range(3)]
         return np.hstack([*parts, surface]).astype(np.float32)
 
     def log_odds(self, columns: Floats) -> Floats:
-        """Log-odds of a complaint of exchanges, in nats."""
+        """Log-odds of a complaint of replies, in nats."""
         squares = (columns**2).sum(1)[:, None] + (self.vectors**2).sum(1) - 2.0 * columns @ self.vectors.T
         value = np.exp(-self.gamma * np.maximum(squares, 0.0)) @ self.weights + self.bias
         result: Floats = (self.slope * value + self.offset).astype(np.float32)
@@ -131,40 +131,36 @@ def _encoder() -> _Encoder:
     return _Encoder(folder)
 
 
-def vectors_of(exchanges: Sequence[ReplyInContext]) -> Floats:
-    """Vectors of their texts [exchanges, 3, width]; each text is encoded once."""
-    place = {text: k for k, text in enumerate(dict.fromkeys(text for one in exchanges for text in one))}
-    return _encoder()(list(place))[[[place[text] for text in one] for one in exchanges]]
+def vectors_of(replies: Sequence[ReplyInContext]) -> Floats:
+    """Vectors of their texts [replies, 3, width]; each text is encoded once."""
+    place = {text: k for k, text in enumerate(dict.fromkeys(text for one in replies for text in one))}
+    return _encoder()(list(place))[[[place[text] for text in one] for one in replies]]
 
 
-def surface_of(exchanges: Iterable[ReplyInContext]) -> Floats:
-    """What the texts look like [exchanges, features]: overlaps in 0..1, lengths, and marks."""
+def surface_of(replies: Iterable[ReplyInContext]) -> Floats:
+    """What the texts look like [replies, features]: overlaps in 0..1, lengths, and marks."""
     rows = []
-    for request, response, reply in exchanges:
+    for request, response, reply in replies:
         asked, said, then = request.casefold(), response.casefold(), reply.casefold()
         overlaps = (
             *(fuzz.ratio(asked, then), fuzz.token_sort_ratio(asked, then), fuzz.token_set_ratio(asked, then)),
             *(fuzz.token_set_ratio(said, then), fuzz.token_set_ratio(asked, said)),
         )
-        lengths = (min(len(text.split()), 2 * MAX_TOKENS) / _PLACES for text in (then, asked, said))
+        lengths = (min(len(text.split()), 2 * MAX_TOKENS) / _WORDS for text in (then, asked, said))
         marks = (
             *(said.rstrip().endswith("?"), then.rstrip().endswith("?"), then.rstrip().endswith("!")),
             *(reply.isupper(), "?" in then, "!" in then, asked.strip() == then.strip()),
         )
         rows.append([*(overlap / 100.0 for overlap in overlaps), *lengths, *map(float, marks)])
-    return SURFACE * np.array(rows, np.float32)
+    return _SURFACE * np.array(rows, np.float32)
 
 
-SURFACE = np.float32(0.5)
-"""Scale of the surface features beside vectors of length 1."""
-
-
-def complaint_log_odds(exchanges: Sequence[ReplyInContext]) -> Floats:
+def complaint_log_odds(replies: Sequence[ReplyInContext]) -> Floats:
     """Log-odds that the reply of each exchange complains of the response, in nats."""
-    if not exchanges:
+    if not replies:
         return np.zeros(0, np.float32)
     machine = head()
-    return machine.log_odds(machine.columns(vectors_of(exchanges), surface_of(exchanges)))
+    return machine.log_odds(machine.columns(vectors_of(replies), surface_of(replies)))
 
 
 class Reaction:

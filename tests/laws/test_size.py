@@ -31,9 +31,9 @@ LINES = {
     "labelgen/steps": 2_445,
     "labelgen/tasks": 1_520,
     "labelgen/training": 3_770,
-    "labelgen/verdicts": 1_400,
+    "labelgen/verdicts": 1_395,
     "labelgen": 46_325,
-    "benchmarks": 6_545,
+    "benchmarks": 6_640,
     "tests": 33_260,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""

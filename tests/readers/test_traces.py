@@ -98,14 +98,15 @@ def check(found: list[Dialogue | Rejected]) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_conversation_in_any_form_order_and_layout_gives_the_same_dialogue(form: str, tmp_path: Path) -> None:
     reader, records = FORMS[form], records_of(form)
-    check(read(reader, CONVERSATION / f"{form}.jsonl"))
+    whole = read(reader, CONVERSATION / f"{form}.jsonl")
+    check(whole)
     for name, text in {
         "reversed.jsonl": "\n".join(map(json.dumps, records[::-1])),
         "array.json": json.dumps(records, indent=2),
         "objects.json": "\n".join(json.dumps(record, indent=2) for record in records),
     }.items():
         (tmp_path / name).write_text(text)
-        check(read(reader, tmp_path / name))
+        assert read(reader, tmp_path / name) == whole, name
 
 
 def say(role: str, text: str) -> Message:

@@ -125,3 +125,4 @@ def test_training_step_on_gpu_waits_for_no_device(tiny_encoder: Path, tasks: str
             module.training_step(placed, 0)["loss"].backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert all(p.grad is not None for p in model.turn_encoder.parameters())
