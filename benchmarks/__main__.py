@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     run.add_argument("--work", type=Path, default=ROOT / "runs" / "benchmarks", help="folder for outputs of stages")
     run.add_argument("--results", type=Path, default=ROOT / "results", help="folder of the CSV files")
+    run.add_argument("--jobs", type=int, default=1, help="stages at once (default %(default)s)")
     run.add_argument(
         "--set",
         action="append",
@@ -43,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("\n".join(f"{name:<20} {text}" for name, text in recipe_names()))
         elif args.command == "run":
             recipe = load_recipe(args.recipe, _parameters(args.set))
-            Run(recipe, args.data.resolve(), (args.work / args.recipe).resolve(), args.results).all(args.tables)
+            Run(recipe, args.data.resolve(), (args.work / args.recipe).resolve(), args.results).all(
+                args.tables, args.jobs
+            )
         else:
             differing = render(ROOT, args.check)
             print("\n".join(str(path) for path in differing) or "all pages equal their rendering")

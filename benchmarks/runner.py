@@ -38,8 +38,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -127,17 +129,26 @@ class Run:
     results: Path
     executed: list[str] = field(default_factory=list)
     _records: dict[Instance, Record] = field(default_factory=dict)
-    _active: list[Instance] = field(default_factory=list)
+    _locks: dict[Instance, threading.RLock] = field(default_factory=dict)
+    _own: threading.local = field(default_factory=threading.local)
 
-    def all(self, only: Sequence[str] = ()) -> None:
-        """Run every stage that is not cached, then write the rows of each table. only: tables, with the stages that they need."""
+    def all(self, only: Sequence[str] = (), jobs: int = 1) -> None:
+        """Run every stage that is not cached, then write the rows of each table.
+
+        Args:
+            only: tables, with the stages that they need.
+            jobs: stages at once."""
         chosen = [i for i in self.instances() if not only or self.table_of(i) in only]
         missing = set(only) - {self.table_of(i) for i in chosen}
         if missing:
             known = sorted({self.table_of(i) for i in self.instances()} - {""})
             raise self._error(f"the recipe makes no table {', '.join(sorted(missing))}", f"tables: {', '.join(known)}")
-        for instance in chosen:
-            self.make(instance)
+        with ThreadPoolExecutor(jobs) as pool:
+            try:
+                list(pool.map(self.make, chosen))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
         tables: dict[str, list[Result]] = {}
         for instance in chosen:
             if table := self.table_of(instance):
@@ -183,13 +194,21 @@ class Run:
 
     def make(self, instance: Instance) -> Record:
         """Run a stage unless its cached output is current; first all stages that it depends on."""
-        if instance in self._records:
-            return self._records[instance]
-        if instance in self._active:
+        active: tuple[Instance, ...] = getattr(self._own, "active", ())
+        if instance in active:
             raise self._error(
-                f"stages depend on each other: {' -> '.join(map(str, [*self._active, instance]))}", "break the cycle"
+                f"stages depend on each other: {' -> '.join(map(str, [*active, instance]))}", "break the cycle"
             )
-        self._active.append(instance)
+        self._own.active = (*active, instance)
+        try:
+            with self._locks.setdefault(instance, threading.RLock()):
+                if instance not in self._records:
+                    self._records[instance] = self._made(instance)
+        finally:
+            self._own.active = active
+        return self._records[instance]
+
+    def _made(self, instance: Instance) -> Record:
         spec = self.recipe.stages[instance.stage]
         inputs: dict[str, str] = {}
         command = self._command(instance, spec, inputs)
@@ -200,8 +219,6 @@ class Run:
         if record is None or record.key != key or not self.output(instance).exists():
             shown = "; ".join(map(shlex.join, command.tokens))
             record = self._execute(instance, spec, command, Record(key=key, command=shown, inputs=inputs))
-        self._active.pop()
-        self._records[instance] = record
         return record
 
     def _execute(self, instance: Instance, spec: StageSpec, command: "Command", record: Record) -> Record:
@@ -278,7 +295,8 @@ class Run:
         arguments: dict[str, Any] = {}
         for name, value in spec.arguments.items():
             arguments[name], shown = value, [str(value)]
-            if isinstance(value, str) and (whole := re.fullmatch(r"\{([\w-]+)\}", value)) and whole[1] in parameters:
+            whole = re.fullmatch(r"\{([\w-]+)\}", value) if isinstance(value, str) else None
+            if whole and whole[1] in parameters and not _REFERENCE.search(str(parameters[whole[1]])):
                 arguments[name], shown = parameters[whole[1]], [str(parameters[whole[1]])]
             elif isinstance(value, str):
                 words, shown = expand(fill(value))

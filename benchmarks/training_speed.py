@@ -47,7 +47,7 @@ from labelgen.data.labels import targets_of
 from labelgen.data.log import Log
 from labelgen.features.features import learn_features
 from labelgen.features.layout import Batch
-from labelgen.features.pretrained import load_encoder, load_tokenizer, write_offline_encoder
+from labelgen.features.pretrained import load_encoder, load_tokenizer
 from labelgen.model.batches import Example
 from labelgen.model.build import assemble, make_tasks
 from labelgen.model.options import ModelOptions
@@ -87,6 +87,7 @@ class Pass:
 def measure(
     log: Sequence[Path],
     corpus: str,
+    encoder: Sequence[Path],
     format: str = "labelgen",
     sizes: Sequence[str] = ("small", "base"),
     turns: int | None = None,
@@ -97,6 +98,7 @@ def measure(
     """Rates of all systems, for each size of encoder and bf16 on a GPU, fp32 elsewhere.
 
     Args:
+        encoder: one folder, with the tokenizer and the encoder whose sizes are changed.
         turns: of a step; without a value 48 on a CPU and 2,048 on a GPU.
         steps: of one turn of a system."""
 
@@ -111,7 +113,10 @@ def measure(
     for size in sizes:
         for precision in precisions:
             with tempfile.TemporaryDirectory() as folder:
-                bench = TrainingBench(dialogues, source.labels(), size, precision, device, turns, steps, Path(folder))
+                place = Path(folder)
+                bench = TrainingBench(
+                    dialogues, source.labels(), encoder[0], size, precision, device, turns, steps, place
+                )
                 passes = bench.measured(rounds, seed)
                 rows += _rows(bench, passes, {"corpus": corpus, "split": f"{size} encoder", "seed": str(seed)})
     return rows
@@ -124,6 +129,7 @@ class TrainingBench:
         self,
         dialogues: Sequence[Dialogue],
         labels: Any,
+        pretrained: Path,
         size: str,
         precision: str,
         device: torch.device,
@@ -132,14 +138,13 @@ class TrainingBench:
         folder: Path,
     ) -> None:
         self.precision, self.device, self.folder, self.dialogues = precision, device, folder, dialogues
-        write_offline_encoder(folder / "encoder")
-        self.tokenizer = load_tokenizer(str(folder / "encoder"))
+        self.tokenizer = load_tokenizer(str(pretrained))
         torch.manual_seed(0)
-        small: Any = load_encoder(str(folder / "encoder"), attention_dropout=0.0)
+        small: Any = load_encoder(str(pretrained), attention_dropout=0.0)
         self.config = small.config
         self.config.update(dict(SIZES[size]))
         self._kind = type(small)
-        options = ModelOptions(encoder=str(folder / "encoder"), max_tokens=64)
+        options = ModelOptions(encoder=str(pretrained), max_tokens=64)
         self.model = assemble(
             options, make_tasks(TASKS, labels), learn_features(dialogues, ()), self._encoder(None), self.tokenizer, {}
         )

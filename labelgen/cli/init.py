@@ -48,7 +48,6 @@ _TRAINING = """# Options of `labelgen finetune` besides those of the other confi
 model:
   # A fixed encoder reads each text once, which is quick. Without these options it is trained too, which learns more from large logs.
   encoder_frozen: {frozen}
-  overlaps: {frozen}
   words: {words}
 """
 

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 import torch
 
 from labelgen.base.errors import UsageError
-from labelgen.data.dialogue import SPEAKER, Dialogue, HypothesisSlot, Turn, step_features
+from labelgen.data.dialogue import SPEAKER, Dialogue, Turn, step_features
 from labelgen.features.layout import FeatureTensors
 
 MISSING, UNSEEN = 0, 1
@@ -20,15 +20,8 @@ NAMES = (
     *("asr_confidence", "nlu_confidence", "latency_s", "gap_before_s", "gap_after_s", "tools", "tool_errors"),
 )
 """Features that any log may have; its records may name others."""
-OVERLAPS = (
-    *("request_in_response", "response_in_request", "slots_in_response"),
-    *("request_in_previous", "previous_in_request", "next_in_request", "request_in_next"),
-)
-"""Shares of the distinct words of one text that another has: of the requests and responses of a turn, of the values of its hypothesis's
-slots, and of the requests of neighboring turns. A response without the words of a request, and a request that repeats the one before, are
-signs of a misunderstanding."""
 _IMPLICIT = ("barge_in", "stop")
-_FROM_NEXT_TURN = ("gap_after_s", "next_in_request", "request_in_next")
+_FROM_NEXT_TURN = ("gap_after_s",)
 _WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 
 
@@ -99,12 +92,10 @@ class FeatureSet:
     def tensors(self, dialogues: Sequence[Dialogue]) -> FeatureTensors:
         """Features of all turns of the dialogues, in order."""
         index = [{value: k + 2 for k, value in enumerate(c.values)} for c in self.categories]
-        compared = any(n.name in OVERLAPS for n in self.numbers)
         categories: list[list[int]] = []
         numbers: list[list[float]] = []
         present: list[list[float]] = []
         for dialogue in dialogues:
-            shared = overlaps_of(dialogue) if compared else []
             for t, turn in enumerate(dialogue.turns):
                 values = dict(categories_of(dialogue, turn))
                 categories.append(
@@ -113,7 +104,7 @@ class FeatureSet:
                         for k, c in enumerate(self.categories)
                     ]
                 )
-                measured = {**dict(numbers_of(dialogue, t)), **(shared[t] if compared else {})}
+                measured = dict(numbers_of(dialogue, t))
                 has = [n.name in measured for n in self.numbers]
                 present.append([float(x) for x in has])
                 numbers.append(
@@ -139,11 +130,7 @@ class FeatureSet:
 
 
 def learn_features(
-    dialogues: Collection[Dialogue],
-    leave_out: Sequence[str] = (),
-    words: int = 0,
-    least: int = 5,
-    overlaps: bool = False,
+    dialogues: Collection[Dialogue], leave_out: Sequence[str] = (), words: int = 0, least: int = 5
 ) -> FeatureSet:
     """Learn the features of a log.
 
@@ -151,22 +138,20 @@ def learn_features(
         leave_out: names of features to ignore.
         words: size of the vocabulary of word features.
         least: number of turns that a value or word needs.
-        overlaps: use of OVERLAPS.
 
     Raises UsageError if `leave_out` has a name that neither the log nor NAMES has, so that no feature is read because of a
     typing error."""
     values: dict[str, Counter[str]] = {}
     sums: dict[str, tuple[int, float, float]] = {}
     for dialogue in dialogues:
-        shared = overlaps_of(dialogue) if overlaps else []
         for t, turn in enumerate(dialogue.turns):
             for name, value in categories_of(dialogue, turn):
                 values.setdefault(name, Counter())[value] += 1
-            for name, number in (*numbers_of(dialogue, t), *(shared[t].items() if overlaps else ())):
+            for name, number in numbers_of(dialogue, t):
                 count, total, squares = sums.get(name, (0, 0.0, 0.0))
                 x = _log_scale(number)
                 sums[name] = (count + 1, total + x, squares + x * x)
-    _check_names(leave_out, {*NAMES, *OVERLAPS, *values, *sums})
+    _check_names(leave_out, {*NAMES, *values, *sums})
     categories = [
         CategoryValues(name, tuple(sorted(v for v, c in counts.items() if c >= least)))
         for name, counts in sorted(values.items())
@@ -229,44 +214,6 @@ def numbers_of(dialogue: Dialogue, t: int) -> Iterator[tuple[str, float]]:
     ):
         if value is not None:
             yield name, value
-
-
-def overlaps_of(dialogue: Dialogue) -> list[dict[str, float]]:
-    """OVERLAPS of each turn; none where the first of the two texts has no words, or there is no such turn or slot."""
-    requests = [_content(turn.request) for turn in dialogue.turns]
-    out = []
-    for t, turn in enumerate(dialogue.turns):
-        request, response = requests[t], _content(turn.response)
-        slots = () if turn.hypothesis is None else turn.hypothesis.slots or ()
-        shown = [max(shares) for slot in slots if (shares := _slot_shares(slot, turn.request, response))]
-        pairs = {
-            "request_in_response": _share(request, response),
-            "response_in_request": _share(response, request),
-            "slots_in_response": sum(shown) / len(shown) if shown else None,
-        }
-        if t > 0:
-            pairs["request_in_previous"] = _share(request, requests[t - 1])
-            pairs["previous_in_request"] = _share(requests[t - 1], request)
-        if t + 1 < len(requests):
-            pairs["next_in_request"] = _share(requests[t + 1], request)
-            pairs["request_in_next"] = _share(request, requests[t + 1])
-        out.append({name: share for name, share in pairs.items() if share is not None})
-    return out
-
-
-def _slot_shares(slot: HypothesisSlot, request: str, response: frozenset[str]) -> list[float]:
-    """Shares of a slot's words, and of those of its normalized value, that the response has."""
-    texts = (request[slot.start : slot.end], slot.value or "")
-    return [share for text in texts if (share := _share(_content(text), response)) is not None]
-
-
-def _content(text: str) -> frozenset[str]:
-    """Distinct words, without punctuation."""
-    return frozenset(word for word in words_of(text) if word[0].isalnum())
-
-
-def _share(of: frozenset[str], within: frozenset[str]) -> float | None:
-    return len(of & within) / len(of) if of else None
 
 
 def _difference(late: float | None, early: float | None) -> float | None:

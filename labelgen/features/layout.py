@@ -122,9 +122,8 @@ class Layout:
         """Attention mask of the padded grid: true for real turns. None if nothing is padded."""
         if len(set(self.turns)) <= 1:
             return None
-        grid = torch.zeros(len(self.turns), self.longest, dtype=torch.bool, device=self.position.device)
-        grid[self.dialogue_of, self.position] = True
-        return grid
+        grid = torch.arange(self.longest) < torch.tensor(self.turns)[:, None]
+        return to_device(grid, self.position.device)
 
     def pad(self, rows: Float[Tensor, "N D"]) -> Float[Tensor, "B T D"]:
         """The real turns as a grid, padded with zeros."""

@@ -1,7 +1,6 @@
 """Masking of feedback: the same evidence must not be a model's input and its target."""
 
 from collections.abc import Sequence
-from random import Random
 from typing import Any
 
 from msgspec.structs import fields, replace
@@ -44,7 +43,7 @@ def mask(dialogue: Dialogue, signals: Sequence[Signal]) -> Dialogue:
 def mask_feedback(dialogue: Dialogue) -> Dialogue:
     """The dialogue without the evidence of any reaction, recorded or detected; unchanged where it has none.
 
-    For evaluation: there are no decoys, so a gap may show that feedback was there."""
+    For evaluation. A gap may show that feedback was there."""
     found = reactions((*dialogue.signals, *find_signals(dialogue)))
     return mask(dialogue, found) if found or records_feedback(dialogue) else dialogue
 
@@ -62,24 +61,6 @@ def hide_answers(dialogue: Dialogue) -> Dialogue:
 def reactions(signals: Sequence[Signal]) -> list[Signal]:
     """Signals of what users did; those that read the assistant's side alone are left out."""
     return [s for s in signals if s.kind not in DETECTORS or not getattr(detector(s.kind), "CONTENT", False)]
-
-
-def decoys(dialogue: Dialogue, signals: Sequence[Signal], rng: Random) -> tuple[Signal, ...]:
-    """As many false signals, at turns without evidence of their kind. They are masked with the true ones, so that a gap alone
-    does not predict the target. Fewer where no such turns are left."""
-    signals = reactions(signals)
-    free: dict[str, list[int]] = {}
-    for signal in signals:
-        taken = {t for other in signals if other.kind == signal.kind for t in other.evidence}
-        free.setdefault(signal.kind, [t for t in range(len(dialogue.turns)) if t not in taken])
-    for turns in free.values():
-        rng.shuffle(turns)
-    result = []
-    for signal in signals:
-        evidence = tuple(free[signal.kind].pop() for _ in signal.evidence if free[signal.kind])
-        if evidence:
-            result.append(replace(signal, evidence=tuple(sorted(evidence))))
-    return tuple(result)
 
 
 def _without_spans(annotation: Annotation, blank: frozenset[int]) -> Annotation:

@@ -94,7 +94,10 @@ def packed_attention(
     dtype = torch.get_autocast_dtype("cuda")
     q, k, v = (x.squeeze(0).transpose(0, 1).to(dtype) for x in (query, key, value))
     ends, longest = packing.offsets, packing.longest
-    grouped = key.shape[1] < query.shape[1]
-    seen = varlen_attn(q, k, v, ends, ends, longest, longest, scale=scaling, enable_gqa=grouped)
+    shared = q.shape[1] // k.shape[1]
+    if shared > 1:
+        # The kernel's own grouping came with torch 2.12.
+        k, v = k.repeat_interleave(shared, dim=1), v.repeat_interleave(shared, dim=1)
+    seen = varlen_attn(q, k, v, ends, ends, longest, longest, scale=scaling)
     assert isinstance(seen, Tensor)
     return seen.unsqueeze(0), None

@@ -56,7 +56,7 @@ def build_model(
     model = assemble(
         options,
         made,
-        learn_features(dialogues, options.leave_out, options.words, overlaps=options.overlaps),
+        learn_features(dialogues, options.leave_out, options.words),
         encoder,
         load_tokenizer(options.encoder),
         encoder_origin(options.encoder),
@@ -67,6 +67,7 @@ def build_model(
     for name, by_unit in fits.items():
         for unit, fit in by_unit.items():
             model.linear_member(name).fill(unit, fit.map)
+            model.linear_member(name).held_out[unit] = fit.held_out
     return model
 
 

@@ -58,7 +58,7 @@ ENCODER, CARD, TRAINED_ON = "encoder.json", "card.json", "trained_on.bin"
 SOUND, SOUND_WEIGHTS = "sound.json", "sound.safetensors"
 COMPLETE = "trained_on_complete"
 """Key of the card: whether trained_on.bin lists all training dialogues; false if the initial model had no such list."""
-FORM = 6
+FORM = 7
 """Version of config.json; models of another one are refused."""
 
 _REQUIRED = (WEIGHTS, ENCODER, CARD, "tokenizer/tokenizer.json")

@@ -90,7 +90,10 @@ class LabelModel(nn.Module):
         self.dialogue_encoder = DialogueEncoder(
             width, options.dialogue_layers, options.dialogue_heads, options.dropout, options.dialogue_band
         )
-        self.heads = nn.ModuleDict({name: task.head(Widths(encoder_width, width)) for name, task in tasks.items()})
+        # A task whose average leaves the network out has none.
+        self.heads = nn.ModuleDict(
+            {name: task.head(Widths(encoder_width, width)) for name, task in tasks.items() if not task.by_member_alone}
+        )
         self.linear = nn.ModuleDict(
             {
                 name: LinearMember(
@@ -142,7 +145,9 @@ class LabelModel(nn.Module):
         return {name: self.get_buffer(_label_buffer(name)) for name in self._label_ids}
 
     def encode(self, batch: Batch) -> Encoded:
-        """Encode the passages; token states only if a head reads them."""
+        """Encode the passages; token states only if a head reads them. Nothing is encoded for a model without heads."""
+        if not self.heads:
+            return torch.zeros(0, self.turn_encoder.width), None
         return self.turn_encoder(batch.passages, self.reads_tokens)  # type: ignore[no-any-return]
 
     def states(
@@ -153,6 +158,9 @@ class LabelModel(nn.Module):
         Args:
             hidden: turns whose response is masked.
             causal: turns see no later turns."""
+        if not self.heads:
+            none = torch.zeros(0, self.options.dialogue_width)
+            return States(none, none, encoded[0], encoded[0], None, {}, "none", causal)
         return self.in_dialogue(self.turns(batch, encoded, hidden, causal), batch.layout, causal)
 
     def turns(
@@ -199,7 +207,11 @@ class LabelModel(nn.Module):
 
     def score(self, name: str, states: States, layout: Layout) -> Any:
         """What the head of a task gives, averaged with its linear member. In training the head alone: the other is fitted separately."""
-        out = self.heads[name](states, layout)
+        if name in self.heads:
+            out = self.heads[name](states, layout)
+        else:
+            rows, names = len(self.tasks[name].places(layout)), len(self.tasks[name].labels.names)  # type: ignore[attr-defined]
+            out = torch.zeros(rows, names, device=layout.position.device)
         if self.training or name not in self.linear:
             return out
         return self.linear[name](out, self.tasks[name].places(layout), layout, states.online)  # type: ignore[attr-defined]
@@ -223,7 +235,7 @@ class LabelModel(nn.Module):
         losses = {}
         for name, task in self.tasks.items():
             target = batch.targets.get(name)
-            if target is None or batch.target_weights[name] == 0.0:
+            if target is None or batch.target_weights[name] == 0.0 or (self.training and name not in self.heads):
                 continue
             if task.hides_response:
                 states = self.states(batch, encoded, hidden=target.weight > 0, causal=True)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from labelgen.base.terminal import progress
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, At, AtGoal, Target, Unit
-from labelgen.data.split import FOLDS, fold_of, position
+from labelgen.data.split import FOLDS, fold_of, position, user_key
 from labelgen.features.layout import Voice
 from labelgen.feedback.items import items_at
-from labelgen.nn.linear_member import LinearMap, MemberSettings
+from labelgen.nn.linear_member import HeldOut, LinearMap, MemberSettings
 from labelgen.tasks.exclusive import ExclusiveTask, exclusive_rows
 from labelgen.tasks.task import Task
 from labelgen.verdicts.columns import Columns, fit_regression
@@ -50,6 +50,7 @@ class LinearFit:
 
     settings: MemberSettings
     map: LinearMap
+    held_out: HeldOut
 
 
 def fit_linear(
@@ -95,6 +96,7 @@ class _Rows:
     contents: list[PlaceContent]
     said: list[Statements]
     known: Floats
+    users: list[str]
     fold: Indices
     place: Indices
     answer: Indices
@@ -115,6 +117,7 @@ def _rows_of(task: ExclusiveTask, unit: Unit, dialogues: Numbered, voices: Voice
     contents: list[PlaceContent] = []
     said: list[Statements] = []
     known: list[float] = []
+    users: list[str] = []
     fold: list[int] = []
     targets: list[list[Target]] = []
     for number, dialogue in dialogues:
@@ -128,6 +131,7 @@ def _rows_of(task: ExclusiveTask, unit: Unit, dialogues: Numbered, voices: Voice
         items = items_at(dialogue, list(at_place))
         said += map(statements_of, items)
         known += map(share_of_people, items)
+        users += [user_key(dialogue)] * len(at_place)
         fold += [fold_of(dialogue)] * len(at_place)
         targets += at_place.values()
     tensors = exclusive_rows(targets, task.index)
@@ -138,7 +142,7 @@ def _rows_of(task: ExclusiveTask, unit: Unit, dialogues: Numbered, voices: Voice
         expected = expected + weight[:, None] * likelihood / likelihood.sum(axis=1, keepdims=True)
     place, answer = np.nonzero(expected)
     return _Rows(
-        contents, said, np.array(known), np.array(fold, dtype=np.int64), place, answer, expected[place, answer]
+        contents, said, np.array(known), users, np.array(fold, dtype=np.int64), place, answer, expected[place, answer]
     )
 
 
@@ -175,7 +179,7 @@ def _fit(
     best = int(np.argmax([rows.weight @ log_p[rows.place, rows.answer] for log_p in held_out]))
     fitted = linear_map(fit_regression(matrix, rows.answer, rows.weight, C_GRID[best]), labels)
     rates, factors = _decision(task, rows, held_out[best], later)
-    return LinearFit(MemberSettings(columns, rates, factors), fitted)
+    return LinearFit(MemberSettings(columns, rates, factors), fitted, HeldOut(held_out[best], rows.said, rows.users))
 
 
 def _decision(task: ExclusiveTask, rows: _Rows, log_p: Floats, later: bool) -> tuple[Rates, tuple[float, ...]]:

@@ -36,8 +36,6 @@ class ModelOptions:
     words: WholeNumber = 0
     """number of most frequent words of the training log that are read as features besides the encoder's vectors; the model's folder
     names them"""
-    overlaps: bool = False
-    """shares of words that a turn's texts have in common with each other and with its neighbors, as features"""
     sound: bool = False
     """use of the sound of turns"""
     sound_encoder: Annotated[str, "FOLDER"] = ""

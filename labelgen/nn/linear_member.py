@@ -52,6 +52,16 @@ class MemberSettings:
     factors: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """Log-probabilities [places, names] of a map at places of the training log that it was not fitted on, what the witnesses of each place say,
+    and its user. They are there in training alone."""
+
+    log_p: NDArray[np.float64]
+    said: list[Statements]
+    users: list[str]
+
+
 class LinearMember(nn.Module):
     """A linear map for each unit of a task, and its share in the average; where a unit has none, the network answers alone.
 
@@ -71,6 +81,7 @@ class LinearMember(nn.Module):
         self.read = read
         self.has_witnesses = set(names) <= set(GOOD)
         self.towards_good = torch.tensor([GOOD.get(name, 0.5) - 0.5 for name in names])
+        self.held_out: dict[Unit, HeldOut] = {}
         for unit, known in self.settings.items():
             self.register_buffer(f"{unit}_weight", torch.zeros(len(known.columns), len(names)))
             self.register_buffer(f"{unit}_bias", torch.zeros(len(names)))

@@ -18,7 +18,9 @@ from labelgen.kernels.packed import PACKED, can_pack, packed_positions, packing_
 from labelgen.nn.embedding_cache import EmbeddingCache, mean_pool
 
 BATCH_TOKENS = 1024
-"""Tokens of a padded batch: few enough that activations stay in a CPU's cache."""
+"""Tokens of a padded batch on a CPU: few enough that activations stay in its cache."""
+DEVICE_BATCH_TOKENS = 16 * BATCH_TOKENS
+"""The same on other devices, which need more work for each launch of a kernel."""
 _DROPOUT_STEPS = 2**16
 
 
@@ -119,7 +121,8 @@ class TurnEncoder(nn.Module):
         if self.encoder.config._attn_implementation != wanted:
             self.encoder.set_attn_implementation(wanted)
         encode = self._packed if packs else self._padded
-        most = sys.maxsize if packs else BATCH_TOKENS
+        padded = BATCH_TOKENS if embedded.device.type == "cpu" else DEVICE_BATCH_TOKENS
+        most = sys.maxsize if packs else padded
         if self.chunk_tokens is not None and torch.is_grad_enabled():
             most, encode = min(most, self.chunk_tokens), partial(checkpoint, encode, use_reentrant=False)
         return self._batched(groups, _by_group(embedded, groups), most, encode)

@@ -48,8 +48,8 @@ def render(evaluation: Evaluation, drift: Drift | None = None) -> str:
     """The page of an evaluation. drift: how the log differs from the data of the calibration, where that was tested."""
     tasks = [_task_view(evaluation, task, k) for k, task in enumerate(evaluation.tasks)]
     names = {name for task in evaluation.tasks for name in task.tasks}
-    answered = {name for view in tasks if view.verdict != "unanswered" for name in view.task.tasks}
-    ratios = [v for view in tasks if view.ratio for v in (view.ratio.value, view.ratio.low, view.ratio.high)]
+    answered = {name for one in tasks if one.verdict != "unanswered" for name in one.task.tasks}
+    ratios = [v for one in tasks if one.ratio for v in (one.ratio.value, one.ratio.low, one.ratio.high)]
     return (
         environment()
         .get_template("page.html")
@@ -61,9 +61,9 @@ def render(evaluation: Evaluation, drift: Drift | None = None) -> str:
             caveats=caveats(evaluation),
             training_unknown=training_unknown(evaluation),
             ratio_axis=plots.axis_for([1.0, *ratios], _RATIOS_WITHIN),
-            human=any(view.human is not None for view in tasks),
-            values_axis=plots.axis_for(v for view in tasks for row in view.rows for v in _bounds(row.estimate)),
-            weak=[(view, part) for view in tasks for part in view.weak],
+            human=any(one.human is not None for one in tasks),
+            values_axis=plots.axis_for(v for one in tasks for row in one.rows for v in _bounds(row.estimate)),
+            weak=[(one, part) for one in tasks for part in one.weak],
             significant=significant,
             no_baselines=NO_BASELINES,
             views=[view(example, names - answered) for example in evaluation.examples],

@@ -28,6 +28,12 @@ class ExclusiveTask(Task[Float[Tensor, "rows labels"]]):
     has_member: ClassVar[bool] = False
     """Whether it has a linear member, whose weights on facts are the reasons of its labels; tasks with witnesses have one too."""
 
+    @property
+    def by_member_alone(self) -> bool:
+        return (
+            (self.has_witnesses or self.has_member) and bool(self.options.ngrams) and self.options.linear_share == 1.0
+        )
+
     @abstractmethod
     def places(self, layout: Layout) -> Sequence[tuple[int, At]]:
         """Dialogue and place of each row of the head's output."""

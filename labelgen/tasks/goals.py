@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import combinations
 from typing import ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -131,8 +132,7 @@ class Goals(Task[Float[Tensor, "N options"]]):
 def _nearest(targets: Sequence[Sequence[Target]], layout: Layout, reach: int) -> TargetTensors:
     """For each turn the link to the turn before it in its goal."""
     opens, none = reach, reach + 1
-    expected = torch.zeros(sum(layout.turns), opens + 2)
-    weight = torch.zeros(sum(layout.turns))
+    mass_of, weight = np.zeros((sum(layout.turns), opens + 2), np.float32), np.zeros(sum(layout.turns), np.float32)
     for b, dialogue in enumerate(targets):
         first, count = layout.first_turn[b], layout.turns[b]
         closed = [0.0] * count
@@ -144,13 +144,15 @@ def _nearest(targets: Sequence[Sequence[Target]], layout: Layout, reach: int) ->
             mass = target.weight * sum(p for _, p in target.distribution)
             for before, turn in zip((None, *target.at.turns), target.at.turns, strict=False):
                 link = opens if before is None else min(turn - before - 1, opens)
-                expected[first + turn, link] += mass
+                mass_of[first + turn, link] += mass
                 served[turn] += mass
         for turn in range(count):
-            expected[first + turn, none] += max(0.0, closed[turn] - served[turn])
+            mass_of[first + turn, none] += max(0.0, closed[turn] - served[turn])
             weight[first + turn] = min(1.0, max(closed[turn], served[turn]))
+    expected = torch.from_numpy(mass_of)
     mass_of_row = expected.sum(dim=1, keepdim=True)
-    return TargetTensors(torch.where(mass_of_row > 0, expected / mass_of_row.clamp(min=1e-9), 0.0), weight)
+    normal = torch.where(mass_of_row > 0, expected / mass_of_row.clamp(min=1e-9), 0.0)
+    return TargetTensors(normal, torch.from_numpy(weight))
 
 
 def _is_pairwise(target: Target) -> bool:

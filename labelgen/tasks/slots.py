@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -77,11 +78,11 @@ class Slots(Task[Float[Tensor, "M tags"]]):
         O where the turn's slots are complete, else unknown. A span that was cut off with the text's end is left out;
         the tokens of one whose name the source cannot give are absent, not O."""
         names = len(self.labels.names)
-        expected = torch.zeros(len(layout.token_turn), 1 + 2 * names)
-        closed = torch.zeros(len(layout.token_turn))
-        covered = torch.zeros(len(layout.token_turn))
-        unknown = torch.zeros(len(layout.token_turn), dtype=torch.bool)
-        allowed = self.allowed(layout)
+        # In numpy, whose access to single values costs a tenth of torch's.
+        mass_of = np.zeros((len(layout.token_turn), 1 + 2 * names), np.float32)
+        closed, covered = np.zeros(len(layout.token_turn), np.float32), np.zeros(len(layout.token_turn), np.float32)
+        unknown = np.zeros(len(layout.token_turn), np.bool_)
+        allowed = self.allowed(layout).numpy()
         spans = list(zip(layout.token_start.tolist(), layout.token_end.tolist(), strict=True))
         for b, dialogue in enumerate(targets):
             for target in dialogue:
@@ -103,14 +104,15 @@ class Slots(Task[Float[Tensor, "M tags"]]):
                         unknown[begin:end] = True
                         continue
                     mass = target.weight * probability
-                    expected[begin, 1 + k] += mass
-                    expected[begin + 1 : end, 1 + names + k] += mass
+                    mass_of[begin, 1 + k] += mass
+                    mass_of[begin + 1 : end, 1 + names + k] += mass
                     covered[begin:end] += mass
-        expected[:, 0] = (closed - covered).clamp(min=0.0)
+        mass_of[:, 0] = np.maximum(closed - covered, 0.0)
+        expected = torch.from_numpy(mass_of)
         mass_of_row = expected.sum(dim=1, keepdim=True)
         expected = torch.where(mass_of_row > 0, expected / mass_of_row.clamp(min=1e-9), 0.0)
-        weight = torch.maximum(closed, covered).clamp(max=1.0)
-        return TargetTensors(expected, torch.where(unknown, 0.0, weight))
+        weight = np.where(unknown, np.float32(0.0), np.minimum(np.maximum(closed, covered), np.float32(1.0)))
+        return TargetTensors(expected, torch.from_numpy(weight))
 
     def loss(self, out: Float[Tensor, "M tags"], target: TargetTensors) -> Loss:
         return exclusive(out, target)

@@ -66,6 +66,11 @@ class Task(ABC, Generic[Out]):
         """Whether its head reads how turns relate (Layout.relations)."""
         return False
 
+    @property
+    def by_member_alone(self) -> bool:
+        """Whether no head answers it: its linear member has the whole share of the average."""
+        return False
+
     @abstractmethod
     def head(self, widths: Widths) -> nn.Module:
         """A module whose forward maps (States, Layout) to Out."""

@@ -24,7 +24,6 @@ from labelgen.data.log import Log, Quarantine, by_folder
 from labelgen.data.reader import Options
 from labelgen.data.record import decode, encode
 from labelgen.data.split import fingerprint
-from labelgen.feedback.masking import decoys, mask, mask_feedback
 from labelgen.model.batches import Example
 from labelgen.pretraining.corruption import DialoguePool, pretraining_example
 from labelgen.tasks import TASKS
@@ -172,33 +171,24 @@ class Examples(Protocol):
 
 
 class AnnotatedExamples:
-    """Examples of finetuning: dialogues with the targets that the corpus was prepared with.
+    """Examples of finetuning and of validation: dialogues with the targets that the corpus was prepared with. augment: their changes, drawn
+    anew in each epoch; without a value they are equal in every epoch."""
 
-    hidden: probability that the feedback which supports a dialogue's own targets is masked. augment: changes of the
-    dialogues, drawn anew in each epoch."""
-
-    def __init__(self, corpus: Corpus, hidden: float, seed: int, augment: AugmentOptions | None = None) -> None:
+    def __init__(self, corpus: Corpus, seed: int, augment: AugmentOptions | None = None) -> None:
         self.corpus = corpus
-        self.hidden = hidden
         self.seed = seed
         self.augment = augment or AugmentOptions()
 
     def example(self, epoch: int, index: int) -> Example:
         dialogue = self.corpus[index]
         rng = Random(f"{self.seed}/{epoch}/{dialogue.id}")
-        dialogue = self._masked(dialogue, rng)
         if self.augment.joined and rng.random() < self.augment.joined:
             other = self._another(index, dialogue, rng)
-            dialogue = (other and join_at_goals(dialogue, self._masked(other, rng), rng)) or dialogue
+            dialogue = (other and join_at_goals(dialogue, other, rng)) or dialogue
         if self.augment.wrong_goals:
             more = wrong_goals(dialogue, self.augment.wrong_goals, rng)
             dialogue = replace(dialogue, targets=(*dialogue.targets, *more))
-        return _example(self.corpus, index, dialogue)
-
-    def _masked(self, dialogue: Dialogue, rng: Random) -> Dialogue:
-        if self.hidden and rng.random() < self.hidden:
-            return mask(dialogue, (*dialogue.signals, *decoys(dialogue, dialogue.signals, rng)))
-        return dialogue
+        return Example(replace(dialogue, targets=()), dialogue.targets, self.corpus.root(index))
 
     def _another(self, index: int, dialogue: Dialogue, rng: Random) -> Dialogue | None:
         """A dialogue of the same log and source, which has the same labels; None if a few draws find none."""
@@ -209,22 +199,6 @@ class AnnotatedExamples:
                 if other.source == dialogue.source:
                     return other
         return None
-
-
-class HeldOutExamples:
-    """Examples for validation, equal in every epoch. hidden: masks all feedback."""
-
-    def __init__(self, corpus: Corpus, hidden: bool) -> None:
-        self.corpus = corpus
-        self.hidden = hidden
-
-    def example(self, epoch: int, index: int) -> Example:
-        dialogue = self.corpus[index]
-        return _example(self.corpus, index, mask_feedback(dialogue) if self.hidden else dialogue)
-
-
-def _example(corpus: Corpus, index: int, dialogue: Dialogue) -> Example:
-    return Example(replace(dialogue, targets=()), dialogue.targets, corpus.root(index))
 
 
 class CorruptedExamples:

@@ -79,10 +79,18 @@ def fit_shares(model: LabelModel, examples: Examples) -> Weak:
         scores = average + member.added(unit, said).double().numpy()
         member.set_factors(unit, balancing(softmax(scores, axis=1), expected.sum(axis=0) / expected.sum()))
         towards_good = member.towards_good.double().numpy() + 0.5
-        implicit = member.added(unit, [tuple(s for s in one if not s.explicit) for one in said]).double().numpy()
-        good = softmax(average + implicit, axis=1) @ towards_good
         people = expected @ towards_good / expected.sum(axis=1) if member.settings[unit].columns.later else None
         users = [user for part in parts for user in part.users]
+        if model.tasks[name].by_member_alone and people is None:
+            # Places of the training log that the map had not seen are as good a proof.
+            seen = member.held_out[unit]
+            average, said, users = (
+                np.concatenate([average, shares[1] * seen.log_p]),
+                [*said, *seen.said],
+                [*users, *seen.users],
+            )
+        implicit = member.added(unit, [tuple(s for s in one if not s.explicit) for one in said]).double().numpy()
+        good = softmax(average + implicit, axis=1) @ towards_good
         if reason := weakness(good, _answers(said, people), users):
             weak.setdefault(name, {})[unit] = reason
     return weak
@@ -102,7 +110,8 @@ def _rows(model: LabelModel, batch: Batch, layout: Layout) -> Iterator[tuple[tup
     for name in model.linear:
         task, member, target = model.tasks[name], model.linear_member(name), batch.targets[name]
         places = task.places(batch.layout)  # type: ignore[attr-defined]
-        network = model.heads[name](states, batch.layout)
+        labels = len(task.labels.names)
+        network = model.heads[name](states, batch.layout) if name in model.heads else torch.zeros(len(places), labels)
         expected = (target.expected * target.weight[:, None]).double().numpy()
         for unit in member.settings:
             chosen = [k for k, (_, at) in enumerate(places) if UNIT_OF[type(at)] == unit and expected[k].any()]
@@ -122,5 +131,5 @@ def _shares(members: Floats, expected: Floats, share: float) -> tuple[float, flo
         log_p = log_softmax(np.tensordot(shares, members, axes=1), axis=1)
         return float(_SHRINKAGE * ((shares - start) ** 2).sum() - (expected * log_p).sum())
 
-    network, linear = minimize(nats, start, bounds=[(0.0, None)] * 2).x
+    network, linear = minimize(nats, start, bounds=[(0.0, None if share < 1.0 else 0.0), (0.0, None)]).x
     return float(network), float(linear)

@@ -77,10 +77,8 @@ class TargetOptions:
     """annotators whose labels are learned: names (`*` and `?` as in file names), or kind=person for all of a kind; annotators of one
     dialogue have equal weights"""
     feedback: bool = False
-    """use of the records' own targets, which `labelgen feedback aggregate` writes"""
-    evidence_hidden: Share = 0.5
-    """probability, drawn in each epoch, that a dialogue is shown with its feedback masked, if `feedback` is true; above 0, all dialogues of
-    `data.valid` are shown masked: without their signals and those that detectors find"""
+    """use of the records' own targets, which `labelgen feedback aggregate` writes; outcome and quality are then left to their linear members
+    and to the witnesses (docs/explanation/training.md)"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ from labelgen.base.errors import DivergedError, InputError, UsageError, integrit
 from labelgen.base.files import read_json, sweep, write_text
 from labelgen.base.options import check_options
 from labelgen.base.process import end_with_first_process
+from labelgen.base.registry import resolve
 from labelgen.base.terminal import print_lines
 from labelgen.base.yaml_text import plain, to_yaml
 from labelgen.data.groups import GROUPED
@@ -45,7 +46,9 @@ from labelgen.model.folder import (
 )
 from labelgen.model.label_model import LabelModel
 from labelgen.pretraining.corruption import without_answers
+from labelgen.tasks import TASKS
 from labelgen.tasks.exclusive import ExclusiveTask
+from labelgen.tasks.options import TaskOptions
 from labelgen.training.checkpoints import CheckpointFolder
 from labelgen.training.corpus import (
     AnnotatedExamples,
@@ -53,7 +56,6 @@ from labelgen.training.corpus import (
     Corpus,
     CorruptedExamples,
     Examples,
-    HeldOutExamples,
     Prepare,
     target_counts,
 )
@@ -81,6 +83,7 @@ PRETRAINED = "pretrained"
 MODEL = "model"
 MODEL_BEFORE_DIVERGENCE = "model_before_divergence"
 FINETUNE, PRETRAIN = "finetune", "pretrain"
+NO_HEADS = "no steps of the network: its linear members learn every task"
 _NO_BEST = "without data.valid the best epoch is unknown (length.keep), so the last weights become the model"
 _HINT = "restore the file, or name another folder to start a new training"
 
@@ -100,18 +103,27 @@ def finetune(options: FinetuneOptions, callbacks: Sequence[Callback] = (), logge
     """Train on annotations and feedback. Returns the summary in the first process, else an empty text.
 
     callbacks, loggers: further ones of Lightning."""
-    options = _after_pretraining(check_options(options))
+    options = check_options(options)
+    if options.targets.feedback:
+        options = replace(options, tasks=_left_to_members(options.tasks))
+    options = _after_pretraining(options)
     targets = options.targets
-    hidden = targets.evidence_hidden if targets.feedback else 0.0
     prepare = ChosenTargets(targets, options.tasks)
     prepare_held_out = ChosenTargets(targets, options.tasks, keep_annotations=True)
 
     def examples(corpus: Corpus, training: bool) -> Examples:
-        if training:
-            return AnnotatedExamples(corpus, hidden, options.seed, options.augment)
-        return HeldOutExamples(corpus, hidden > 0.0)
+        return AnnotatedExamples(corpus, options.seed, options.augment if training else None)
 
     return _run(options, FINETUNE, prepare, prepare_held_out, examples, callbacks, loggers)
+
+
+def _left_to_members(tasks: Mapping[str, TaskOptions]) -> dict[str, TaskOptions]:
+    """The tasks, those about verdicts without a head of the network: it would read the reactions that its targets were made from."""
+    kinds = {name: resolve(TASKS, name, "task") for name in tasks}
+    return {
+        name: replace(one, linear_share=1.0) if getattr(kinds[name], "has_witnesses", False) and one.ngrams else one
+        for name, one in tasks.items()
+    }
 
 
 def pretrain(options: PretrainOptions, callbacks: Sequence[Callback] = (), loggers: Sequence[Logger] = ()) -> str:
@@ -224,7 +236,11 @@ def _train(
     with _tracked(
         options, folder, _inputs(corpus, targets, None if validation is None else validation.corpus, init)
     ) as wandb:
-        result = fit(options, model, training, validation, folder, wandb, callbacks, loggers)
+        result = (
+            fit(options, model, training, validation, folder, wandb, callbacks, loggers)
+            if model.heads
+            else FitResult(model, 0, 0, 0.0, NO_HEADS, _is_first())
+        )
         merge_adapters(result.model.turn_encoder)
 
         def save(name: str, weak: Weak = MappingProxyType({})) -> None:
@@ -255,12 +271,14 @@ def _train(
 def _untaught(model: LabelModel, corpus: Corpus) -> dict[str, dict[Unit, str]]:
     """Units of its tasks about which no target of the log says anything."""
     taught = {(t.task, UNIT_OF[type(t.at)]) for dialogue in corpus for t in dialogue.targets}
-    found = {
-        name: {unit: "no target taught it" for unit in task.units if (name, unit) not in taught}
-        for name, task in model.tasks.items()
-        if isinstance(task, ExclusiveTask)
-    }
-    return {name: by_unit for name, by_unit in found.items() if by_unit}
+    found: dict[str, dict[Unit, str]] = {}
+    for name, task in model.tasks.items():
+        for unit in task.units if isinstance(task, ExclusiveTask) else ():
+            if (name, unit) not in taught:
+                found.setdefault(name, {})[unit] = "no target taught it"
+            elif name not in model.heads and unit not in model.linear_settings().get(name, {}):
+                found.setdefault(name, {})[unit] = "its targets all say the same"
+    return found
 
 
 @contextmanager
@@ -411,9 +429,9 @@ def _summary(
 ) -> str:
     """Lines for the terminal, with warnings: tasks without targets, and weights that are not the best."""
     target_text = ", ".join(f"{number:,} of {task}" for task, number in targets.items())
+    steps = f"trained {result.step:,} of {result.steps:,} steps in {result.elapsed_s / 60:,.1f} min"
     lines = [
-        f"trained {result.step:,} of {result.steps:,} steps in {result.elapsed_s / 60:,.1f} min"
-        + (f", ended by {result.ended}" if result.step < result.steps else ""),
+        f"{steps}, ended by {result.ended}" if result.step < result.steps else steps if result.steps else result.ended,
         f"on {len(corpus):,} of {corpus.read:,} dialogues, {int(corpus.turns.sum()):,} turns"
         + (f"; targets: {target_text}" if targets else ""),
         f"encoder: {options.model.encoder} ({origin_summary(result.model.origin)})",

@@ -11,6 +11,7 @@ from benchmarks import training_speed
 from benchmarks.results import Result
 from benchmarks.training_speed import BARE, DIALOGUES, ENCODER, TEXTS, TRAINING, TrainingBench, measure
 from labelgen.data.log import Log
+from labelgen.features.pretrained import write_offline_encoder
 
 SIZE = {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 pytest.importorskip("accelerate")
@@ -25,7 +26,8 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*val_dataloader.*", "ignore:.*LeafSpec.*")
 def test_training_speed_every_system_encodes_the_same_tokens(tmp_path: Path):
     log = labeled_log(tmp_path / "log.jsonl", range(8), 4)
-    made = measure([log], "toy", sizes=["small"], turns=16, steps=2, rounds=1)
+    write_offline_encoder(tmp_path / "encoder")
+    made = measure([log], "toy", [tmp_path / "encoder"], sizes=["small"], turns=16, steps=2, rounds=1)
     rows: dict[tuple[str, str, str], Result] = {(r.system, r.metric, r.baseline): r for r in made}
     systems = (TRAINING, ENCODER, BARE, DIALOGUES, TEXTS)
     assert {r.setting for r in made} == {"cpu, fp32"}
@@ -50,11 +52,13 @@ def test_training_speed_every_system_encodes_the_same_tokens(tmp_path: Path):
 
 def test_training_speed_flops_are_those_that_torch_counts(tmp_path: Path):
     log = Log([labeled_log(tmp_path / "log.jsonl", range(8), 4)])
-    bench = TrainingBench(list(log), log.labels(), "small", "32", torch.device("cpu"), 16, 1, tmp_path)
-    encoder = bench.bare
-    encoder.set_attn_implementation("eager")
+    encoder = tmp_path / "encoder"
+    write_offline_encoder(encoder)
+    bench = TrainingBench(list(log), log.labels(), encoder, "small", "32", torch.device("cpu"), 16, 1, tmp_path)
+    bare = bench.bare
+    bare.set_attn_implementation("eager")
     ids = torch.randint(5, 90, (3, 16))
     with FlopCounterMode(display=False) as counter:
-        encoder(input_ids=ids).last_hidden_state.sum().backward()
+        bare(input_ids=ids).last_hidden_state.sum().backward()
     bench.texts = ids.tolist()
     assert counter.get_total_flops() == pytest.approx(ids.numel() * bench.flops_per_token(True), rel=1e-6)

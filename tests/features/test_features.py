@@ -7,15 +7,13 @@ from hypothesis import strategies as st
 from labeled import LABELS, labeled_dialogue
 from msgspec.structs import replace
 
-from labelgen.data.dialogue import Category, Dialogue, Hypothesis, HypothesisSlot, Step, Turn
+from labelgen.data.dialogue import Category, Dialogue, Step, Turn
 from labelgen.features.features import (
-    OVERLAPS,
     Words,
     categories_of,
     learn_features,
     learn_words,
     numbers_of,
-    overlaps_of,
     words_of,
 )
 from labelgen.model.build import build_model, take_over
@@ -114,58 +112,3 @@ def test_word_features_saved_and_loaded_keep_vocabulary_and_weights(model, tiny_
 
 def test_learn_features_without_words_option_has_no_words():
     assert learn_features(LOG).words == Words()
-
-
-def overlaps_by_hand(dialogue: Dialogue, t: int) -> dict[str, float]:
-    """Shares of words, without slots, by lists."""
-
-    def words(text: str) -> list[str]:
-        return [w for w in dict.fromkeys(words_of(text)) if w[0].isalnum()]
-
-    turns = dialogue.turns
-    texts = {"request": turns[t].request, "response": turns[t].response}
-    texts |= {"previous": turns[t - 1].request} if t else {}
-    texts |= {"next": turns[t + 1].request} if t + 1 < len(turns) else {}
-    pairs = [name.split("_in_") for name in OVERLAPS if not name.startswith("slots")]
-    return {
-        f"{a}_in_{b}": sum(w in words(texts[b]) for w in words(texts[a])) / len(words(texts[a]))
-        for a, b in pairs
-        if a in texts and b in texts and words(texts[a])
-    }
-
-
-@given(st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=5))
-def test_overlaps_any_dialogue_equal_shares_of_distinct_words(texts):
-    dialogue = Dialogue(id="d", turns=tuple(Turn(request=a, response=b) for a, b in texts))
-    assert overlaps_of(dialogue) == [overlaps_by_hand(dialogue, t) for t in range(len(texts))]
-
-
-def test_overlaps_of_slots_take_the_words_or_the_normalized_value():
-    slots = (
-        HypothesisSlot(name="time", start=11, end=16, value="19:00"),
-        HypothesisSlot(name="place", start=20, end=25, value="Paris"),
-    )
-    turn = Turn(request="a table at seven in Paris", response="For 19:00, in Rome?", hypothesis=Hypothesis(slots=slots))
-    assert overlaps_of(Dialogue(id="d", turns=(turn,)))[0]["slots_in_response"] == 0.5
-    assert "slots_in_response" not in overlaps_of(Dialogue(id="d", turns=(Turn(request="a", response="a"),)))[0]
-
-
-def test_overlaps_are_features_only_where_asked_for_and_the_next_request_is_hidden_online():
-    without, asked = learn_features(LOG), learn_features(LOG, overlaps=True)
-    more = {n.name for n in asked.numbers} - {n.name for n in without.numbers}
-    assert more == {*OVERLAPS} - {"slots_in_response"}
-    tensors = asked.tensors(LOG)
-    online = asked.causal(tensors).present.any(dim=0)
-    hidden = {n.name for k, n in enumerate(asked.numbers) if bool(tensors.present[:, k].any()) and not online[k]}
-    assert hidden == {"next_in_request", "request_in_next"} | ({"gap_after_s"} & {n.name for n in asked.numbers})
-
-
-def test_overlaps_read_no_later_turn_where_turns_see_none():
-    """Other later turns change no feature that is visible online."""
-    features = learn_features(LOG, overlaps=True)
-    for dialogue in LOG:
-        for t in range(1, len(dialogue.turns)):
-            cut = replace(dialogue, turns=dialogue.turns[:t])
-            whole, part = (features.causal(features.tensors([d])) for d in (dialogue, cut))
-            assert torch.equal(whole.numbers[:t], part.numbers)
-            assert torch.equal(whole.present[:t], part.present)

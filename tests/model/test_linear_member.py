@@ -12,6 +12,7 @@ from labelgen.base.errors import IntegrityError
 from labelgen.base.files import digest_file, read_json
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.labels import UNIT_OF, Answers, AtDialogue, AtGoal, AtTurn, Label, Target, targets_of
+from labelgen.data.split import fold_of
 from labelgen.features.ngrams import NGrams, place_texts
 from labelgen.feedback.items import items_at
 from labelgen.feedback.masking import mask_feedback
@@ -100,6 +101,40 @@ def test_ngrams_equal_those_of_scikit_learn_and_rows_are_independent():
 def test_ngrams_most_keeps_the_most_frequent_ones():
     rows = [("a b", *[""] * 7), ("a b", *[""] * 7), ("a c", *[""] * 7), ("a c", *[""] * 7)]
     assert NGrams.learn(rows, 1).fields[0].terms == ("a",)
+
+
+def test_held_out_predictions_do_not_depend_on_the_targets_of_their_own_fold(tiny_encoder, monkeypatch):
+    monkeypatch.setattr("labelgen.model.linear.C_GRID", (1.0,))
+    fold = fold_of(DIALOGUES[0])
+    other = {"bad": "good", "good": "bad", "success": "failure", "failure": "success"}
+
+    def turned(target: Target) -> Target:
+        return replace(target, distribution=tuple((other.get(n, n), p) for n, p in target.distribution or ()))
+
+    changed = [replace(d, targets=tuple(map(turned, d.targets))) if fold_of(d) == fold else d for d in DIALOGUES]
+    one, two = (
+        new_model(tiny_encoder, dialogues=log).linear_member("quality").held_out["turn"] for log in (DIALOGUES, changed)
+    )
+    own = np.array(
+        [fold_of(d) == fold for d in DIALOGUES for t in d.targets if t.task == "quality" and isinstance(t.at, AtTurn)]
+    )
+    np.testing.assert_allclose(np.exp(one.log_p).sum(axis=1), 1.0)
+    assert len(one.users) == len(one.said) == len(own) > own.sum() > 0
+    np.testing.assert_array_equal(one.log_p[own], two.log_p[own])
+    assert (one.log_p[~own] != two.log_p[~own]).any()
+
+
+def test_a_task_of_its_member_alone_has_no_head_and_encodes_nothing(tiny_encoder):
+    model = new_model(tiny_encoder, share=1.0)
+    assert set(model.heads) == {"goals"}
+    alone = new_model(tiny_encoder, share=1.0)
+    del alone.heads["goals"], alone.tasks["goals"]
+    monitored: list[int] = []
+    alone.turn_encoder.register_forward_hook(lambda *_: monitored.append(1))
+    for whole, own in zip(annotate(model, OTHERS), annotate(alone, OTHERS), strict=True):
+        kept = [x for x in whole if x.task == "quality"]
+        assert [x for x in own if x.task == "quality"] == kept
+    assert not monitored
 
 
 def test_scores_equal_a_dense_product(model):

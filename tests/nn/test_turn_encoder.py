@@ -4,6 +4,7 @@ FastDropout is dropout: how often it drops, what it keeps, its gradient, and tha
 
 import sys
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -106,6 +107,30 @@ def test_embedding_cache_second_pass_encodes_nothing(tiny_encoder):
     assert len(calls) == count
     assert torch.equal(first, second)
     assert not first.requires_grad
+
+
+@given(st.lists(st.sets(st.integers(0, 10), min_size=1), min_size=2, max_size=4))
+def test_embedding_cache_vectors_have_the_same_bits_in_any_company(tiny_encoder, parts: list[set[int]]):
+    made: Any = load_encoder(str(tiny_encoder))
+    none = torch.zeros(0, dtype=torch.long)
+    torch.manual_seed(0)
+    every = [row for shape in LENGTHS for row in torch.randint(5, 60, shape)]
+    shapes: dict[int, set[int]] = {}
+    made.register_forward_pre_hook(
+        lambda _, a, k: shapes.setdefault(k["inputs_embeds"].shape[1], set()).add(len(k["inputs_embeds"])),
+        with_kwargs=True,
+    )
+    vectors: dict[int, torch.Tensor] = {}
+    for part in [set(range(len(every))), *parts]:
+        frozen = TurnEncoder(made, made.config.hidden_size, frozen=True).train()
+        frozen.embedding_cache = EmbeddingCache()
+        chosen = sorted(part, key=lambda k: len(every[k]))
+        by_length = [list(rows) for _, rows in groupby(chosen, key=lambda k: len(every[k]))]
+        groups = [torch.stack([every[k] for k in rows]) for rows in by_length]
+        pooled, _ = frozen(of_groups(groups, none, none), with_tokens=False)
+        for k, vector in zip([k for rows in by_length for k in rows], pooled, strict=True):
+            assert torch.equal(vectors.setdefault(k, vector), vector)
+    assert all(len(counts) == 1 for counts in shapes.values())
 
 
 @pytest.mark.parametrize("most_bytes", [0, 2_000, 2**20])

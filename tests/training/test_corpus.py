@@ -19,7 +19,6 @@ from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label, NoLabel, Tar
 from labelgen.data.log import Log, Quarantine, write_log
 from labelgen.data.record import encode
 from labelgen.data.split import fingerprint
-from labelgen.feedback.signal import MASKED
 from labelgen.pretraining.corruption import without_answers
 from labelgen.training import prepared
 from labelgen.training.corpus import (
@@ -27,7 +26,6 @@ from labelgen.training.corpus import (
     ChosenTargets,
     Corpus,
     CorruptedExamples,
-    HeldOutExamples,
     target_counts,
 )
 from labelgen.training.options import TargetOptions
@@ -123,44 +121,13 @@ def corpus(log: Path, bad: Quarantine) -> Iterator[Corpus]:
         yield made
 
 
-def test_examples_mask_feedback_at_given_rate(corpus: Corpus):
-    examples = AnnotatedExamples(corpus, 0.5, seed=0)
-    hidden = [
-        {k for k in range(60) if examples.example(epoch, k).dialogue.turns[1].request == ""} for epoch in range(3)
-    ]
-    assert all(15 < len(one) < 45 for one in hidden)
-    assert len({frozenset(one) for one in hidden}) == 3
+def test_examples_show_dialogues_as_labeling_reads_them(corpus: Corpus):
+    examples = AnnotatedExamples(corpus, seed=0)
     for k in range(60):
         example = examples.example(0, k)
-        assert example == examples.example(0, k)
+        assert example == examples.example(1, k)
         assert example.targets == corpus[k].targets
-        assert (example.dialogue.targets, example.dialogue.annotations) == ((), ())
-        assert {s.kind for s in example.dialogue.signals} == (
-            {MASKED} if k in hidden[0] else {s.kind for s in corpus[k].signals}
-        )
-        assert (example.dialogue.turns[1].feedback == ()) == (k in hidden[0])
-    shown = AnnotatedExamples(corpus, 0.0, seed=0)
-    assert all(shown.example(0, k).dialogue.turns[1].request == "no" for k in range(60))
-
-
-def test_validation_masks_all_feedback(corpus: Corpus):
-    held = HeldOutExamples(corpus, hidden=True)
-    for k in range(60):
-        example = held.example(0, k)
-        assert example == held.example(1, k)
-        assert (example.dialogue.turns[1].request, example.dialogue.turns[1].feedback) == ("", ())
-        assert (example.dialogue.turns[0], example.targets) == (DIALOGUE.turns[0], corpus[k].targets)
-        assert (example.dialogue.targets, [s.kind for s in example.dialogue.signals]) == ((), [MASKED])
-    assert HeldOutExamples(corpus, hidden=False).example(0, 0).dialogue.turns == DIALOGUE.turns
-
-
-def test_validation_without_signals_masks_feedback(tmp_path: Path, bad: Quarantine):
-    bare = replace(DIALOGUE, turns=(Turn(request="a", response="b"), Turn(request="no, I meant c", response="c")))
-    write_log(tmp_path / "log.jsonl", [replace(bare, signals=())])
-    chosen = ChosenTargets(TargetOptions(annotators=("anna",)), {"quality"})
-    with closing(Corpus([str(tmp_path)], "labelgen", 0.0, chosen, "test", bad)) as corpus:
-        shown = HeldOutExamples(corpus, hidden=True).example(0, 0).dialogue
-        assert [turn.request for turn in shown.turns] == ["a", ""]
+        assert example.dialogue == replace(corpus[k], targets=())
 
 
 def test_corpus_reads_back_prepared_dialogues(log: Path, bad: Quarantine):

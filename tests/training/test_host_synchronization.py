@@ -110,6 +110,7 @@ def test_training_step_any_model_waits_for_no_device(tiny_encoder: Path, tasks: 
     assert all(p.grad is not None for p in model.turn_encoder.parameters())
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("tasks", MODELS)
 def test_training_step_on_gpu_waits_for_no_device(tiny_encoder: Path, tasks: str):

@@ -19,10 +19,10 @@ from whole_runs import TIMED, common, digest, rows
 from labelgen.base.errors import UsageError
 from labelgen.base.options import read_options
 from labelgen.cli.main import main
-from labelgen.data.dialogue import Audio, Dialogue, Feedback
-from labelgen.data.labels import Annotation
+from labelgen.data.dialogue import Audio, Dialogue
+from labelgen.data.labels import Annotation, Label
 from labelgen.data.log import Log, write_log
-from labelgen.feedback.masking import mask_feedback
+from labelgen.model.annotate import annotate
 from labelgen.model.folder import check_model, load_model, read_card
 from labelgen.training.checkpoints import CheckpointFolder, weights_of
 from labelgen.training.fit import fitted_options
@@ -62,26 +62,24 @@ def test_run_writes_model_config_metrics_and_card(options: Callable[..., Finetun
     assert valid[1]["valid_loss"] < valid[0]["valid_loss"]
 
 
-def test_validation_uses_masked_feedback(options: Callable[..., FinetuneOptions], tmp_path: Path):
-    said = (Feedback(kind="barge_in"),)
-    made = [labeled_dialogue(seed) for seed in range(8)]
-    whole = [replace(d, turns=tuple(replace(turn, feedback=said) for turn in d.turns)) for d in made]
-    bare = [mask_feedback(dialogue) for dialogue in whole]
-    write_log(tmp_path / "whole.jsonl", whole, LABELS)
-    write_log(tmp_path / "bare.jsonl", bare, LABELS)
-
-    def measured(name: str, hidden: float) -> dict[str, float]:
-        valid = f"--data.valid=[{tmp_path / name}.jsonl]"
-        feedback = ("--targets.feedback=true", f"--targets.evidence_hidden={hidden}", "--length.max_epochs=1")
-        asked = options(f"{name}-{hidden}", valid, *feedback)
-        finetune(asked)
-        (found,) = [row for row in rows(asked) if "valid_loss" in row]
-        return found
-
-    masked, shown = measured("whole", 0.5), measured("whole", 0.0)
-    assert masked == pytest.approx(measured("bare", 0.5))
-    assert shown != pytest.approx(measured("bare", 0.0))
-    assert masked["valid/outcome/log_loss"] != pytest.approx(shown["valid/outcome/log_loss"])
+def test_feedback_leaves_verdicts_to_linear_members(options: Callable[..., FinetuneOptions], log: Path, capsys: Any):
+    feedback = ("--targets.feedback=true", "--length.steps=2")
+    both = options("a", *feedback, "--tasks={outcome: {}, intents: {}}")
+    assert "trained 2 of 2 steps" in finetune(both)
+    model = load_model(Path(both.out) / "model")
+    assert set(model.heads) == {"intents"}
+    assert set(model.linear_settings()) == {"outcome"}
+    alone = options("b", *feedback, "--tasks={outcome: {}}")
+    assert "linear members" in finetune(alone)
+    model = load_model(Path(alone.out) / "model")
+    made = labeled_dialogue(0)
+    labels = [x for x in annotate(model, [made])[0] if isinstance(x, Label)]
+    assert labels
+    encoded: list[Any] = []
+    model.turn_encoder.register_forward_hook(lambda *_: encoded.append(_))
+    assert [x for x in annotate(model, [made])[0] if isinstance(x, Label)] == labels
+    assert not encoded
+    assert "already done" in finetune(alone)
 
 
 def test_short_run_warns_and_has_ten_validations_at_most(
