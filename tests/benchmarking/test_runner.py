@@ -71,6 +71,19 @@ def test_a_second_run_executes_nothing_and_the_rows_stand_in_the_table(place: Pa
     assert run(place) == []
 
 
+def test_stages_at_once_run_once_each_and_stop_at_a_failure(place: Path):
+    (place / "results").mkdir()
+    many = recipe(seeds=list(range(6)))
+    made = Run(many, place / "data", place / "work", place / "results")
+    made.all(jobs=4)
+    assert sorted(made.executed) == sorted([*EVERY, *(f"model/seed-{k}" for k in range(2, 6))])
+    (place / "data" / "upper.py").write_text("raise SystemExit('no')")
+    failing = Run(many, place / "data", place / "work", place / "results")
+    with pytest.raises(LabelgenError, match="no"):
+        failing.all(jobs=2)
+    assert not {"all", "rows"} & set(failing.executed)
+
+
 def test_rows_of_changed_parameters_name_them_in_their_command(place: Path):
     chosen = recipe(seeds=[1])
     run(place, Recipe(chosen.name, chosen.parameters, chosen.stages, {"seeds": [1]}))
@@ -227,10 +240,13 @@ def pretend(self, instance, line) -> None:
     """Make what a stage makes, after parsing its command: a file, or a folder with files of every part."""
     if line[0] == "labelgen":
         parse(line[1:])
-    out = self.output(instance)
+    make_output(self.output(instance), " ".join(line))
+
+
+def make_output(out: Path, text: str) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix:
-        out.write_text(" ".join(line))
+        out.write_text(text)
         return
     parts = ("train", "valid", "test", "held", "calib", "pool", "predictions", *(f"f{k}" for k in range(5)))
     for name in parts:
@@ -250,7 +266,7 @@ def test_recipe_stages_find_their_inputs_and_use_known_options(
 
     def call(**arguments):
         for made in arguments.get("out", ()):
-            made.write_text("log")
+            make_output(made, "log")
         return [Result(corpus="C", metric="accuracy", system=str(next(numbers)), value=1.0)]
 
     for folder, names in (
@@ -261,9 +277,13 @@ def test_recipe_stages_find_their_inputs_and_use_known_options(
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(name)
     text = " ".join([*map(str, loaded.stages.values()), *map(str, loaded.parameters.values())])
-    listed = [str(v) for v in loaded.parameters.get("names", [])]
-    for kind, name in re.findall(r"\{(data|file):([^{}*\[]+(?:\{name\}[^{}]*)?)\}", text):
-        for each in [name.replace("{name}", n) for n in listed] if "{name}" in name else [name]:
+    of_variable = {v: loaded.parameters[p] for stage in loaded.stages.values() for v, p in stage.each.items()}
+    listed = {v: list(map(str, values)) for v, values in of_variable.items()}
+    listed |= {f"{v}_options": list(map(str, x.values())) for v, x in of_variable.items() if isinstance(x, dict)}
+    for kind, name in re.findall(r"\{(data|file):([^{}*\[]*(?:\{\w+\}[^{}*\[]*)?)\}", text):
+        variable = re.search(r"\{(\w+)\}", name)
+        values = listed[variable[1]] if variable else [""]
+        for each in [name.replace(variable[0] if variable else "{}", value) for value in values]:
             made = (tmp_path / "data" if kind == "data" else tmp_path) / each
             if not made.exists():
                 made.parent.mkdir(parents=True, exist_ok=True)
