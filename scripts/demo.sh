@@ -21,7 +21,7 @@ stage() {
 
 # Each text is encoded once, so the time goes into more dialogues and more passes over them. Words in common and frequent words are read too,
 # because the frozen vectors hardly show them.
-frozen=(--model.encoder_frozen true --model.overlaps true --model.words 500)
+frozen=(--model.encoder_frozen true --model.words 500)
 
 stage "text encoder from a package, no model hub" "$out/encoder/origin.json" \
   labelgen doctor --encoder "$out/encoder" --force

@@ -272,12 +272,21 @@ def tasks_of(annotation: Annotation) -> tuple[str, ...]:
     return tuple(sorted({answer.task for answer in annotation.answers}))
 
 
+_ANNOTATION = "annotation by "
+"""Begin of the origin of an annotation's targets."""
+
+
+def is_annotated(target: Target) -> bool:
+    """Whether the target comes from an annotation, not from feedback."""
+    return target.origin.startswith(_ANNOTATION)
+
+
 def targets_of(annotation: Annotation, weight: float = 1.0) -> tuple[Target, ...]:
     """An annotation as hard or soft targets, complete in every field that it answers and did not abstain from in part.
 
     Spans and goals are targets of their own; an empty target at their scope closes the field, and one at the covered turns closes a
     division that covers no others. Names at one place join one target."""
-    origin = f"annotation by {annotation.annotator}"
+    origin = f"{_ANNOTATION}{annotation.annotator}"
     withheld = {abstained.field for abstained in annotation.abstained}
     places: dict[tuple[str, At], tuple[tuple[str, float], ...]] = {}
     closed: dict[Field, None] = dict.fromkeys(none.field for none in annotation.none)

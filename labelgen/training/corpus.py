@@ -19,7 +19,7 @@ from labelgen.base.registry import resolve
 from labelgen.base.terminal import progress
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Names, Sources, merge
-from labelgen.data.labels import Annotation, field_of, targets_of, tasks_of
+from labelgen.data.labels import Annotation, field_of, is_annotated, targets_of, tasks_of
 from labelgen.data.log import Log, Quarantine, by_folder
 from labelgen.data.reader import Options
 from labelgen.data.record import decode, encode
@@ -172,7 +172,9 @@ class Examples(Protocol):
 
 class AnnotatedExamples:
     """Examples of finetuning and of validation: dialogues with the targets that the corpus was prepared with. augment: their changes, drawn
-    anew in each epoch; without a value they are equal in every epoch."""
+    anew in each epoch; without a value they are equal in every epoch. annotated_only: tasks whose targets from feedback are left out."""
+
+    annotated_only: frozenset[str] = frozenset()
 
     def __init__(self, corpus: Corpus, seed: int, augment: AugmentOptions | None = None) -> None:
         self.corpus = corpus
@@ -188,7 +190,8 @@ class AnnotatedExamples:
         if self.augment.wrong_goals:
             more = wrong_goals(dialogue, self.augment.wrong_goals, rng)
             dialogue = replace(dialogue, targets=(*dialogue.targets, *more))
-        return Example(replace(dialogue, targets=()), dialogue.targets, self.corpus.root(index))
+        targets = tuple(t for t in dialogue.targets if is_annotated(t) or t.task not in self.annotated_only)
+        return Example(replace(dialogue, targets=()), targets, self.corpus.root(index))
 
     def _another(self, index: int, dialogue: Dialogue, rng: Random) -> Dialogue | None:
         """A dialogue of the same log and source, which has the same labels; None if a few draws find none."""

@@ -31,7 +31,7 @@ from labelgen.base.registry import resolve
 from labelgen.base.terminal import print_lines
 from labelgen.base.yaml_text import plain, to_yaml
 from labelgen.data.groups import GROUPED
-from labelgen.data.labels import UNIT_OF, Unit
+from labelgen.data.labels import UNIT_OF, Unit, is_annotated
 from labelgen.data.log import Quarantine, quarantine_text
 from labelgen.features.pretrained import origin_summary
 from labelgen.model.build import build_model, take_over
@@ -48,7 +48,6 @@ from labelgen.model.label_model import LabelModel
 from labelgen.pretraining.corruption import without_answers
 from labelgen.tasks import TASKS
 from labelgen.tasks.exclusive import ExclusiveTask
-from labelgen.tasks.options import TaskOptions
 from labelgen.training.checkpoints import CheckpointFolder
 from labelgen.training.corpus import (
     AnnotatedExamples,
@@ -103,10 +102,7 @@ def finetune(options: FinetuneOptions, callbacks: Sequence[Callback] = (), logge
     """Train on annotations and feedback. Returns the summary in the first process, else an empty text.
 
     callbacks, loggers: further ones of Lightning."""
-    options = check_options(options)
-    if options.targets.feedback:
-        options = replace(options, tasks=_left_to_members(options.tasks))
-    options = _after_pretraining(options)
+    options = _after_pretraining(check_options(options))
     targets = options.targets
     prepare = ChosenTargets(targets, options.tasks)
     prepare_held_out = ChosenTargets(targets, options.tasks, keep_annotations=True)
@@ -115,15 +111,6 @@ def finetune(options: FinetuneOptions, callbacks: Sequence[Callback] = (), logge
         return AnnotatedExamples(corpus, options.seed, options.augment if training else None)
 
     return _run(options, FINETUNE, prepare, prepare_held_out, examples, callbacks, loggers)
-
-
-def _left_to_members(tasks: Mapping[str, TaskOptions]) -> dict[str, TaskOptions]:
-    """The tasks, those about verdicts without a head of the network: it would read the reactions that its targets were made from."""
-    kinds = {name: resolve(TASKS, name, "task") for name in tasks}
-    return {
-        name: replace(one, linear_share=1.0) if getattr(kinds[name], "has_witnesses", False) and one.ngrams else one
-        for name, one in tasks.items()
-    }
 
 
 def pretrain(options: PretrainOptions, callbacks: Sequence[Callback] = (), loggers: Sequence[Logger] = ()) -> str:
@@ -226,7 +213,22 @@ def _train(
     init = None if options.init is None else Path(options.init)
     torch.manual_seed(options.seed)
     from_feedback = isinstance(options, FinetuneOptions) and options.targets.feedback
-    model = build_model(options.model, options.tasks, corpus.labels, corpus, from_feedback, corpus.root)
+    tasks = options.tasks
+    if from_feedback:
+        # The network would read the reactions that these targets were made from.
+        verdicts = {
+            name
+            for name, one in tasks.items()
+            if one.ngrams and getattr(resolve(TASKS, name, "task"), "has_witnesses", False)
+        }
+        annotated = verdicts & {t.task for dialogue in corpus for t in dialogue.targets if is_annotated(t)}
+        tasks = {
+            name: replace(one, linear_share=1.0) if name in verdicts - annotated else one for name, one in tasks.items()
+        }
+        for examples in (training, validation):
+            if isinstance(examples, AnnotatedExamples):
+                examples.annotated_only = frozenset(annotated)
+    model = build_model(options.model, tasks, corpus.labels, corpus, from_feedback, corpus.root)
     new = take_over(model, load_model(init)) if init is not None else None
     if options.lora.rank:
         add_adapters(model.turn_encoder, options.lora)

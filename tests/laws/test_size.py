@@ -14,7 +14,7 @@ LINES = {
     "labelgen/base": 1_540,
     "labelgen/cli": 2_935,
     "labelgen/confidence": 1_140,
-    "labelgen/data": 3_745,
+    "labelgen/data": 3_755,
     "labelgen/evaluation": 3_260,
     "labelgen/features": 1_750,
     "labelgen/feedback": 2_710,
@@ -30,11 +30,11 @@ LINES = {
     "labelgen/simulator": 1_905,
     "labelgen/steps": 2_445,
     "labelgen/tasks": 1_530,
-    "labelgen/training": 3_770,
+    "labelgen/training": 3_775,
     "labelgen/verdicts": 1_395,
-    "labelgen": 46_315,
+    "labelgen": 46_330,
     "benchmarks": 6_665,
-    "tests": 33_255,
+    "tests": 33_260,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 250

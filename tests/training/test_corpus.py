@@ -128,6 +128,8 @@ def test_examples_show_dialogues_as_labeling_reads_them(corpus: Corpus):
         assert example == examples.example(1, k)
         assert example.targets == corpus[k].targets
         assert example.dialogue == replace(corpus[k], targets=())
+    examples.annotated_only = frozenset({"quality"})
+    assert not any(examples.example(0, k).targets for k in range(60))
 
 
 def test_corpus_reads_back_prepared_dialogues(log: Path, bad: Quarantine):
