@@ -49,9 +49,8 @@ class EmbeddingCache:
         requests = set(passages.request.tolist()) if with_tokens else set()
         windows = [passages.long_texts[k - len(keys)].tolist() for k in requests if k >= len(keys)]
         requests = {k for k in requests if k < len(keys)}.union(*windows)
-        missing = [not self._has(key, tokens=k in requests) for k, key in enumerate(keys)]
-        entries = {key: self._entries[key] for key, new in zip(keys, missing, strict=True) if not new}
-        wanted = {key for k, key in enumerate(keys) if missing[k]}
+        wanted = {key for k, key in enumerate(keys) if not self._has(key, tokens=k in requests)}
+        entries = {key: self._entries[key] for key in keys if key not in wanted}
         new_groups = [[row for row in rows if tuple(row) in wanted] for rows in groups]
         request_keys = {keys[k] for k in requests}
         # Tensors made in inference mode, as in validation, could not be used in training later.

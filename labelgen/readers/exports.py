@@ -77,7 +77,7 @@ class Conversations:
         for score in scores:
             if self.options.is_open(score):
                 values = self.values.setdefault(score.name, {})
-                if len(values) < _MOST_VALUES and score.value is not None:
+                if len(values) < MOST_VALUES and score.value is not None:
                     values.setdefault(plain_word(str(score.value)), score.value)
                 given.append((score.span, score))
                 continue
@@ -168,7 +168,7 @@ class Conversations:
         return replace(of, feedback=(*of.feedback, *feedback), scores=(), extra=extra)
 
 
-_MOST_VALUES = 50
+MOST_VALUES = 50
 
 Item = TypeVar("Item")
 ExportRecord = tuple[str, int, str, dict[str, Any]]

@@ -35,7 +35,7 @@ from labelgen.data.json_text import decoded, json_text, object_of
 from labelgen.data.reader import Items, Reader, Remark, exchanges, join_texts
 from labelgen.data.record import Rejected, validate
 from labelgen.readers.cells import CellError, Moment, cell_id, cell_number, is_empty, seconds_since_1970
-from labelgen.readers.exports import json_objects
+from labelgen.readers.exports import MOST_VALUES, json_objects
 from labelgen.readers.grouping import Groups
 from labelgen.readers.mapping import Meaning, plain_word
 from labelgen.readers.suggest import feedback_kind, meaning_of
@@ -45,7 +45,6 @@ _NO_ACTION = ("action_listen", "action_session_start", "action_restart", "action
 _COMMAND = re.compile(r"/(?:session_start|restart|back)\b|EXTERNAL:")
 """How requests begin that no user made."""
 _BORDERS = ("session_started", "restart")
-_MOST_VALUES = 50
 
 
 class _Event(msgspec.Struct, frozen=True):
@@ -91,7 +90,7 @@ def _read(path: Path, options: RasaOptions) -> Items:
                 named = [(key, given) for key, given in _given(event) if options.is_feedback(key)]
                 for key, given in named:
                     seen = values.setdefault(key, {})
-                    if len(seen) < _MOST_VALUES:
+                    if len(seen) < MOST_VALUES:
                         seen.setdefault(plain_word(str(given)), given)
                     if sender in spoken:
                         waiting.setdefault(sender, set()).add(key)

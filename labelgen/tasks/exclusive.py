@@ -30,9 +30,8 @@ class ExclusiveTask(Task[Float[Tensor, "rows labels"]]):
 
     @property
     def by_member_alone(self) -> bool:
-        return (
-            (self.has_witnesses or self.has_member) and bool(self.options.ngrams) and self.options.linear_share == 1.0
-        )
+        read = self.options.ngrams > 0 and (self.has_witnesses or self.has_member)
+        return read and self.options.linear_share == 1.0
 
     @abstractmethod
     def places(self, layout: Layout) -> Sequence[tuple[int, At]]:

@@ -22,7 +22,7 @@ LINES = {
     "labelgen/labeling": 1_850,
     "labelgen/metrics": 1_320,
     "labelgen/model": 2_620,
-    "labelgen/nn": 1_255,
+    "labelgen/nn": 1_250,
     "labelgen/pretraining": 350,
     "labelgen/readers": 5_195,
     "labelgen/report": 1_590,
@@ -32,7 +32,7 @@ LINES = {
     "labelgen/tasks": 1_530,
     "labelgen/training": 3_775,
     "labelgen/verdicts": 1_395,
-    "labelgen": 46_330,
+    "labelgen": 46_325,
     "benchmarks": 6_665,
     "tests": 33_260,
 }
