@@ -34,7 +34,7 @@ LINES = {
     "labelgen/verdicts": 1_395,
     "labelgen": 46_325,
     "benchmarks": 6_665,
-    "tests": 33_260,
+    "tests": 33_265,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 250
