@@ -273,7 +273,7 @@ def tasks_of(annotation: Annotation) -> tuple[str, ...]:
 
 
 _ANNOTATION = "annotation by "
-"""Begin of the origin of an annotation's targets."""
+"""Beginning of the origin of an annotation's targets."""
 
 
 def is_annotated(target: Target) -> bool:

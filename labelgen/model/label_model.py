@@ -207,14 +207,17 @@ class LabelModel(nn.Module):
 
     def score(self, name: str, states: States, layout: Layout) -> Any:
         """What the head of a task gives, averaged with its linear member. In training the head alone: the other is fitted separately."""
-        if name in self.heads:
-            out = self.heads[name](states, layout)
-        else:
-            rows, names = len(self.tasks[name].places(layout)), len(self.tasks[name].labels.names)  # type: ignore[attr-defined]
-            out = torch.zeros(rows, names, device=layout.position.device)
+        out = self.network_scores(name, states, layout)
         if self.training or name not in self.linear:
             return out
         return self.linear[name](out, self.tasks[name].places(layout), layout, states.online)  # type: ignore[attr-defined]
+
+    def network_scores(self, name: str, states: States, layout: Layout) -> Any:
+        """What the head of a task gives; zeros for a task without one, whose linear member has the whole share."""
+        if name in self.heads:
+            return self.heads[name](states, layout)
+        task: Any = self.tasks[name]
+        return torch.zeros(len(task.places(layout)), len(task.labels.names), device=layout.position.device)
 
     def decode(self, name: str, out: Any, layout: Layout, online: bool = False) -> tuple[Answers, ...]:
         """The labels of a task by its scores. online: no later turn is seen."""

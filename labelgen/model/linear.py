@@ -67,11 +67,7 @@ def fit_linear(
 
     A unit whose targets show fewer than two labels in a fold has none. The strength of regularization has the least log loss on the folds
     of the dialogues, in which users are apart."""
-    wanted = [
-        task
-        for task in tasks.values()
-        if isinstance(task, ExclusiveTask) and (task.has_witnesses or task.has_member) and task.options.ngrams
-    ]
+    wanted = [task for task in tasks.values() if isinstance(task, ExclusiveTask) and task.uses_member]
     drawn = _drawn(dialogues, MOST_TURNS if voices_of is None else MOST_HEARD) if wanted else []
     voices = {k: voices_of(k, dialogue) for k, dialogue in drawn} if voices_of is not None else {}
     return {

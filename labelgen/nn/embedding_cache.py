@@ -86,8 +86,8 @@ def _encoded(
 ) -> Iterator[tuple[list[list[int]], Float[Tensor, "n L d"]]]:
     """Rows of token ids with their states.
 
-    On a CPU the last bits of a state depend on the shape of the batch, and a training that was resumed meets passages in other company. So
-    batches of one length always have the same number of passages there, filled up with copies."""
+    Encoders are not batch-invariant on a CPU, and a resumed training batches other passages together. So batches of one length always have
+    the same number of passages there, filled up with copies, and states are bitwise identical."""
     if device.type != "cpu":
         tensors = [to_device(torch.tensor(rows), device) for rows in groups]
         yield from zip(groups, encode(tensors) if tensors else [], strict=True)

@@ -29,9 +29,13 @@ class ExclusiveTask(Task[Float[Tensor, "rows labels"]]):
     """Whether it has a linear member, whose weights on facts are the reasons of its labels; tasks with witnesses have one too."""
 
     @property
+    def uses_member(self) -> bool:
+        """Whether it has a linear member and the options do not leave it out."""
+        return self.options.ngrams > 0 and (self.has_witnesses or self.has_member)
+
+    @property
     def by_member_alone(self) -> bool:
-        read = self.options.ngrams > 0 and (self.has_witnesses or self.has_member)
-        return read and self.options.linear_share == 1.0
+        return self.uses_member and self.options.linear_share == 1.0
 
     @abstractmethod
     def places(self, layout: Layout) -> Sequence[tuple[int, At]]:

@@ -68,7 +68,7 @@ class Intents(Task[Float[Tensor, "N scores"]]):
         0. A label that the source cannot give is never known. That any holds is known of a target that names all that do, and of
         one that gives some name more probably than not."""
         rows, names = sum(layout.turns), len(self.labels.names)
-        # In numpy, whose access to single values costs a tenth of torch's. The first column is whether any name holds.
+        # In numpy, where single values are read and written faster than in torch. The first column is whether any name holds.
         mass, weight = np.zeros((rows, 1 + names), np.float32), np.zeros((rows, 1 + names), np.float32)
         complement, complement_weight = np.zeros((rows, 1 + names), np.bool_), np.zeros(rows, np.float32)
         allowed = self.allowed(layout).numpy()

@@ -182,7 +182,7 @@ class AnnotatedExamples:
         self.augment = augment or AugmentOptions()
 
     def example(self, epoch: int, index: int) -> Example:
-        dialogue = self.corpus[index]
+        dialogue = self._dialogue(index)
         rng = Random(f"{self.seed}/{epoch}/{dialogue.id}")
         if self.augment.joined and rng.random() < self.augment.joined:
             other = self._another(index, dialogue, rng)
@@ -190,15 +190,19 @@ class AnnotatedExamples:
         if self.augment.wrong_goals:
             more = wrong_goals(dialogue, self.augment.wrong_goals, rng)
             dialogue = replace(dialogue, targets=(*dialogue.targets, *more))
-        targets = tuple(t for t in dialogue.targets if is_annotated(t) or t.task not in self.annotated_only)
-        return Example(replace(dialogue, targets=()), targets, self.corpus.root(index))
+        return Example(replace(dialogue, targets=()), dialogue.targets, self.corpus.root(index))
+
+    def _dialogue(self, index: int) -> Dialogue:
+        dialogue = self.corpus[index]
+        targets = (t for t in dialogue.targets if is_annotated(t) or t.task not in self.annotated_only)
+        return replace(dialogue, targets=tuple(targets)) if self.annotated_only else dialogue
 
     def _another(self, index: int, dialogue: Dialogue, rng: Random) -> Dialogue | None:
         """A dialogue of the same log and source, which has the same labels; None if a few draws find none."""
         for _ in range(_DRAWS):
             drawn = rng.randrange(len(self.corpus))
             if drawn != index and self.corpus.log[drawn] == self.corpus.log[index]:
-                other = self.corpus[drawn]
+                other = self._dialogue(drawn)
                 if other.source == dialogue.source:
                     return other
         return None

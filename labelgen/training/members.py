@@ -110,8 +110,7 @@ def _rows(model: LabelModel, batch: Batch, layout: Layout) -> Iterator[tuple[tup
     for name in model.linear:
         task, member, target = model.tasks[name], model.linear_member(name), batch.targets[name]
         places = task.places(batch.layout)  # type: ignore[attr-defined]
-        labels = len(task.labels.names)
-        network = model.heads[name](states, batch.layout) if name in model.heads else torch.zeros(len(places), labels)
+        network = model.network_scores(name, states, batch.layout)
         expected = (target.expected * target.weight[:, None]).double().numpy()
         for unit in member.settings:
             chosen = [k for k, (_, at) in enumerate(places) if UNIT_OF[type(at)] == unit and expected[k].any()]

@@ -77,8 +77,8 @@ class TargetOptions:
     """annotators whose labels are learned: names (`*` and `?` as in file names), or kind=person for all of a kind; annotators of one
     dialogue have equal weights"""
     feedback: bool = False
-    """use of the records' own targets, which `labelgen feedback aggregate` writes; outcome and quality are then left to their linear members
-    and to the witnesses (docs/explanation/training.md)"""
+    """use of the records' own targets, which `labelgen feedback aggregate` writes; those of outcome and quality teach the linear members alone,
+    and annotations, where there are any, the network too (docs/explanation/training.md)"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -215,7 +215,7 @@ def _train(
     from_feedback = isinstance(options, FinetuneOptions) and options.targets.feedback
     tasks = options.tasks
     if from_feedback:
-        # The network would read the reactions that these targets were made from.
+        # The network would read the reactions that these targets were made from, so it learns verdicts from annotations alone.
         verdicts = {
             name
             for name, one in tasks.items()

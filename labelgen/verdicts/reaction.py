@@ -156,7 +156,7 @@ def surface_of(replies: Iterable[ReplyInContext]) -> Floats:
 
 
 def complaint_log_odds(replies: Sequence[ReplyInContext]) -> Floats:
-    """Log-odds that the reply of each exchange complains of the response, in nats."""
+    """Log-odds that each reply complains of the response, in nats."""
     if not replies:
         return np.zeros(0, np.float32)
     machine = head()

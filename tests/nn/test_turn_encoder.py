@@ -110,7 +110,7 @@ def test_embedding_cache_second_pass_encodes_nothing(tiny_encoder):
 
 
 @given(st.lists(st.sets(st.integers(0, 10), min_size=1), min_size=2, max_size=4))
-def test_embedding_cache_vectors_have_the_same_bits_in_any_company(tiny_encoder, parts: list[set[int]]):
+def test_embedding_cache_any_batch_gives_bitwise_identical_vectors(tiny_encoder, parts: list[set[int]]):
     made: Any = load_encoder(str(tiny_encoder))
     none = torch.zeros(0, dtype=torch.long)
     torch.manual_seed(0)

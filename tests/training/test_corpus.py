@@ -28,7 +28,7 @@ from labelgen.training.corpus import (
     CorruptedExamples,
     target_counts,
 )
-from labelgen.training.options import TargetOptions
+from labelgen.training.options import AugmentOptions, TargetOptions
 
 
 def rated(name: str, label: str, kind: str = "person") -> Annotation:
@@ -128,8 +128,10 @@ def test_examples_show_dialogues_as_labeling_reads_them(corpus: Corpus):
         assert example == examples.example(1, k)
         assert example.targets == corpus[k].targets
         assert example.dialogue == replace(corpus[k], targets=())
-    examples.annotated_only = frozenset({"quality"})
-    assert not any(examples.example(0, k).targets for k in range(60))
+    changed = AnnotatedExamples(corpus, seed=0, augment=AugmentOptions(joined=1.0, wrong_goals=1.0))
+    for some in (examples, changed):
+        some.annotated_only = frozenset({"quality"})
+        assert not any(some.example(0, k).targets for k in range(60))
 
 
 def test_corpus_reads_back_prepared_dialogues(log: Path, bad: Quarantine):
