@@ -150,9 +150,8 @@ def _nearest(targets: Sequence[Sequence[Target]], layout: Layout, reach: int) ->
             mass_of[first + turn, none] += max(0.0, closed[turn] - served[turn])
             weight[first + turn] = min(1.0, max(closed[turn], served[turn]))
     expected = torch.from_numpy(mass_of)
-    mass_of_row = expected.sum(dim=1, keepdim=True)
-    normal = torch.where(mass_of_row > 0, expected / mass_of_row.clamp(min=1e-9), 0.0)
-    return TargetTensors(normal, torch.from_numpy(weight))
+    total = expected.sum(dim=1, keepdim=True)
+    return TargetTensors(torch.where(total > 0, expected / total.clamp(min=1e-9), 0.0), torch.from_numpy(weight))
 
 
 def _is_pairwise(target: Target) -> bool:

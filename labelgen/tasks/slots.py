@@ -78,7 +78,6 @@ class Slots(Task[Float[Tensor, "M tags"]]):
         O where the turn's slots are complete, else unknown. A span that was cut off with the text's end is left out;
         the tokens of one whose name the source cannot give are absent, not O."""
         names = len(self.labels.names)
-        # In numpy, where single values are read and written faster than in torch.
         mass_of = np.zeros((len(layout.token_turn), 1 + 2 * names), np.float32)
         closed, covered = np.zeros(len(layout.token_turn), np.float32), np.zeros(len(layout.token_turn), np.float32)
         unknown = np.zeros(len(layout.token_turn), np.bool_)

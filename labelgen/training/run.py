@@ -217,14 +217,10 @@ def _train(
     if from_feedback:
         # The network would read the reactions that these targets were made from, so it learns verdicts from annotations alone.
         verdicts = {
-            name
-            for name, one in tasks.items()
-            if one.ngrams and getattr(resolve(TASKS, name, "task"), "has_witnesses", False)
+            n for n, o in tasks.items() if o.ngrams and getattr(resolve(TASKS, n, "task"), "has_witnesses", False)
         }
         annotated = verdicts & {t.task for dialogue in corpus for t in dialogue.targets if is_annotated(t)}
-        tasks = {
-            name: replace(one, linear_share=1.0) if name in verdicts - annotated else one for name, one in tasks.items()
-        }
+        tasks = {n: replace(o, linear_share=1.0) if n in verdicts - annotated else o for n, o in tasks.items()}
         for examples in (training, validation):
             if isinstance(examples, AnnotatedExamples):
                 examples.annotated_only = frozenset(annotated)
