@@ -119,7 +119,8 @@ def rows(
         setting, tasks = _setting(settings[of_group[corpus]])
         dialogues = sorted(logs[corpus], key=lambda dialogue: dialogue.id)
         reference = "other annotators" if setting.reference == "consensus" else setting.reference
-        cells = {"corpus": corpus, "split": split, "reference": reference}
+        units = f"{len(set(map(user_key, dialogues)))} users or dialogues"
+        cells = {"corpus": corpus, "split": split, "reference": reference, "setting": units}
         for row, draws in _of_corpus(dialogues, [fold_of[d.id] for d in dialogues], tasks[0], setting):
             results.append(structs.replace(row, **cells))
             if row.baseline and row.metric == _MAIN[tasks[0].tasks[0]] and row.value is not None:

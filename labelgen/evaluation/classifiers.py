@@ -161,34 +161,38 @@ class BagOfWords(Classifier):
     name = BASELINE + "bag of words"
     most_answers = 100
 
+    def columns(self, places: Sequence[Location]) -> Callable[[Sequence[Location]], Any]:
+        """Columns learned from places, as a function from places to their sparse matrix [places, columns]."""
+        words = NGrams.learn(_texts(places))
+        return lambda some: words.matrix(_texts(some))
+
     def fit(self, task: EvaluationTask, rows: TrainingRows) -> tuple[FittedClassifier, dict[str, Any]]:
-        texts = _texts(rows.places)
-        words = NGrams.learn(texts)
-        if len(rows.answers) < 2 or not len(words):
+        read = self.columns(rows.places)
+        matrix = read(rows.places)
+        if len(rows.answers) < 2 or not matrix.shape[1]:
             return constant(rows), {"words": 0}
-        matrix = words.matrix(texts)
         c, decide = _choose(rows, matrix, task)
-        model = _regression(rows, matrix, np.ones(len(rows.places), dtype=bool), c)
+        model = self.regression(rows, matrix, np.ones(len(rows.places), dtype=bool), c)
 
         def probabilities(places: Sequence[Location]) -> Array:
-            p: Array = model.predict_proba(words.matrix(_texts(places)))
+            p: Array = model.predict_proba(read(places))
             return p
 
         notes = {"words": int(matrix.shape[1]), "c": c, "weights": list(decide.weights)}
         return FittedClassifier(rows.answers, probabilities, decide), notes
 
+    @staticmethod
+    def regression(
+        rows: TrainingRows, matrix: Any, places: Places, c: float, model: "LogisticRegression | None" = None
+    ) -> "LogisticRegression":
+        """Fitted on these places; a given model goes on from where it is."""
+        taken = places[rows.row]
+        return fit_regression(matrix[rows.row[taken]], rows.answer[taken], rows.weight[taken], c, model)
+
 
 def _texts(places: Sequence[Location]) -> list[Texts]:
     turns = {id(x.dialogue): [(t.request, t.response) for t in x.dialogue.turns] for x in places}
     return [place_texts(turns[id(place.dialogue)], place.at) for place in places]
-
-
-def _regression(
-    rows: TrainingRows, matrix: Any, places: Places, c: float, model: "LogisticRegression | None" = None
-) -> "LogisticRegression":
-    """Fitted on these places; a given model goes on from where it is."""
-    taken = places[rows.row]
-    return fit_regression(matrix[rows.row[taken]], rows.answer[taken], rows.weight[taken], c, model)
 
 
 def _choose(rows: TrainingRows, matrix: Any, task: EvaluationTask) -> tuple[float, Scaling]:
@@ -198,7 +202,7 @@ def _choose(rows: TrainingRows, matrix: Any, task: EvaluationTask) -> tuple[floa
     for places, held_out in folds:
         model = None
         for i, c in enumerate(C_GRID):
-            model = _regression(rows, matrix, places, c, model)
+            model = BagOfWords.regression(rows, matrix, places, c, model)
             out[i][np.ix_(held_out, model.classes_)] = model.predict_proba(matrix[held_out])
     if not folds:
         return 1.0, Scaling()

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from benchmarks.trees import FieldTrees
+from benchmarks.rivals import AverageOfRivals, SurfaceTrees, WordsAndActions
 from labelgen.data.dialogue import Category, Dialogue, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel, answers
 from labelgen.data.log import write_log
@@ -67,30 +67,30 @@ def test_a_bag_of_words_reads_request_response_and_neighbors(field):
         assert named(dialogue, BAG)[AtTurn(1)] == named(dialogue, "gold")[AtTurn(1)]
 
 
-def test_trees_read_the_fields_of_a_log_and_none_of_its_texts():
-    """A response is bad where the status is an error and the recognizer was sure, whatever the words."""
+def test_plain_rivals_read_actions_surface_and_both():
+    """A response is bad where the status is an error, or where it repeats the response before; words tell nothing."""
     rng = np.random.default_rng(2)
     made = []
     for k in range(300):
-        sure, failed = rng.random() < 0.5, rng.random() < 0.5
-        turn = Turn(
-            request=f"word{k}",
-            response="ok",
+        failed, repeated = rng.random() < 0.4, rng.random() < 0.4
+        first = Turn(request=f"a{k}", response=f"b{k} c{k} d{k}")
+        last = Turn(
+            request=f"e{k}",
+            response=first.response if repeated else f"f{k} g{k} h{k}",
             status="error" if failed else "answered",
-            asr_confidence=0.9 if sure else 0.2,
         )
-        label = Label("quality", AtTurn(0), "bad" if sure and failed else "good")
-        made.append(Dialogue(id=f"d{k}", turns=(turn,), annotations=(Annotation("gold", "truth", (label,)),)))
-    fitted = fit_baselines(made[:200], (QUALITY, INTENTS, SLOTS), GOLD, [FieldTrees()])
-    for dialogue in fitted.annotate(made[200:], "gold"):
-        assert named(dialogue, FieldTrees.name) == named(dialogue, "gold")
-        assert sum(shares(dialogue, FieldTrees.name)[AtTurn(0)].values()) == pytest.approx(1.0)
-    # Fields that are missing or have a word that training lacks are no error.
-    strange = [
-        replace(d, turns=(replace(d.turns[0], status=s, asr_confidence=None),))
-        for d, s in zip(made, ("x", None), strict=False)
-    ]
-    assert all(named(d, FieldTrees.name) for d in fitted.annotate(strange, "gold"))
+        label = Label("quality", AtTurn(1), "bad" if failed or repeated else "good")
+        made.append(Dialogue(id=f"d{k}", turns=(first, last), annotations=(Annotation("gold", "truth", (label,)),)))
+    rivals = [WordsAndActions(), SurfaceTrees(), AverageOfRivals()]
+    out = fit_baselines(made[:200], (QUALITY, INTENTS, SLOTS), GOLD, rivals).annotate(made[200:], "gold")
+    right = {
+        rival.name: np.mean([named(d, rival.name)[AtTurn(1)] == named(d, "gold")[AtTurn(1)] for d in out])
+        for rival in rivals
+    }
+    assert right[AverageOfRivals.name] > 0.95
+    assert max(right[WordsAndActions.name], right[SurfaceTrees.name]) < 0.9
+    for rival in rivals:
+        assert sum(shares(out[0], rival.name)[AtTurn(1)].values()) == pytest.approx(1.0)
 
 
 def test_an_unknown_source_falls_back_to_its_corpus_then_to_all_of_training():
