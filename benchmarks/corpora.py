@@ -1,4 +1,4 @@
-"""Logs that single recipes need: simple rates as annotators on STAR and BETOLD, and USS with one rater as its only feedback.
+"""Logs that single recipes need: rules as annotators on STAR and BETOLD, and USS with one rater as its only feedback.
 
 A rate is the share of failures among the training users' answers, by something of the dialogue; it is written as an annotator of kind
 `rule` at the goals of the annotator `user`.
@@ -36,29 +36,20 @@ from .results import Result, bootstrap, versions
 from .rows import seed_of
 
 USER = "user"
-PARTING = ("goodbye", "anything_else")
+WATERFALL = "implicit signals (waterfall)"
 CONFIRMED = ("confirm date scheduled", "confirm change schedule")
 Key = Callable[[Dialogue], Hashable]
 
 
-def star(train: Sequence[Path], test: Sequence[Path], out: Sequence[Path]) -> None:
-    """Answered dialogues of STAR with rates by task and by the wizard's last action, and with the waterfall over implicit signals."""
-    keys: Mapping[str, Key] = {"failure rate of the task": task_of, "failure rate of the last action": last_action_of}
-    base, rates = failure_rates(Log(list(train)), keys, 1.0)
-    write_log(out[0], _star_rules(Log(list(test)), keys, rates, base), force=True)
-
-
-def _star_rules(
-    test: Log, keys: Mapping[str, Key], rates: Mapping[str, Mapping[Hashable, float]], base: float
-) -> Iterator[Dialogue]:
-    for dialogue in test:
-        for label in outcomes_of(dialogue):
-            signals = [s for s in find_signals(dialogue) if not s.explicit]
-            targets = [t for t in feedback_targets(dialogue, signals, posterior.rules(), USER) if t.at == label.at]
-            implicit = next((dict(t.distribution)["failure"] for t in targets if t.distribution), base)
-            rules = [_rule(name, label, rates[name].get(key(dialogue), base)) for name, key in keys.items()]
-            rules.append(_rule("implicit signals (waterfall)", label, implicit))
-            yield replace(dialogue, annotations=(*dialogue.annotations, *rules))
+def with_waterfall(dialogue: Dialogue, base: float = 0.5) -> Dialogue:
+    """The dialogue with the waterfall over its implicit signals as an annotator; base: probability of failure without any."""
+    signals = [s for s in find_signals(dialogue) if not s.explicit]
+    targets = feedback_targets(dialogue, signals, posterior.rules(), USER)
+    made = []
+    for label in outcomes_of(dialogue):
+        known = (dict(t.distribution)["failure"] for t in targets if t.at == label.at and t.distribution)
+        made.append(_rule(WATERFALL, label, next(known, base)))
+    return replace(dialogue, annotations=(*dialogue.annotations, *made))
 
 
 def betold(train: Sequence[Path], test: Sequence[Path], out: Sequence[Path], only_open: bool = False) -> None:
@@ -100,17 +91,6 @@ def outcomes_of(dialogue: Dialogue) -> list[Label]:
     return [x for x in annotation.labels if x.task == "outcome" and isinstance(x.at, AtGoal)] if annotation else []
 
 
-def task_of(dialogue: Dialogue) -> str:
-    """The task of STAR's scenario, which the reader keeps in `extra`."""
-    return str(json.loads(dialogue.extra or "{}").get("task", ""))
-
-
-def last_action_of(dialogue: Dialogue) -> str:
-    """The wizard's last action that is more than a word of parting; empty if there is none."""
-    actions = [c.value for turn in dialogue.turns for c in turn.categories if c.name == "wizard_action"]
-    return next((action for action in reversed(actions) if not action.startswith(PARTING)), "")
-
-
 def last_act(dialogue: Dialogue) -> str:
     """The act that BETOLD's assistant waits after, without its entities."""
     return dialogue.turns[-1].response.split("\n")[-1].partition(":")[0]
@@ -124,9 +104,13 @@ def _rule(name: str, outcome: Label, failure: float) -> Annotation:
 
 
 def one_rater(log: Sequence[Path], out: Sequence[Path]) -> None:
-    """The rated dialogues of a log with the ratings of their first rater as recorded feedback, and without annotations."""
+    """A folder with the rated dialogues of a log: `feedback.jsonl` with the ratings of their first rater as recorded feedback and without
+    annotations, `rated.jsonl` with the annotation of that rater alone."""
     source = Log(list(log))
-    write_log(out[0], _by_one_rater(source), source.labels(), force=True)
+    out[0].mkdir(parents=True, exist_ok=True)
+    write_log(out[0] / "feedback.jsonl", _by_one_rater(source), source.labels(), force=True)
+    rated = (replace(dialogue, annotations=dialogue.annotations[:1]) for dialogue in source if dialogue.annotations)
+    write_log(out[0] / "rated.jsonl", rated, source.labels(), force=True)
 
 
 def _by_one_rater(log: Log) -> Iterator[Dialogue]:

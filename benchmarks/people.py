@@ -23,7 +23,9 @@ from labelgen.data.log import Log, write_log
 from labelgen.data.split import Part, Seen, part_of, user_key
 from labelgen.evaluation.baselines import default_baselines, fit_baselines
 from labelgen.evaluation.measure import Measured, items_of, measure_all
-from labelgen.evaluation.protocol import Protocol, with_reference
+from labelgen.evaluation.protocol import Judgment, Protocol, with_reference
+from labelgen.feedback.masking import hide_answers
+from labelgen.feedback.signal import USER
 from labelgen.metrics.results import BASELINE, HUMAN, Setting, SystemName
 from labelgen.model.annotator import Annotator
 from labelgen.tasks.evaluation import EvaluationTask, about, answered, evaluation_tasks, from_turn
@@ -61,7 +63,8 @@ def judge(
     out: Sequence[Path],
 ) -> None:
     """Write the test dialogues with the answers of each training, named by its seed, and of the rivals. Answers about goals are on the
-    goals of the reference. Copies of training dialogues are left out."""
+    goals of the reference, and no model sees what users said explicitly where that is the reference. Copies of training dialogues are
+    left out."""
     setting, tasks = _setting(settings[group])
     training = list(Log(list(train)))
     seen = Seen(training)
@@ -73,7 +76,8 @@ def judge(
         annotator = Annotator(folder, name=f"{MODEL} {_found(_SEED, folder)}")
         for start in range(0, len(judged), _AT_ONCE):
             some = judged[start : start + _AT_ONCE]
-            made = annotator.annotate(some, setting.reference if about_goals else None)
+            shown = list(map(hide_answers, some)) if setting.reference == USER else some
+            made = annotator.annotate(shown, setting.reference if about_goals else None)
             judged[start : start + _AT_ONCE] = [
                 replace(d, annotations=(*d.annotations, a)) for d, a in zip(some, made, strict=True)
             ]
@@ -152,7 +156,6 @@ def _of_corpus(
     """Rows of one corpus, each with its value in each resample. folds: of each dialogue."""
     (joint,) = from_turn(pooled(about(evaluation_tasks(), [task.tasks[0]])), setting.first_turn)
     judgments = Protocol(dialogues, [joint], setting).judgments(joint).all
-    owners = list(map(user_key, dialogues))
     metrics = (_MAIN[task.tasks[0]], *_OTHERS[task.tasks[0]])
     names = {a.annotator for d in dialogues for a in d.annotations if answered(a, joint)}
     trainings = sorted(name for name in names if name.startswith(f"{MODEL} "))
@@ -160,20 +163,7 @@ def _of_corpus(
     rivals = [*sorted(name for name in names if name.startswith(BASELINE)), *people]
 
     def measured(system: str) -> dict[str, Measured]:
-        items = items_of(judgments, dialogues, joint, system)
-        out = measure_all(metrics, items, judgments, setting, owners)
-        for name in set(metrics) & set(_RANKED):
-            parts = []
-            for k, fold in enumerate(sorted(set(folds))):
-                chosen = [j for j, judgment in enumerate(judgments) if folds[judgment.dialogue] == fold]
-                of_fold = ([items[j] for j in chosen], [judgments[j] for j in chosen])
-                parts.append(
-                    measure_all([name], *of_fold, structs.replace(setting, seed=setting.seed + k), owners)[name]
-                )
-            value = float(np.mean([part.interval.value or 0.0 for part in parts]))
-            draws = np.mean([part.draws for part in parts], axis=0)
-            out[name] = dataclasses.replace(out[name], interval=interval(value, draws, setting.level), draws=draws)
-        return out
+        return measured_by_fold(system, metrics, judgments, dialogues, folds, joint, setting)
 
     ours = [measured(name) for name in trainings]
     seeds = " ".join(name.removeprefix(f"{MODEL} ") for name in trainings)
@@ -191,6 +181,31 @@ def _of_corpus(
             yield structs.replace(row, system=name), draws
             row, draws = _row(setting, metric, joint.name, [one[metric] for one in ours], seeds, theirs[metric])
             yield structs.replace(row, baseline=name), draws
+
+
+def measured_by_fold(
+    system: str,
+    metrics: Sequence[str],
+    judgments: Sequence[Judgment],
+    dialogues: Sequence[Dialogue],
+    folds: Sequence[str],
+    task: EvaluationTask,
+    setting: Setting,
+) -> dict[str, Measured]:
+    """The metrics of one system over all dialogues; those that order answers by score are means over folds. folds: of each dialogue."""
+    owners = list(map(user_key, dialogues))
+    items = items_of(judgments, dialogues, task, system)
+    out = measure_all(metrics, items, judgments, setting, owners)
+    for name in set(metrics) & set(_RANKED):
+        parts = []
+        for k, fold in enumerate(sorted(set(folds))):
+            chosen = [j for j, judgment in enumerate(judgments) if folds[judgment.dialogue] == fold]
+            of_fold = ([items[j] for j in chosen], [judgments[j] for j in chosen])
+            parts.append(measure_all([name], *of_fold, structs.replace(setting, seed=setting.seed + k), owners)[name])
+        value = float(np.mean([part.interval.value or 0.0 for part in parts]))
+        draws = np.mean([part.draws for part in parts], axis=0)
+        out[name] = dataclasses.replace(out[name], interval=interval(value, draws, setting.level), draws=draws)
+    return out
 
 
 def _row(

@@ -118,14 +118,14 @@ def test_a_changed_command_parameter_or_code_runs_again(place: Path):
 
 @pytest.mark.parametrize(
     ("changed", "expected"),
-    [("labelgen/base/files.py", None), ("benchmarks/rows.py", ["rows"]), ("benchmarks/recipes/uss.yaml", [])],
+    [("labelgen/base/files.py", None), ("benchmarks/rows.py", ["rows"]), ("benchmarks/recipes/betold.yaml", [])],
 )
 def test_a_changed_source_runs_the_stages_that_use_it(
     place: Path, monkeypatch: pytest.MonkeyPatch, changed: str, expected: list[str] | None
 ):
     """labelgen's sources belong to every stage, those of the benchmarks to stages that call a function, a recipe to none."""
     tree = place / "tree"
-    for name in ("labelgen/base/files.py", "benchmarks/rows.py", "benchmarks/recipes/uss.yaml"):
+    for name in ("labelgen/base/files.py", "benchmarks/rows.py", "benchmarks/recipes/betold.yaml"):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text("1\n")
     monkeypatch.setattr(runner, "ROOT", tree)
