@@ -36,15 +36,16 @@ RIVALS = ("words_and_actions", "average_of_rivals")
 _METRICS = ("failure_auprc", "accuracy", "macro_f1")
 _SETTING = Setting(reference=USER, annotators=None, resamples=1000)
 _TASKS = about(evaluation_tasks(), ["outcome"])
-_COUNT, _FOLD, _SEED = (re.compile(rf"/{name}-([^/]+)/") for name in ("answers", "fold", "seed"))
+_DRAW, _FOLD = re.compile(r"/draw-([^/]+)-([^/]+)/"), re.compile(r"/fold-([^/]+)/")
 
 
-def few(log: Sequence[Path], answers: int | str, seed: int, out: Sequence[Path]) -> None:
-    """A folder with `train.jsonl`, the dialogues without annotations and without what users said explicitly, but for `answers` drawn
-    dialogues; and `answered.jsonl`, those with their annotations, for rivals. answers: a number, or "all"."""
+def few(log: Sequence[Path], draw: str, out: Sequence[Path]) -> None:
+    """A folder with `train.jsonl`, the dialogues without annotations and without what users said explicitly, but for some drawn dialogues;
+    and `answered.jsonl`, those with their annotations, for rivals. draw: their number, or "all", and the seed, as in `25-0`."""
     dialogues = [dialogue for dialogue in Log(list(log)) if outcomes_of(dialogue)]
-    count = len(dialogues) if answers == ALL else int(answers)
-    drawn = set(Random(seed).sample(range(len(dialogues)), count))
+    wanted, _, seed = draw.partition("-")
+    count = len(dialogues) if wanted == ALL else int(wanted)
+    drawn = set(Random(int(seed)).sample(range(len(dialogues)), count))
     out[0].mkdir(parents=True, exist_ok=True)
     train = (d if k in drawn else hide_answers(d) for k, d in enumerate(dialogues))
     write_log(out[0] / "train.jsonl", (replace(d, annotations=()) for d in train), force=True)
@@ -69,7 +70,7 @@ def rows(judged: Sequence[Path]) -> list[Result]:
     by_count: dict[str, dict[str, list[Path]]] = {}
     for path in judged:
         text = f"{path.as_posix()}/"
-        (count,), (seed,) = _COUNT.findall(text), _SEED.findall(text)
+        ((count, seed),) = _DRAW.findall(text)
         by_count.setdefault(count, {}).setdefault(seed, []).append(path)
     return [row for count, by_seed in by_count.items() for row in _rows_of(count, by_seed)]
 
