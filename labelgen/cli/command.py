@@ -179,12 +179,16 @@ class ResultOptions(LogOptions, ForceOptions):
     """JSON file for the result"""
 
 
+def _paths(options: Any) -> Sequence[str]:
+    return [options.log] if isinstance(options.log, str) else options.log
+
+
 def open_log(
     options: Any, paths: Sequence[str] = (), domains_from: str | None = None, quarantine: Quarantine | None = None
 ) -> Log:
     """The log that ReadOptions name. paths: in place of the options' `log`. domains_from: records whose list of domains in this field is
     none are rejected; by default the options' one, if they have one. quarantine: an open one, in place of the options' file."""
-    paths = paths or ([options.log] if isinstance(options.log, str) else options.log)
+    paths = paths or _paths(options)
     domains_from = domains_from or getattr(options, "domains_from", None)
     refuses = partial(bad_domains, field=domains_from) if domains_from else None
     where = options.quarantine if quarantine is None else quarantine
@@ -251,7 +255,7 @@ def reporting(
         out, html = (getattr(options, key, None) for key in ("out", "page"))
         for path in (out, html):
             if path is not None:
-                fresh_log(path, options.force, options.log)
+                fresh_log(path, options.force, _paths(options))
         result = step(open_log(options), options)
         print_lines(*lines(result, options))
         if out is not None:
