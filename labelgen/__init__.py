@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from labelgen.api.dialogues import Dialogues as Dialogues
     from labelgen.api.dialogues import load_log as load_log
     from labelgen.api.functions import aggregate as aggregate
-    from labelgen.api.functions import annotation_errors as annotation_errors
     from labelgen.api.functions import calibrate as calibrate
     from labelgen.api.functions import certify as certify
     from labelgen.api.functions import consensus as consensus
@@ -51,7 +50,6 @@ _PUBLIC = {
     "Log": "labelgen.data.log:Log",
     "Turn": "labelgen.data.dialogue:Turn",
     "aggregate": "labelgen.api.functions:aggregate",
-    "annotation_errors": "labelgen.api.functions:annotation_errors",
     "calibrate": "labelgen.api.functions:calibrate",
     "certify": "labelgen.api.functions:certify",
     "consensus": "labelgen.api.functions:consensus",

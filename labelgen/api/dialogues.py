@@ -6,10 +6,8 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from itertools import groupby, islice
 from pathlib import Path
-from shutil import rmtree
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias
-from weakref import finalize
 
 import msgspec
 
@@ -19,12 +17,14 @@ from labelgen.base.options import make_options
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Sources
 from labelgen.data.log import MAX_BAD_RATE, Log, write_log
-from labelgen.data.record import features, to_plain
+from labelgen.data.reader import Remark
+from labelgen.data.record import LocatedDialogue, Rejected, features, to_plain
 from labelgen.data.tables import check_columns
 from labelgen.readers.building import all_paths
 from labelgen.readers.chat import chat_dialogue, is_record
+from labelgen.readers.mapped import read_rows
 from labelgen.readers.mapping import COLUMNS, ColumnMapping
-from labelgen.readers.sources import RECORD, is_dataset, record_rows
+from labelgen.readers.sources import RECORD, SourceRow, is_dataset, record_rows
 from labelgen.report.terminal import DialogueView, drawn_html
 
 if TYPE_CHECKING:
@@ -59,7 +59,6 @@ class Dialogues(Iterable[Dialogue]):
         self._dialogues = dialogues
         self.labels: Sources = labels or (dialogues.labels() if isinstance(dialogues, Log) else {})
         self._length = len(dialogues) if isinstance(dialogues, Sequence) else None
-        self._temporary = False
         self._remarks: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Dialogue]:
@@ -89,14 +88,6 @@ class Dialogues(Iterable[Dialogue]):
         """The first dialogues, in memory."""
         return Dialogues(list(islice(self, count)), self.labels)
 
-    @classmethod
-    def from_temporary(cls, folder: Path, log: Log, labels: Sources | None = None) -> "Dialogues":
-        """Dialogues of a log in a temporary folder, which is deleted with them."""
-        dialogues = cls(log, labels)
-        dialogues._temporary = True
-        finalize(dialogues, rmtree, folder, ignore_errors=True)
-        return dialogues
-
     def save(self, path: str | os.PathLike[str], force: bool = False) -> int:
         """Write `.jsonl`, `.jsonl.gz`, `.jsonl.zst` or `.parquet`, with labels.json; returns the number of dialogues.
 
@@ -123,7 +114,6 @@ class Dialogues(Iterable[Dialogue]):
     def __repr__(self) -> str:
         log = self._dialogues
         where = ", ".join(map(str, log.paths)) if isinstance(log, Log) else getattr(log, "name", "in memory")
-        where = "in a temporary file" if self._temporary else where
         count = "" if self._length is None else f"{self._length:,} dialogues, "
         return f"Dialogues({count}{where})"
 
@@ -183,7 +173,7 @@ def _paths(source: Any) -> list[str]:
 
 
 def _mapped(source: Source, mapping: Any, quarantine: str | os.PathLike[str] | None, max_bad_rate: float) -> Dialogues:
-    """Dialogues of a table by a mapping. A table in memory is read from a temporary file."""
+    """Dialogues of a table by a mapping."""
     by_name = isinstance(mapping, str | os.PathLike)
     options = make_options(ColumnMapping, {} if by_name else mapping, [os.fspath(mapping)] if by_name else [])
     where = None if quarantine is None else Path(quarantine)
@@ -194,12 +184,28 @@ def _mapped(source: Source, mapping: Any, quarantine: str | os.PathLike[str] | N
         what = f"a mapping is for files and tables, not for {type(source).__name__}"
         raise UsageError(what, "mapping", "leave it out")
     check_columns([str(name) for name in frame.columns], _columns_of(options), Path("mapping"), "the table")
-    folder = temporary_folder()
-    with (folder / "table.jsonl").open("wb") as file:
-        used = {str(path.steps[0]) for _, path in all_paths(options).values()}
-        for row in _rows_of(frame):
-            file.write(_encoded(row, used) + b"\n")
-    return Dialogues.from_temporary(folder, Log([folder / "table.jsonl"], "mapped", options, where, max_bad_rate))
+    used = {str(path.steps[0]) for _, path in all_paths(options).values()}
+    rows = [SourceRow("the table", k, _plain_row(row, used)) for k, row in enumerate(_rows_of(frame), 1)]
+    return Dialogues(_Table(rows, options, where, max_bad_rate))
+
+
+class _Table(Log):
+    """The log of a table in memory, by a mapping."""
+
+    def __init__(self, rows: Sequence[SourceRow], mapping: ColumnMapping, quarantine: Path | None, rate: float) -> None:
+        super().__init__(["a table"], "mapped", mapping, quarantine, rate)
+        self._rows = rows
+
+    def _placed(self, part: Path) -> Iterator[LocatedDialogue | Rejected]:
+        assert isinstance(self.options, ColumnMapping)
+        for item in read_rows(iter(self._rows), self.options, "the table"):
+            if isinstance(item, Remark):
+                self.remarks.append(item.text)
+            else:
+                yield item if isinstance(item, Rejected) else LocatedDialogue(item, str(part))
+
+    def labels(self) -> Sources:
+        return {}
 
 
 def _columns_of(mapping: ColumnMapping) -> list[str]:
@@ -219,23 +225,16 @@ def _rows_of(frame: Any) -> Iterator[dict[str, Any]]:
         yield {name: cell for name, cell in filled if not (pandas.api.types.is_scalar(cell) and pandas.isna(cell))}
 
 
-def _encoded(row: Mapping[str, Any], used: Container[str]) -> bytes:
-    """A row as JSON; cells that have no form in it are left out if no mapping uses them."""
-    try:
-        return msgspec.json.encode(row, enc_hook=_plain_cell)
-    except UsageError as error:
-        odd = [name for name, cell in row.items() if not _is_plain(cell)]
-        if bad := next((name for name in odd if name in used), None):
-            raise UsageError(f"{bad!r}: {error.args[0]}", "the table", error.hint) from error
-        return msgspec.json.encode({name: cell for name, cell in row.items() if name not in odd}, enc_hook=_plain_cell)
-
-
-def _is_plain(cell: Any) -> bool:
-    try:
-        msgspec.json.encode(cell, enc_hook=_plain_cell)
-    except UsageError:
-        return False
-    return True
+def _plain_row(row: Mapping[str, Any], used: Container[str]) -> dict[str, Any]:
+    """A row as JSON has it; cells that have no form in it are left out if no mapping uses them."""
+    plain = {}
+    for name, cell in row.items():
+        try:
+            plain[name] = msgspec.json.decode(msgspec.json.encode(cell, enc_hook=_plain_cell))
+        except UsageError as error:
+            if name in used:
+                raise UsageError(f"{name!r}: {error.args[0]}", "the table", error.hint) from error
+    return plain
 
 
 def _plain_cell(cell: Any) -> Any:
@@ -245,11 +244,6 @@ def _plain_cell(cell: Any) -> Any:
             return getattr(cell, form)()
     what = f"a cell is of the type {type(cell).__name__}, which has no form in JSON"
     raise UsageError(what, "the table", "turn it into a text or a number, or leave the column out")
-
-
-def temporary_folder() -> Path:
-    """A new folder for `Dialogues.from_temporary`."""
-    return Path(mkdtemp(prefix="labelgen-"))
 
 
 def _frame(source: Any) -> Any:
@@ -356,8 +350,7 @@ def as_files(source: Source, folder: Path | None = None, name: str = "log") -> I
         return
     dialogues = load_log(source)
     log = dialogues._dialogues
-    kept = folder is None or not dialogues._temporary
-    if kept and isinstance(log, Log) and log.format == "labelgen" and log.quarantine is None:
+    if isinstance(log, Log) and log.format == "labelgen" and log.quarantine is None:
         yield tuple(map(str, log.paths))
         return
     with TemporaryDirectory(prefix="labelgen-") as temporary:

@@ -5,7 +5,7 @@ names YAML files of options, or those that labelgen brings. Errors are LabelgenE
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from labelgen.api.dialogues import Dialogues, Source, as_files, load_log
 from labelgen.api.results import (
     Aggregated,
-    AnnotationErrors,
     CalibrationResult,
     Consensus,
     EvaluationResult,
@@ -29,8 +28,7 @@ from labelgen.cli.init import InitOptions, write_config
 from labelgen.cli.pipeline import LABELS, MODEL_NAME, read_pipeline, run_pipeline
 from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.label_sets import bad_domains
-from labelgen.data.log import MAX_BAD_RATE, Log, Quarantine, require_annotators, write_log
-from labelgen.feedback.training_data import FORMS, Form
+from labelgen.data.log import MAX_BAD_RATE, Log, Quarantine
 from labelgen.metrics.results import ReleaseComparison
 from labelgen.review.form import TASKS, question_lines
 from labelgen.simulator.log import SimulationOptions, simulated_log
@@ -38,14 +36,13 @@ from labelgen.simulator.log import labels as simulated_labels
 from labelgen.steps.calibrate import CalibrateOptions, CertifyOptions, write_scaling, write_thresholds
 from labelgen.steps.changed import Changed
 from labelgen.steps.consensus import AgreeOptions, agree
-from labelgen.steps.diff import DiffOptions, compare_release
+from labelgen.steps.estimate import DiffOptions, compare_release
 from labelgen.steps.evaluate import EvaluateOptions, write_evaluation
-from labelgen.steps.export import TrainingDataOptions
-from labelgen.steps.export import training_data as training_data_of
+from labelgen.steps.export import RecordsOptions, exported
 from labelgen.steps.feedback import AggregateOptions, ExplainOptions, add_user_answers
 from labelgen.steps.feedback import aggregate as aggregate_signals
 from labelgen.steps.feedback import explain as explain_targets
-from labelgen.steps.review import AnswerOptions, ErrorsOptions, add_answers, find_errors
+from labelgen.steps.review import AnswerOptions, add_answers
 from labelgen.steps.signals import SignalsOptions
 from labelgen.steps.signals import find_signals as find_signals_in
 from labelgen.steps.split import SplitOptions, divide
@@ -104,44 +101,21 @@ def labels(log: Source, *, annotator: str | Sequence[str] = ()) -> LabelTable:
     """The labels of a log as a flat table, as `labelgen data labels`: `labels("labeled/").to_pandas()`.
 
     Args:
-        annotator: name or names of the annotators whose labels are wanted; all without a value.
-
-    Raises UsageError for an annotator that no dialogue has."""
-    dialogues, names = load_log(log), (annotator,) if isinstance(annotator, str) else tuple(annotator)
-    if names:
-        for _ in require_annotators(dialogues, names, "--annotator"):
-            pass
-    return LabelTable(dialogues, names)
+        annotator: name or names of the annotators whose labels are wanted; all without a value. The rows raise UsageError for one that no
+            dialogue has."""
+    return LabelTable(load_log(log), (annotator,) if isinstance(annotator, str) else tuple(annotator))
 
 
-def annotation_errors(log: Source, *, annotator: str | None = None, task: str | Sequence[str] = ()) -> AnnotationErrors:
-    """Labels of people that are likely to be errors, as `labelgen review errors`: `annotation_errors("labeled/").to_pandas()`.
+def training_data(log: Source, form: str, **options: Any) -> list[dict[str, Any]]:
+    """Training data for the next assistant, or scores for other tools, as `labelgen data export`: for `datasets.Dataset.from_list` and TRL's
+    trainers.
 
     Args:
-        log: dialogues with annotations of people and of a model that was not trained on them.
-        annotator: the model; the first one without a value.
-        task: name or names of the tasks that are compared; all without a value.
-
-    Raises UsageError for an annotator that no dialogue has, and InputError where nothing can be compared."""
-    names = (task,) if isinstance(task, str) else tuple(task)
-    search = find_errors(load_log(log), ErrorsOptions(annotator=annotator, task=names))
-    return AnnotationErrors(search, search.likely_errors())
-
-
-def training_data(
-    log: Source, form: Form, *, annotator: str = MODEL_NAME, min_probability: float = 0.0
-) -> list[dict[str, Any]]:
-    """Training data for the next assistant, as `labelgen data export`: for `datasets.Dataset.from_list` and TRL's trainers.
-
-    Args:
-        form: "sft" (`messages`), "preferences" (`prompt`, `chosen`, `rejected`) or "nlu" (`text`, `intents`, `slots`).
-        annotator: whose labels are used; preferences need none.
-        min_probability: labels with a lower one give no record.
+        form: "sft" (`messages`), "preferences" (`prompt`, `chosen`, `rejected`), "nlu" (`text`, `intents`, `slots`), or a tool.
+        options: those of the command, such as min_probability=0.8.
 
     Raises UsageError for another form, or an annotator that no dialogue has."""
-    require(form, FORMS, "form")
-    options = TrainingDataOptions(form=form, annotator=annotator, min_probability=min_probability)
-    return list(training_data_of(load_log(log), options).records)
+    return list(exported(load_log(log), make_options(RecordsOptions, {**options, "form": form})).records)
 
 
 def run(config: PathLike, **options: Any) -> LabelTable:
@@ -156,49 +130,33 @@ def run(config: PathLike, **options: Any) -> LabelTable:
 
 
 def find_signals(
-    log: Source,
-    *,
-    detectors: Sequence[Callable[[Dialogue], Iterable[Signal]]] = (),
-    out: PathLike | None = None,
-    force: bool = False,
-    **options: Any,
+    log: Source, *, detectors: Sequence[Callable[[Dialogue], Iterable[Signal]]] = (), **options: Any
 ) -> Aggregated:
-    """Find the signals of user feedback in each dialogue, as `labelgen feedback signals`.
+    """Find the signals of user feedback in each dialogue, as `labelgen feedback signals`. The dialogues are kept in memory.
 
     Args:
         detectors: functions of your own, from a dialogue to its signals, besides those that are installed.
-        out: log to write, which replaces an older one if force is true; without it the dialogues are kept in memory.
         options: those of the command, such as kind=["rephrase"]."""
     dialogues = load_log(log)
-    made = find_signals_in(dialogues, make_options(SignalsOptions, options), detectors)
-    return _changed(made, dialogues, out, force)
+    return _changed(find_signals_in(dialogues, make_options(SignalsOptions, options), detectors), dialogues)
 
 
-def _changed(made: Changed, of: Dialogues, out: PathLike | None, force: bool) -> Aggregated:
+def _changed(made: Changed, of: Dialogues) -> Aggregated:
     """The result of a step. of: the dialogues that it was made from."""
-    dialogues = _kept(made.dialogues, of, out, force)
+    dialogues = Dialogues(list(made.dialogues), of.labels)
     return Aggregated(dialogues, made.what, made.heads, made.counts, (*made.before, *made.after))
 
 
-def _kept(dialogues: Iterable[Dialogue], of: Dialogues, out: PathLike | None, force: bool) -> Dialogues:
-    """The dialogues in memory, or in the log `out` that they are written to."""
-    if out is None:
-        return Dialogues(list(dialogues), of.labels)
-    write_log(os.fspath(out), dialogues, of.labels, force)
-    return Dialogues(Log([os.fspath(out)]))
-
-
-def aggregate(log: Source, *, out: PathLike | None = None, force: bool = False, **options: Any) -> Aggregated:
-    """Turn user feedback into training targets, as `labelgen feedback signals` and `labelgen feedback aggregate`.
+def aggregate(log: Source, **options: Any) -> Aggregated:
+    """Turn user feedback into training targets, as `labelgen feedback signals` and `labelgen feedback aggregate`. The dialogues are kept in
+    memory.
 
     Args:
         log: where no dialogue has signals, the detectors find them first.
-        out: log to write, which replaces an older one if force is true; without it the dialogues are kept in memory.
         options: those of the command, such as method="waterfall"."""
     dialogues = load_log(log)
     detected = dialogues if any(one.signals for one in dialogues) else find_signals(dialogues).dialogues
-    made = aggregate_signals(detected, make_options(AggregateOptions, options))
-    return _changed(made, detected, out, force)
+    return _changed(aggregate_signals(detected, make_options(AggregateOptions, options)), detected)
 
 
 def explain(log: Source, dialogue: str, **options: Any) -> Explanation:
@@ -227,52 +185,42 @@ def import_answers(
     log: Source,
     answers: PathLike | Sequence[Mapping[str, Any]],
     *,
-    out: PathLike | None = None,
-    force: bool = False,
     quarantine: PathLike | None = None,
     max_bad_rate: float = MAX_BAD_RATE,
     **options: Any,
 ) -> Aggregated:
-    """Add answers of people or an LLM to each dialogue as annotations, as `labelgen review import`.
+    """Add answers of people or an LLM to each dialogue as annotations, as `labelgen review import`. The dialogues are kept in memory.
 
     Args:
         answers: file, or lines of answers as dicts, which need no from_: `{"id": ..., "answer": ...}`.
-        out: log to write, which replaces an older one if force is true; without it the dialogues are kept in memory.
         quarantine: file for answers that cannot be used.
         max_bad_rate: share of them above which the import fails.
         options: those of the command: from_ ("label-studio" or "jsonl"), annotator, kind.
 
     Raises InputError if too many answers cannot be used."""
-    with ExitStack() as stack:
-        dialogues, file = load_log(log), isinstance(answers, str | os.PathLike)
-        made = make_options(AnswerOptions, options if file else {"from_": "jsonl", **options})
-        lines = existing_file(Path(answers)) if isinstance(answers, str | os.PathLike) else answers
-        reject = None
-        if quarantine is not None:
-            reject = stack.enter_context(closing(Quarantine(Path(quarantine)))).add
-        changed = add_answers(dialogues, dialogues.labels, lines, made, reject, max_bad_rate)
-        return _changed(changed, dialogues, out, force)
-
-
-def user_answers(log: Source, *, out: PathLike | None = None, force: bool = False) -> Aggregated:
-    """Add what users said themselves as annotations by `user`, as `labelgen feedback aggregate --answers`: a reference for `evaluate`.
-
-    Args:
-        out: log to write, which replaces an older one if force is true; without it the dialogues are kept in memory."""
     dialogues = load_log(log)
-    return _changed(add_user_answers(dialogues), dialogues, out, force)
+    lines = existing_file(Path(answers)) if isinstance(answers, str | os.PathLike) else answers
+    made = make_options(AnswerOptions, options if isinstance(lines, Path) else {"from_": "jsonl", **options})
+    with nullcontext() if quarantine is None else closing(Quarantine(Path(quarantine))) as bad:
+        reject = None if bad is None else bad.add
+        return _changed(add_answers(dialogues, dialogues.labels, lines, made, reject, max_bad_rate), dialogues)
 
 
-def consensus(log: Source, *, out: PathLike | None = None, force: bool = False, **options: Any) -> Consensus:
-    """Add the consensus of several annotators to each dialogue, as `labelgen consensus`.
+def user_answers(log: Source) -> Aggregated:
+    """Add what users said themselves as annotations by `user`, as `labelgen feedback aggregate --answers`: a reference for `evaluate`."""
+    dialogues = load_log(log)
+    return _changed(add_user_answers(dialogues), dialogues)
+
+
+def consensus(log: Source, **options: Any) -> Consensus:
+    """Add the consensus of several annotators to each dialogue, as `labelgen consensus`. The dialogues are kept in memory.
 
     Args:
-        out: log to write, which replaces an older one if force is true; without it the dialogues are kept in memory.
         options: those of the command, such as method="dawid-skene"."""
     dialogues = load_log(log)
     agreed = agree(dialogues, make_options(AgreeOptions, options))
-    kept = _kept(agreed.dialogues, dialogues, out, force)
-    return Consensus(kept, agreed.agreement(), agreed.annotators())
+    kept = Dialogues(list(agreed.dialogues), dialogues.labels)
+    return Consensus(kept, list(agreed.statistics.agreement()), list(agreed.statistics.people(agreed.skills)))
 
 
 def pretrain(train: Source, valid: Source | None = None, *, out: PathLike, **options: Any) -> TrainingRun:
@@ -350,36 +298,28 @@ def _folder(model: Any) -> str:
     return os.fspath(model.model if isinstance(model, TrainingRun) else model)
 
 
-def calibrate(log: Source, *, model: Any, force: bool = False, **options: Any) -> CalibrationResult:
+def calibrate(log: Source, *, model: Any, **options: Any) -> CalibrationResult:
     """Scale a model's probabilities to how often its labels are right, in its folder, as `labelgen calibrate`.
 
     Args:
         log: dialogues with a reference that are new to the model.
         model: model folder or TrainingRun.
-        force: replacement of an earlier calibration.
         options: those of the command, such as decide="macro_f1"."""
-    with as_files(log) as paths:
-        made = make_options(CalibrateOptions, {**options, "model": _folder(model)})
-        return CalibrationResult(
-            write_scaling(Log(list(paths), refuses=partial(bad_domains, field=made.domains_from)), made, force),
-            made.model,
-        )
+    return _calibrated(write_scaling, CalibrateOptions, log, model, options)
 
 
-def certify(log: Source, *, model: Any, force: bool = False, **options: Any) -> CalibrationResult:
+def certify(log: Source, *, model: Any, **options: Any) -> CalibrationResult:
     """Find thresholds that bound a model's errors, in its folder, as `labelgen certify`.
 
-    Args:
-        log: dialogues with a reference that are new to the model.
-        model: model folder or TrainingRun.
-        force: replacement of an earlier calibration.
-        options: those of the command, such as max_error=0.05."""
+    Args: those of `calibrate`; options such as max_error=0.05."""
+    return _calibrated(write_thresholds, CertifyOptions, log, model, options)
+
+
+def _calibrated(step: Any, kind: Any, log: Source, model: Any, options: Mapping[str, Any]) -> CalibrationResult:
     with as_files(log) as paths:
-        made = make_options(CertifyOptions, {**options, "model": _folder(model)})
-        return CalibrationResult(
-            write_thresholds(Log(list(paths), refuses=partial(bad_domains, field=made.domains_from)), made, force),
-            made.model,
-        )
+        made = make_options(kind, {**options, "model": _folder(model)})
+        refuses = partial(bad_domains, field=made.domains_from)
+        return CalibrationResult(step(Log(list(paths), refuses=refuses), made), made.model)
 
 
 def diff(before: Source, after: Source | None = None, **options: Any) -> ReleaseComparison:

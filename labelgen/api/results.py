@@ -7,20 +7,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from labelgen.api.dialogues import Dialogues
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.label_table import COLUMNS, arrow_table_schema, label_rows, open_table_writer
+from labelgen.data.label_table import COLUMNS, arrow_table_schema, open_table_writer
 from labelgen.data.labels import UNIT_OF, AtSpan, AtTurn, turns_of
 from labelgen.feedback.targets import VERDICTS, posterior_of
 from labelgen.metrics.results import Evaluation
 from labelgen.report.page import render
 from labelgen.report.terminal import drawn_html, drawn_text, results_table
 from labelgen.report.wording import caveats
-from labelgen.review.errors import COLUMNS as ERROR_COLUMNS
-from labelgen.review.errors import ErrorSearch, LikelyError, by_label
+from labelgen.steps.export import label_table
 from labelgen.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -32,32 +31,37 @@ if TYPE_CHECKING:
     from labelgen.model.calibration import Calibration
 
 _TABLE_WIDTH = 120
-_SHOWN_ROWS = 20
-_PREFERRED = ("valid_loss", "loss")
 
 
 class _Table:
-    """A result that is a table."""
+    """A result that is a table. kinds: column -> its type in Arrow, where columns are fixed. shown: number of rows in a notebook."""
+
+    __slots__ = ()
+    kinds: ClassVar[Mapping[str, str]] = {}
+    shown: ClassVar[int] = 1000
 
     def rows(self) -> Iterable[Mapping[str, Any]]:
         """A dict for each row."""
         raise AssertionError
 
     def to_pandas(self) -> "DataFrame":
-        """The table as a DataFrame."""
+        """The table as a DataFrame, with whole numbers that may be absent as Int64."""
         import pandas
 
-        return pandas.DataFrame(list(self.rows()))
+        frame = pandas.DataFrame(list(self.rows()), columns=list(self.kinds) or None)
+        return frame.astype({name: "Int64" for name, kind in self.kinds.items() if kind == "int64"})
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"
 
     def _repr_html_(self) -> str:
-        rows = list(self.rows())
-        names = list(dict.fromkeys(name for row in rows for name in row))
+        rows = list(islice(self.rows(), self.shown + 1))
+        names = list(self.kinds or dict.fromkeys(name for row in rows for name in row))
         head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
-        body = "".join(f"<tr>{''.join(_cell(row.get(name)) for name in names)}</tr>" for row in rows)
-        return f"<p>{html.escape(str(self))}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        body = "".join(f"<tr>{''.join(_cell(row.get(name)) for name in names)}</tr>" for row in rows[: self.shown])
+        more = "<p>...</p>" if len(rows) > self.shown else ""
+        about = html.escape(str(self))
+        return f"<p>{about}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
 
 
 def _cell(value: Any) -> str:
@@ -156,22 +160,14 @@ class Explanation:
 class LabelTable(_Table):
     """The labels of dialogues, a row for each (labelgen.data.label_table.COLUMNS). annotators: whose; () for all."""
 
+    kinds = COLUMNS
+    shown = 20
     dialogues: Dialogues
     annotators: tuple[str, ...] = ()
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows, read from the log each time."""
-        for dialogue in self.dialogues:
-            for annotation in dialogue.annotations:
-                if not self.annotators or annotation.annotator in self.annotators:
-                    yield from label_rows(dialogue, annotation)
-
-    def to_pandas(self) -> "DataFrame":
-        """The table as a DataFrame, with whole numbers that may be absent as Int64."""
-        import pandas
-
-        frame = pandas.DataFrame(list(self.rows()), columns=list(COLUMNS))
-        return frame.astype(dict.fromkeys(("turn", "start", "end"), "Int64"))
+        return label_table(self.dialogues, self.annotators)
 
     def to_dataset(self, task: str | None = None) -> "Dataset":
         """The table as a datasets.Dataset in memory.
@@ -201,51 +197,9 @@ class LabelTable(_Table):
                 count += 1
         return count
 
-    def _repr_html_(self) -> str:
-        shown = list(islice(self.rows(), _SHOWN_ROWS + 1))
-        body = "".join(f"<tr>{''.join(_cell(row[name]) for name in COLUMNS)}</tr>" for row in shown[:_SHOWN_ROWS])
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in COLUMNS)
-        more = "<p>...</p>" if len(shown) > _SHOWN_ROWS else ""
-        return (
-            f"<p>{html.escape(str(self))}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
-        )
-
     def __str__(self) -> str:
         who = f" by {', '.join(self.annotators)}" if self.annotators else ""
         return f"labels{who} in {self.dialogues!r}"
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class AnnotationErrors(_Table):
-    """Labels that are likely to be errors, the most likely first. search: what was compared."""
-
-    search: ErrorSearch
-    errors: list[LikelyError]
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """A row for each likely error (labelgen.review.errors.COLUMNS)."""
-        return (error.row(rank) for rank, error in enumerate(self.errors, start=1))
-
-    def to_pandas(self) -> "DataFrame":
-        """The table as a DataFrame, with whole numbers that may be absent as Int64."""
-        import pandas
-
-        frame = pandas.DataFrame(list(self.rows()), columns=list(ERROR_COLUMNS))
-        return frame.astype({name: "Int64" for name, kind in ERROR_COLUMNS.items() if kind == "int64"})
-
-    @property
-    def annotators(self) -> list[dict[str, Any]]:
-        """For each annotator and task the number of answers that were compared, and of likely errors."""
-        return self.search.by_annotator(self.errors)
-
-    @property
-    def labels(self) -> list[dict[str, Any]]:
-        """For each task, label and suggested label the number of likely errors, the most frequent first."""
-        return by_label(self.errors)
-
-    def __str__(self) -> str:
-        notes = "".join(f"; {note}" for note in self.search.notes())
-        return f"{len(self.errors):,} likely errors in {len(self.search.answers):,} answers{notes}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -236,6 +236,11 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode("utf-8"))
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Write a value of plain types and Structs as JSON, atomically, with an indent of one."""
+    write_text(path, msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n")
+
+
 def sweep(folder: Path, name: str = "*") -> None:
     """Remove temporary files that killed writers of `name` (a pattern) left in the folder."""
     for stale in folder.glob(f".{name}.*.part"):

@@ -5,7 +5,7 @@ Printable text cannot move the cursor, hide characters or imitate a line of labe
 import sys
 import time
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TypeVar
 
 Item = TypeVar("Item")
@@ -25,14 +25,19 @@ def print_lines(*lines: object, file: IO[str] | None = None) -> None:
         print(printable(str(line)), file=sys.stdout if file is None else file)
 
 
-def printable_json(text: str) -> str:
-    """JSON with the invisible characters of its strings as escapes; line breaks of the layout stay."""
-    return "".join(c if c == "\n" or printable(c) == c else _as_escapes(c) for c in text)
+def aligned(rows: Sequence[tuple[str, ...]], texts: int) -> list[str]:
+    """Rows as lines in columns. texts: number of columns of text, which come before those of numbers."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell:{'<' if k < texts else '>'}{widths[k]}}" for k, cell in enumerate(row)) for row in rows]
 
 
-def _as_escapes(character: str) -> str:
-    units = character.encode("utf-16-be", "surrogatepass").hex()
-    return "".join(f"\\u{units[k : k + 4]}" for k in range(0, len(units), 4))
+def interval_text(
+    value: float | None, low: float | None, high: float | None, missing: str = "-", form: str = ".3f"
+) -> str:
+    """A value with its confidence interval, as `0.912 (0.870 to 0.951)`; `missing` for an unknown one."""
+    if value is None or low is None or high is None:
+        return missing
+    return f"{value:{form}} ({low:{form}} to {high:{form}})"
 
 
 def _visible(character: str) -> str:

@@ -1,65 +1,41 @@
-"""labelgen calibrate and certify: calibrated probabilities of a model, and thresholds with a risk guarantee, kept in its folder."""
+"""labelgen calibrate, certify, drift and adapt: calibrated probabilities of a model, thresholds with a risk guarantee, and other logs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from labelgen.base.terminal import print_lines
-from labelgen.cli.command import Command, ForceOptions, LogOptions, open_log
+from labelgen.base.terminal import aligned, interval_text, print_lines
+from labelgen.cli.command import Command, LogOptions, ResultOptions, open_log, reporting
 from labelgen.steps.calibrate import CalibrateOptions, CertifyOptions, write_scaling, write_thresholds
+from labelgen.steps.drift import AdaptOptions, DriftOptions, adapt, find_drift
 
 if TYPE_CHECKING:
-    from labelgen.model.calibration import Calibration, TaskCalibration
+    from labelgen.metrics.results import Drift, DriftTest
+    from labelgen.model.calibration import Calibration
+
+_SHOWN = 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class CalibrateCommand(CalibrateOptions, LogOptions, ForceOptions):
-    pass
-
-
-@dataclass(frozen=True, kw_only=True)
-class CertifyCommand(CertifyOptions, LogOptions, ForceOptions):
-    pass
-
-
-def calibrate(options: CalibrateCommand) -> None:
-    """Scale the probabilities, and print how."""
-    log = open_log(options, options.log, options.domains_from)
-    calibration = write_scaling(log, options, options.force)
-    print_lines(f"probabilities scaled, against {calibration.against}; labelgen certify finds thresholds:")
+def scaling_lines(calibration: "Calibration", options: CalibrateOptions) -> Iterator[str]:
+    """How the probabilities of each task were scaled."""
+    yield f"probabilities scaled, against {options.reference}; labelgen certify finds thresholds:"
     for one in calibration.tasks:
-        for line in _scaling_lines(one):
-            print_lines(line)
+        shown = ", ".join(
+            f"{name} {scaling.kind}{f' {scaling.temperature:.3g}' if scaling.kind == 'temperature' else ''}"
+            for name, scaling in (("labels", one.labels), ("none here", one.none))
+            if scaling.kind != "none"
+        )
+        yield f"  {one.task} of a {one.unit}: {shown or 'not scaled'}"
+        weights = {"    names are weighted": one.labels.weights}
+        weights |= {f"    in {source}": own for source, own in one.sources.items()}
+        yield from (f"{head} {', '.join(f'{weight:.2f}' for weight in own)}" for head, own in weights.items() if own)
 
 
-def certify(options: CertifyCommand) -> None:
-    """Certify thresholds, and print them."""
-    log = open_log(options, options.log, options.domains_from)
-    for line in certified_lines(write_thresholds(log, options, options.force), options.reference):
-        print_lines(line)
-
-
-def _scaling_lines(one: "TaskCalibration") -> Iterator[str]:
-    scalings = {"labels": one.labels, "none here": one.none}
-    shown = ", ".join(
-        f"{name} {scaling.kind}{f' {scaling.temperature:.3g}' if scaling.kind == 'temperature' else ''}"
-        for name, scaling in scalings.items()
-        if scaling.kind != "none"
-    )
-    yield f"  {one.task} of a {one.unit}: {shown or 'not scaled'}"
-    if one.labels.weights:
-        yield f"    names are weighted {_weights_text(one.labels.weights)}"
-    for source, weights in one.sources.items():
-        yield f"    in {source} {_weights_text(weights)}"
-
-
-def _weights_text(weights: Sequence[float]) -> str:
-    return ", ".join(f"{weight:.2f}" for weight in weights)
-
-
-def certified_lines(calibration: "Calibration", reference: str) -> Iterator[str]:
+def certified_lines(calibration: "Calibration", options: CertifyOptions) -> Iterator[str]:
     """The certified thresholds, a line or two for each task."""
-    yield f"at most {calibration.max_error:.1%} wrong with {calibration.confidence:.0%} confidence, against {reference}:"
+    confidence = f"{calibration.confidence:.0%} confidence"
+    yield f"at most {calibration.max_error:.1%} wrong with {confidence}, against {options.reference}:"
     if not calibration.thresholds():
         yield (
             "  nothing was certified: no field is withheld. With more dialogues give this command again, or "
@@ -73,30 +49,81 @@ def certified_lines(calibration: "Calibration", reference: str) -> Iterator[str]
         if certificate.threshold is None:
             yield f"{name}: no threshold, labels are given whatever their probability; {certificate.reason}"
             continue
-        yield (
-            f"{name}: from {certificate.threshold:.3f}, coverage {_shown(measured['coverage'])}, "
-            f"precision {_shown(measured['precision'])}; {certificate.errors:,} errors of {certificate.items:,} in "
-            f"{certificate.units:,} users, p = {certificate.p_value:.3f}"
+        coverage, precision = (
+            interval_text(**measured[key], missing="not defined") for key in ("coverage", "precision")
         )
-        compared = measured.get("comparison")
-        if compared:
-            yield (
-                f"    on these fields, against the others: model {_shown(compared['model'])}, human baseline (one annotator) "
-                f"{_shown(compared['single_annotator'])}, difference {_shown(compared['difference'])}"
-            )
+        yield (
+            f"{name}: from {certificate.threshold:.3f}, coverage {coverage}, precision {precision}; {certificate.errors:,} errors of "
+            f"{certificate.items:,} in {certificate.units:,} users, p = {certificate.p_value:.3f}"
+        )
+        if compared := measured.get("comparison"):
+            names = {"model": "model", "single_annotator": "human baseline (one annotator)", "difference": "difference"}
+            texts = (f"{text} {interval_text(**compared[key], missing='not defined')}" for key, text in names.items())
+            yield f"    on these fields, against the others: {', '.join(texts)}"
 
 
-def _shown(interval: Mapping[str, float | None]) -> str:
-    value, low, high = (interval[name] for name in ("value", "low", "high"))
-    if value is None or low is None or high is None:
-        return "not defined"
-    return f"{value:.3f} ({low:.3f} to {high:.3f})"
+@dataclass(frozen=True, kw_only=True)
+class AdaptCommand(AdaptOptions, LogOptions):
+    out: Annotated[Path, "FOLDER"]
+    """new model folder"""
 
 
-CALIBRATE = Command("calibrate", CalibrateCommand, calibrate, "labelgen calibrate valid.jsonl --model model/")
-CERTIFY = Command(
-    "certify",
-    CertifyCommand,
-    certify,
-    "labelgen certify valid.jsonl --model model/ --max-error 0.03 --confidence 0.95",
+def adapt_command(options: AdaptCommand) -> None:
+    """Adapt, print what changed, and write the new folder."""
+    for one, fit in adapt(open_log(options), options, options.out):
+        name = f"{one.task} of a {one.unit}"
+        if fit is None:
+            print_lines(f"{name}: not adapted, no answer is labeled")
+            continue
+        gain = f"log loss of a left-out dialogue falls by {fit.gain:.3g} (standard error {fit.error:.2g})"
+        print_lines(f"{name}: {'adapted to' if fit.adapted else 'kept;'} {fit.dialogues} dialogues, {gain}")
+    print_lines(f"wrote {options.out}, without certificates: labelgen certify makes new ones")
+
+
+def drift_lines(drift: "Drift", _: Any) -> Iterator[str]:
+    """The differences as a table, and the void certificates."""
+    drifted = [test for test in drift.tests if test.drifted]
+    yield (
+        f"{drift.dialogues:,} dialogues compared, {drift.labeled:,} of them with labels: {len(drifted):,} of {len(drift.tests):,} tests "
+        f"differ (Holm, {drift.level:.0%} chance of any false alarm)"
+    )
+    if drifted:
+        head = ("source", "aspect", "reference", "log", "p adjusted")
+        yield from (f"  {line}" for line in aligned([head, *map(_row, drifted[:_SHOWN])], 2))
+    if len(drifted) > _SHOWN:
+        yield f"  and {len(drifted) - _SHOWN:,} more; --out FILE has all"
+    yield from (f"void: the certificate of {one.task} ({one.unit}): {one.reason}" for one in drift.void)
+
+
+def _row(test: "DriftTest") -> tuple[str, str, str, str, str]:
+    from labelgen.evaluation.drift_samples import described
+
+    aspect = described(test) + (f", {test.column}" if test.column else "")
+    return test.source, aspect, f"{test.reference:.3g}", f"{test.log:.3g}", f"{test.p_adjusted:.2g}"
+
+
+CALIBRATE = reporting(
+    "calibrate",
+    write_scaling,
+    scaling_lines,
+    "labelgen calibrate valid.jsonl --model model/",
+    CalibrateOptions,
+    LogOptions,
 )
+CERTIFY = reporting(
+    "certify",
+    write_thresholds,
+    certified_lines,
+    "labelgen certify valid.jsonl --model model/ --max-error 0.03 --confidence 0.95",
+    CertifyOptions,
+    LogOptions,
+)
+DRIFT = reporting(
+    "drift",
+    find_drift,
+    drift_lines,
+    "labelgen drift new-logs/ --model model/ --out drift.json",
+    DriftOptions,
+    ResultOptions,
+)
+ADAPT = Command("adapt", AdaptCommand, adapt_command, "labelgen adapt new-logs/ --model model/ --out adapted-model/")

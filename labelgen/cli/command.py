@@ -5,13 +5,16 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import MISSING, dataclass, field, is_dataclass, make_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
+import msgspec
+
 from labelgen.base.errors import UsageError
-from labelgen.base.files import fresh_file
+from labelgen.base.files import atomic_write, fresh_file, write_json, write_text
 from labelgen.base.options import (
     ANY,
     ARGUMENT,
@@ -31,6 +34,7 @@ from labelgen.data.log import MAX_BAD_RATE, Log, Quarantine, write_log
 from labelgen.data.reader import READERS
 from labelgen.steps import shared
 from labelgen.steps.changed import Changed
+from labelgen.steps.shared import ForceOptions as ForceOptions
 
 Options = TypeVar("Options")
 
@@ -133,12 +137,8 @@ def _wrapped(text: str, indent: str = "") -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """How a log is read."""
+    """How a log of labelgen's records is read."""
 
-    format: Annotated[str, Choices("format", READERS), "FORMAT"] = "labelgen"
-    """form of the records; docs/how-to/read-a-log.md"""
-    option: Mapping[str, str] = field(default_factory=dict)
-    """option of the reader of that form"""
     quarantine: Annotated[Path | None, "FILE"] = None
     """file for rejected records and the reasons"""
     max_bad_rate: Annotated[Share, "RATE"] = MAX_BAD_RATE
@@ -154,6 +154,16 @@ class LogOptions(ReadOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FormOptions(LogOptions):
+    """Which logs are read, and in which form."""
+
+    format: Annotated[str, Choices("format", READERS), "FORMAT"] = "labelgen"
+    """form of the records; docs/how-to/read-a-log.md"""
+    option: Mapping[str, str] = field(default_factory=dict)
+    """option of the reader of that form"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class OneLogOptions(ReadOptions):
     """Which log is read, and how."""
 
@@ -162,21 +172,28 @@ class OneLogOptions(ReadOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForceOptions:
-    """Whether an output is replaced."""
+class ResultOptions(LogOptions, ForceOptions):
+    """A log, and the file of a result."""
 
-    force: bool = False
-    """replacement of existing output"""
+    out: Annotated[Path | None, "FILE"] = None
+    """JSON file for the result"""
+
+
+def _paths(options: Any) -> Sequence[str]:
+    return [options.log] if isinstance(options.log, str) else options.log
 
 
 def open_log(
-    options: ReadOptions, paths: Sequence[str], domains_from: str | None = None, quarantine: Quarantine | None = None
+    options: Any, paths: Sequence[str] = (), domains_from: str | None = None, quarantine: Quarantine | None = None
 ) -> Log:
-    """The log at the paths. domains_from: records whose list of domains in this field is none are rejected. quarantine: an open one,
-    in place of the options' file."""
+    """The log that ReadOptions name. paths: in place of the options' `log`. domains_from: records whose list of domains in this field is
+    none are rejected; by default the options' one, if they have one. quarantine: an open one, in place of the options' file."""
+    paths = paths or _paths(options)
+    domains_from = domains_from or getattr(options, "domains_from", None)
     refuses = partial(bad_domains, field=domains_from) if domains_from else None
     where = options.quarantine if quarantine is None else quarantine
-    return Log(list(paths), options.format, dict(options.option), where, options.max_bad_rate, refuses)
+    form, option = getattr(options, "format", "labelgen"), dict(getattr(options, "option", {}))
+    return Log(list(paths), form, option, where, options.max_bad_rate, refuses)
 
 
 def fresh_log(out: str | Path, force: bool, made_from: Sequence[str | Path]) -> None:
@@ -198,6 +215,11 @@ class RewriteOptions(OneLogOptions, ForceOptions):
     """output file: .jsonl or .parquet, or - for standard output"""
 
 
+def joined(*parts: type) -> type[Any]:
+    """One class of options of several; the name and summary are those of the first."""
+    return make_dataclass(parts[0].__name__, [], bases=parts, frozen=True, kw_only=True)
+
+
 def rewriting(
     name: str, step: Callable[[Iterable[Dialogue], Any], Changed], options: type, example: str
 ) -> Command[Any]:
@@ -205,11 +227,52 @@ def rewriting(
 
     def run(options: Any) -> None:
         fresh_log(options.out, options.force, [options.log])
-        log = open_log(options, [options.log])
+        log = open_log(options)
         made = step(log, options)
         changed = progress(made.dialogues, name, "dialogues")
         count = write_log(options.out, changed, log.labels(), options.force)
         print_lines(*made.lines(count), file=sys.stderr if options.out == "-" else sys.stdout)
 
-    both = make_dataclass(options.__name__, [], bases=(options, RewriteOptions), frozen=True, kw_only=True)
-    return Command(name, both, run, example)
+    return Command(name, joined(options, RewriteOptions), run, example)
+
+
+def reporting(
+    name: str,
+    step: Callable[[Log, Any], Any],
+    lines: Callable[[Any, Any], Iterable[str]],
+    example: str,
+    *parts: type,
+    page: Callable[[Any], str] | None = None,
+) -> Command[Any]:
+    """The command that prints the result of a step on a log, writes it as JSON if `out` names a file, and as HTML if `page` does.
+
+    Args:
+        lines: what is printed of a result, with the options.
+        parts: classes of options, those of the step first.
+        page: the HTML of a result."""
+
+    def run(options: Any) -> None:
+        out, html = (getattr(options, key, None) for key in ("out", "page"))
+        for path in (out, html):
+            if path is not None:
+                fresh_log(path, options.force, _paths(options))
+        result = step(open_log(options), options)
+        print_lines(*lines(result, options))
+        if out is not None:
+            write_json(out, result)
+        if html is not None and page is not None:
+            write_text(html, page(result))
+
+    return Command(name, joined(*parts), run, example)
+
+
+def write_lines(out: str, records: Iterable[Any]) -> int:
+    """Write JSON Lines to a file, or `-` for standard output; returns their number. Raises UsageError for another ending of the name."""
+    if out != "-" and not out.endswith(".jsonl"):
+        raise UsageError(f"cannot tell the form of {Path(out).name}", out, "let the name end in .jsonl")
+    count = 0
+    with nullcontext(sys.stdout.buffer) if out == "-" else atomic_write(Path(out)) as file:
+        for record in records:
+            file.write(msgspec.json.encode(record) + b"\n")
+            count += 1
+    return count

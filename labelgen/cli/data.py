@@ -2,63 +2,75 @@
 
 import heapq
 import shutil
+import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
-import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import atomic_write, fresh_folder
 from labelgen.base.options import ARGUMENT, WholeNumber
-from labelgen.base.terminal import print_lines, printable_json, progress
-from labelgen.cli.command import Command, ForceOptions, LogOptions, OneLogOptions, ReadOptions, fresh_log, open_log
+from labelgen.base.terminal import print_lines, progress
+from labelgen.cli.command import (
+    Command,
+    ForceOptions,
+    FormOptions,
+    LogOptions,
+    OneLogOptions,
+    ReadOptions,
+    RewriteOptions,
+    fresh_log,
+    joined,
+    open_log,
+    write_lines,
+)
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Names, merge, write_labels
-from labelgen.data.label_table import label_rows, open_table_writer
-from labelgen.data.log import RECORD_SUFFIXES, Quarantine, open_writer, require_annotators, shard_files, write_log
+from labelgen.data.label_table import open_table_writer
+from labelgen.data.log import RECORD_SUFFIXES, Log, Quarantine, open_writer, shard_files, write_log
 from labelgen.data.split import position
 from labelgen.data.stats import LogStats, log_stats, spread
 from labelgen.report.terminal import PlainConsole
-from labelgen.steps.export import TrainingDataOptions, training_data
-from labelgen.steps.push import PushOptions, push, send
+from labelgen.steps.export import RecordsOptions, exported, label_table
 from labelgen.steps.split import SplitOptions, divide
 
 _SHOWN_LABELS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValidateOptions(LogOptions):
-    """Validate a log: read all records, and count the valid ones, and the rejected ones by reason. The exit code is 3 if the share of
-    rejected records is above --max-bad-rate."""
+class ValidateOptions(FormOptions):
+    """Validate a log: read all records, count the valid ones and the rejected ones by reason, and what is in them: turns, words, feedback,
+    annotators, labels of each task, signals and targets. The exit code is 3 if the share of rejected records is above --max-bad-rate."""
 
 
 def validate(options: ValidateOptions) -> None:
-    """Read the log, and print the counts, also where too many records are rejected."""
-    log = open_log(options, options.log)
-    try:
-        turns = silent = 0
+    """Read the log, and print the counts; where too many records are rejected, only theirs."""
+    log, silent = open_log(options), 0
+
+    def read() -> Iterator[Dialogue]:
+        nonlocal silent
         for dialogue in progress(log, "validate", "dialogues"):
-            turns += len(dialogue.turns)
             silent += not any(turn.request or turn.response for turn in dialogue.turns)
+            yield dialogue
+
+    console = PlainConsole()
+    try:
+        counts = log_stats(read())
     finally:
-        table = columns("records", ">count")
-        table.add_row("good", f"{log.kept:,}")
-        for reason, count in sorted(log.reasons.items()):
-            table.add_row(reason, f"{count:,}")
-        PlainConsole().print(table)
-    print_lines(f"{turns:,} turns in {log.kept:,} dialogues")
+        _table(console, ("records", ">count"), [("good", log.kept), *sorted(log.reasons.items())])
+    _print(counts, console)
     if silent:
         print_lines(f"warning: {silent:,} dialogues have no text at all; look whether it stands in another field")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvertOptions(LogOptions, ForceOptions):
+class ConvertOptions(FormOptions, ForceOptions):
     """Convert logs to labelgen's record form. A file labels.json is written next to the output: the label names that the corpus
     publishes, and those in its annotations."""
 
@@ -72,26 +84,28 @@ class ConvertOptions(LogOptions, ForceOptions):
 
 def convert(options: ConvertOptions) -> None:
     """Write the records and their label names."""
-    log = open_log(options, options.log)
-    dialogues: Iterable[Dialogue] = progress(log, "convert", "dialogues")
-    if options.sample is not None:
-        dialogues = _sample(dialogues, options.sample, options.seed)
-    fresh_log(options.out, options.force, options.log)
-    names = Names()
-    count = 0
-    with open_writer(options.out, options.force) as write:
-        for dialogue in dialogues:
+    log = open_log(options)
+    dialogues = log if options.sample is None else _sample(log, options.sample, options.seed)
+    write_converted(log, dialogues, options.out, options.force, options.log)
+
+
+def write_converted(log: Log, dialogues: Iterable[Dialogue], out: str, force: bool, made_from: Sequence[str]) -> None:
+    """Write dialogues of a log and their label names, and print their number."""
+    fresh_log(out, force, made_from)
+    names, count = Names(), 0
+    with open_writer(out, force) as write:
+        for dialogue in progress(dialogues, "convert", "dialogues"):
             for annotation in dialogue.annotations:
                 for label in annotation.labels:
                     names.add(dialogue.source, label.task, (label.name,))
             write(dialogue)
             count += 1
-    if options.out != "-":
-        labels = Path(options.out).parent / "labels.json"
+    if out != "-":
+        labels = Path(out).parent / "labels.json"
         write_labels(labels, merge(log.labels(), names.sources()))
         rejected = log.reasons.total()
         tail = f"; {rejected:,} records rejected" if rejected else ""
-        print_lines(f"{count:,} dialogues in {Path(options.out)}, label names in {labels}{tail}")
+        print_lines(f"{count:,} dialogues in {Path(out)}, label names in {labels}{tail}")
 
 
 def _sample(dialogues: Iterable[Dialogue], count: int, seed: int) -> Iterator[Dialogue]:
@@ -111,16 +125,14 @@ def _sample(dialogues: Iterable[Dialogue], count: int, seed: int) -> Iterator[Di
 class SplitCommand(SplitOptions, LogOptions, ForceOptions):
     out: Annotated[Path, ARGUMENT]
     """output folder for NAME.jsonl of each part, and labels.json"""
-    suffix: Literal[".jsonl", ".parquet"] = ".jsonl"
-    """suffix of the output files"""
 
 
 def split(options: SplitCommand) -> None:
     """Write the parts, and print their sizes."""
-    log = open_log(options, options.log)
+    log = open_log(options)
     divided = divide(log, options)
     out = fresh_folder(options.out, options.force)
-    files = {part.name: out / (part.name + options.suffix) for part in divided.parts}
+    files = {part.name: out / f"{part.name}.jsonl" for part in divided.parts}
     for path in files.values():
         fresh_log(path, options.force, options.log)
     if others := sorted(p.name for p in out.iterdir() if p.name.endswith(RECORD_SUFFIXES) and p not in files.values()):
@@ -137,10 +149,8 @@ def split(options: SplitCommand) -> None:
             kept[part] += 1
     if labels := log.labels():
         write_labels(out / "labels.json", labels)
-    table = columns("part", ">dialogues", f">copies of {divided.parts[0].name} left out")
-    for name in files:
-        table.add_row(name, f"{kept[name]:,}", f"{divided.copies[name]:,}")
-    PlainConsole().print(table)
+    heads = ("part", ">dialogues", f">copies of {divided.parts[0].name} left out")
+    _table(PlainConsole(), heads, [(name, kept[name], divided.copies[name]) for name in files])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,159 +166,72 @@ class LabelsOptions(OneLogOptions, ForceOptions):
 def labels_command(options: LabelsOptions) -> None:
     """Write the table, and print its size."""
     fresh_log(options.out, options.force, [options.log])
-    log = open_log(options, [options.log])
-    counts: Counter[str] = Counter()
+    log, counts = open_log(options), Counter[str]()
     with open_table_writer(options.out, options.force) as write:
-        for dialogue in progress(require_annotators(log, options.annotator, "--annotator"), "labels", "dialogues"):
-            for annotation in dialogue.annotations:
-                if not options.annotator or annotation.annotator in options.annotator:
-                    for row in label_rows(dialogue, annotation):
-                        write(row)
-                        counts[annotation.annotator] += 1
+        for row in label_table(progress(log, "labels", "dialogues"), options.annotator):
+            write(row)
+            counts[row["annotator"]] += 1
     shown = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
     print_lines(f"{counts.total():,} rows from {log.kept:,} dialogues in {options.out}{f': {shown}' if shown else ''}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingDataCommand(TrainingDataOptions, OneLogOptions, ForceOptions):
-    out: Annotated[Path, ARGUMENT]
-    """output file: .jsonl"""
-
-
-def export(options: TrainingDataCommand) -> None:
+def export(options: Any) -> None:
     """Write the records, and print their number and what was left out."""
-    if options.out.suffix != ".jsonl":
-        raise UsageError(f"cannot tell the form of {options.out.name}", str(options.out), "let the name end in .jsonl")
     fresh_log(options.out, options.force, [options.log])
-    log = open_log(options, [options.log])
-    made = training_data(progress(log, "export", "dialogues"), options)
-    kept = 0
-    with atomic_write(options.out) as file:
-        for record in made.records:
-            file.write(msgspec.json.encode(record) + b"\n")
-            kept += 1
-    print_lines(f"{kept:,} records in {options.out}")
-    print_lines(*(f"left out: {reason}, {count:,}" for reason, count in made.left_out.most_common()))
-
-
-@dataclass(frozen=True, kw_only=True)
-class PushCommand(PushOptions, OneLogOptions, ForceOptions):
-    out: Annotated[Path, ARGUMENT]
-    """output file: .jsonl, with the body of each score"""
-    url: Annotated[str | None, "URL"] = None
-    """server to send them to, such as https://cloud.langfuse.com; none without a value"""
-    header: Mapping[str, str] = field(default_factory=dict)
-    """header of requests, such as Authorization='Basic ...' (may be repeated)"""
-
-
-def push_command(options: PushCommand) -> None:
-    """Write the scores, send them if a server is named, and print their number and what was left out."""
-    if options.out.suffix != ".jsonl":
-        raise UsageError(f"cannot tell the form of {options.out.name}", str(options.out), "let the name end in .jsonl")
-    fresh_log(options.out, options.force, [options.log])
-    made = push(progress(open_log(options, [options.log]), "push", "dialogues"), options)
-    kept = 0
-    with atomic_write(options.out) as file:
-        for path, body in made.bodies:
-            file.write(msgspec.json.encode(body) + b"\n")
-            kept += 1
-            if options.url is not None:
-                send(options.url, path, body, options.header)
-    print_lines(f"{kept:,} scores in {options.out}" + ("" if options.url is None else f", sent to {options.url}"))
-    print_lines(*(f"left out: {reason}, {count:,}" for reason, count in made.left_out.most_common()))
-
-
-@dataclass(frozen=True, kw_only=True)
-class StatsOptions(LogOptions):
-    """Count what is in a log: turns, words, feedback, annotators, labels of each task, signals and targets."""
-
-    json: bool = False
-    """output of every count as JSON"""
-
-
-def stats(options: StatsOptions) -> None:
-    """Print the counts."""
-    counts = log_stats(progress(open_log(options, options.log), "stats", "dialogues"))
-    if options.json:
-        text = msgspec.json.format(msgspec.json.encode(_plain(counts)), indent=2).decode()
-        print_lines(*printable_json(text).split("\n"))
-    else:
-        _print(counts, PlainConsole())
-
-
-def _plain(stats: LogStats) -> dict[str, object]:
-    tasks: dict[str, dict[str, object]] = {}
-    for (kind, task), item in sorted(stats.tasks.items()):
-        tasks.setdefault(kind, {})[task] = {
-            "annotations": item.annotations,
-            "fields": item.fields,
-            "none": item.none,
-            "labels": dict(sorted(item.labels.items())),
-        }
-    return {
-        "dialogues": stats.dialogues,
-        "turns": stats.turns,
-        "users": len(stats.users),
-        "sources": _sorted(stats.sources),
-        "turns_of_dialogue": spread(stats.turns_of_dialogue),
-        "request_words": spread(stats.request_words),
-        "empty_requests": stats.request_words[0],
-        "response_words": spread(stats.response_words),
-        "empty_responses": stats.response_words[0],
-        "turn_fields": _sorted(stats.turn_fields),
-        "feedback": [{"kind": k, "answer": a or None, "count": n} for (k, a), n in sorted(stats.feedback.items())],
-        "annotators": _sorted(stats.annotators),
-        "goals": stats.goals,
-        "annotations_returning_to_a_goal": stats.returning,
-        "tasks": tasks,
-        "signals": [{"kind": k, "vote": v, "count": n} for (k, v), n in sorted(stats.signals.items())],
-        "targets": _sorted(stats.targets),
-    }
-
-
-def _sorted(counts: Counter[str]) -> dict[str, int]:
-    return dict(sorted(counts.items()))
+    made = exported(progress(open_log(options), "export", "dialogues"), options)
+    lines = [f"{write_lines(options.out, made.records):,} records in {options.out}"]
+    lines += (f"left out: {reason}, {count:,}" for reason, count in made.left_out.most_common())
+    print_lines(*lines, file=sys.stderr if options.out == "-" else sys.stdout)
 
 
 def _print(stats: LogStats, console: Console) -> None:
     console.print(f"{stats.dialogues:,} dialogues, {stats.turns:,} turns, {len(stats.users):,} known users")
     if stats.sources:
         console.print("sources: " + ", ".join(f"{name} {n:,}" for name, n in sorted(stats.sources.items())))
-    sizes = columns("", ">least", ">median", ">95%", ">most", ">mean", ">empty")
-    for name, counts in (
-        ("turns a dialogue", stats.turns_of_dialogue),
-        ("words a request", stats.request_words),
-        ("words a response", stats.response_words),
-    ):
-        if s := spread(counts):
-            numbers = (s.least, s.median, s.p95, s.most)
-            sizes.add_row(name, *(f"{n:,}" for n in numbers), f"{s.mean:,.1f}", f"{counts[0]:,}")
-    console.print(sizes)
-    _counts(console, "field of a turn", stats.turn_fields, stats.turns)
-    _counts(console, "feedback", Counter({" ".join(key).strip(): n for key, n in stats.feedback.items()}))
+    counted = {
+        "turns a dialogue": stats.turns_of_dialogue,
+        "words a request": stats.request_words,
+        "words a response": stats.response_words,
+    }
+    sizes = [
+        (name, s.least, s.median, s.p95, s.most, f"{s.mean:,.1f}", counts[0])
+        for name, counts in counted.items()
+        if (s := spread(counts))
+    ]
+    _table(console, ("", ">least", ">median", ">95%", ">most", ">mean", ">empty"), sizes)
+    shares = [(name, n, f"{n / stats.turns:.1%}") for name, n in sorted(stats.turn_fields.items())]
+    _table(console, ("field of a turn", ">count", ">share"), shares)
+    _counts(console, "feedback", {" ".join(key).strip(): n for key, n in stats.feedback.items()})
     _counts(console, "annotator", stats.annotators)
-    if stats.tasks:
-        labels = columns("annotators", "task", ">annotations", ">answers", ">none", "labels, most frequent first")
-        for (kind, task), item in sorted(stats.tasks.items()):
-            shown = ", ".join(f"{name} {n:,}" for name, n in item.labels.most_common(_SHOWN_LABELS))
-            more = len(item.labels) - _SHOWN_LABELS
-            tail = f", and {more:,} more names" if more > 0 else ""
-            counts_of = (f"{n:,}" for n in (item.annotations, item.fields, item.none))
-            labels.add_row(kind, task, *counts_of, shown + tail)
-        console.print(labels)
+    labels = [
+        (kind, task, item.annotations, item.fields, item.none, _most_frequent(item.labels))
+        for (kind, task), item in sorted(stats.tasks.items())
+    ]
+    heads = ("annotators", "task", ">annotations", ">answers", ">none", "labels, most frequent first")
+    _table(console, heads, labels)
     if stats.goals:
         console.print(f"{stats.goals:,} goals; {stats.returning:,} annotations return to an earlier goal")
-    _counts(console, "signal", Counter({" ".join(key): n for key, n in stats.signals.items()}))
+    _counts(console, "signal", {" ".join(key): n for key, n in stats.signals.items()})
     _counts(console, "target", stats.targets)
 
 
-def _counts(console: Console, head: str, counts: Counter[str], whole: int | None = None) -> None:
-    if not counts:
-        return
-    table = columns(head, ">count", *([">share"] if whole else []))
-    for name, n in sorted(counts.items()):
-        table.add_row(name, f"{n:,}", *([f"{n / whole:.1%}"] if whole else []))
-    console.print(table)
+def _most_frequent(labels: Counter[str]) -> str:
+    shown = ", ".join(f"{name} {n:,}" for name, n in labels.most_common(_SHOWN_LABELS))
+    more = len(labels) - _SHOWN_LABELS
+    return f"{shown}, and {more:,} more names" if more > 0 else shown
+
+
+def _counts(console: Console, head: str, counts: Mapping[str, int]) -> None:
+    _table(console, (head, ">count"), sorted(counts.items()))
+
+
+def _table(console: Console, heads: Iterable[str], rows: Sequence[tuple[str | int, ...]]) -> None:
+    """A plain table of rows, if there are any; columns whose head starts with `>` hold numbers."""
+    table = columns(*heads)
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, str) else f"{cell:,}" for cell in row))
+    if rows:
+        console.print(table)
 
 
 def columns(*heads: str) -> Table:
@@ -333,13 +256,9 @@ class FilterOptions(ReadOptions, ForceOptions):
     """dialogue that is left out"""
 
     def check(self) -> None:
-        """Raises UsageError without an id, and for another form of records."""
+        """Raises UsageError without an id."""
         if not self.without_user and not self.without_dialogue:
             raise UsageError("no user and no dialogue is named", "--without-user, --without-dialogue", "give an id")
-        if self.format != "labelgen":
-            raise UsageError(
-                "only records in labelgen's form are filtered", "--format", "use labelgen data convert first"
-            )
 
 
 def filter_command(options: FilterOptions) -> None:
@@ -381,16 +300,14 @@ CONVERT = Command(
 SPLIT = Command(
     "data split", SplitCommand, split, "labelgen data split log.jsonl parts/ --parts train=0.8,valid=0.1,test=0.1"
 )
-STATS = Command("data stats", StatsOptions, stats, "labelgen data stats log.jsonl")
 FILTER = Command(
     "data filter", FilterOptions, filter_command, "labelgen data filter logs/ filtered/ --without-user u17"
 )
 LABELS = Command("data labels", LabelsOptions, labels_command, "labelgen data labels labeled/ labels.csv")
-PUSH = Command("data push", PushCommand, push_command, "labelgen data push labeled/ scores.jsonl --form langfuse")
 EXPORT = Command(
     "data export",
-    TrainingDataCommand,
+    joined(RecordsOptions, RewriteOptions),
     export,
     "labelgen data export labeled/ chats.jsonl --form sft --min-probability 0.8\n"
-    "labelgen data export logs/ pairs.jsonl --form preferences",
+    "labelgen data export labeled/ scores.jsonl --form langfuse",
 )

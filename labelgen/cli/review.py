@@ -1,6 +1,7 @@
 """labelgen review: draw a sample of a log, export it for people or an LLM, import the answers, and list likely annotation errors."""
 
 import sys
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -61,16 +62,11 @@ def import_command(options: ImportCommand) -> None:
     existing_file(options.answers)
     fresh_log(options.out, options.force, [options.log])
     # Rejected records of the log and rejected answers go to one file.
-    quarantine = None if options.quarantine is None else Quarantine(options.quarantine)
-    try:
-        log = open_log(options, [options.log], quarantine=quarantine)
+    with nullcontext() if options.quarantine is None else closing(Quarantine(options.quarantine)) as quarantine:
+        log = open_log(options, quarantine=quarantine)
         reject = None if quarantine is None else quarantine.add
         made = add_answers(log, log.labels(), options.answers, options, reject, options.max_bad_rate)
-        dialogues = progress(made.dialogues, "review", "dialogues")
-        count = write_log(options.out, dialogues, log.labels(), options.force)
-    finally:
-        if quarantine is not None:
-            quarantine.close()
+        count = write_log(options.out, progress(made.dialogues, "review", "dialogues"), log.labels(), options.force)
     print_lines(*made.lines(count), file=sys.stderr if options.out == "-" else sys.stdout)
 
 
@@ -84,7 +80,7 @@ def errors_command(options: ErrorsCommand) -> None:
     """Write the table, and print the number of likely errors by annotator and by label; on standard error what could not be compared."""
     fresh_log(options.out, options.force, [options.log])
     # The log comes first, since a private one makes a private table.
-    log = open_log(options, [options.log])
+    log = open_log(options)
     with open_table_writer(options.out, options.force, COLUMNS) as write:
         search = find_errors(log, options)
         likely = search.likely_errors()

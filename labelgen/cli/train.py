@@ -1,39 +1,35 @@
 """labelgen pretrain and finetune."""
 
+from collections.abc import Callable
+from typing import Any
+
 from labelgen.base.terminal import print_lines
 from labelgen.cli.command import Command
 from labelgen.training.options import FinetuneOptions, PretrainOptions
 
 
-def pretrain(options: PretrainOptions) -> None:
-    """Pretrain a model on unlabeled dialogues, and print what became of the run."""
-    from labelgen.training.run import pretrain
+def _train(name: str) -> Callable[[Any], None]:
+    """The function that trains a model, and prints what became of the run."""
 
-    _print(pretrain(options))
+    def run(options: Any) -> None:
+        from labelgen.training import run as training
 
+        # Only the first process has something to say.
+        if summary := getattr(training, name)(options):
+            print_lines(*summary.split("\n"))
 
-def finetune(options: FinetuneOptions) -> None:
-    """Train a model towards annotations and feedback, and print what became of the run."""
-    from labelgen.training.run import finetune
-
-    _print(finetune(options))
-
-
-def _print(summary: str) -> None:
-    # Only the first process has something to say.
-    if summary:
-        print_lines(*summary.split("\n"))
+    return run
 
 
 PRETRAIN = Command(
     "pretrain",
     PretrainOptions,
-    pretrain,
+    _train("pretrain"),
     "labelgen pretrain --config demo --config pretrain --data.train train.jsonl --data.valid valid.jsonl --out runs/pretrained",
 )
 FINETUNE = Command(
     "finetune",
     FinetuneOptions,
-    finetune,
+    _train("finetune"),
     "labelgen finetune --config demo --data.train train.jsonl --data.valid valid.jsonl --out runs/first",
 )

@@ -13,7 +13,6 @@ from typing import IO
 
 import msgspec
 
-from labelgen.base.digests import DigestSet
 from labelgen.base.errors import InputError, StorageError, UsageError
 from labelgen.base.files import (
     DamagedError,
@@ -310,8 +309,8 @@ class Log:
         self._judge(first)
 
     def _unique(self) -> Iterator[LocatedDialogue | Rejected]:
-        # Digests of ids in two generations, of which the older is forgotten, bound the memory of a log without end.
-        seen, older = DigestSet(), DigestSet()
+        # Hashes of ids in two generations, of which the older is forgotten, bound the memory of a log without end.
+        seen, older = set[int](), set[int]()
         for item in self._read():
             if isinstance(item, Rejected):
                 yield item
@@ -322,7 +321,7 @@ class Log:
                 yield item.rejected("id", "doubled_id: a dialogue with this id stands earlier in the log")
                 continue
             if len(seen) == _REMEMBERED_IDS:
-                seen, older = DigestSet(), seen
+                seen, older = set[int](), seen
             seen.add(digest)
             why = None if self.refuses is None else self.refuses(dialogue)
             yield item if why is None else item.rejected(why.field, why.reason)

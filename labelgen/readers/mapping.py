@@ -373,7 +373,7 @@ class ColumnMapping:
                 "the mapping does not say what a row is",
                 where,
                 "give speaker and text where a row is an utterance, or request and response where it is a turn; "
-                "--preview shows the columns",
+                "labelgen init shows the columns",
             )
         if by_utterance and self.dialogue is None and self.turns is None:
             raise UsageError(

@@ -309,8 +309,8 @@ _NO_SYSTEM = ("human", "ceiling")
 """Kinds of rows that are no system's."""
 
 
-def results_table(evaluation: Evaluation, all_metrics: bool = False) -> Table:
-    """One line for each task and system, in the main metric or in each one; one for the first system also where it does not answer.
+def results_table(evaluation: Evaluation) -> Table:
+    """One line for each task and system, in the main metric; one for the first system also where it does not answer.
 
     Figures have their intervals; `-` stands for a number that is not defined. The ratio is system over human baseline: green where
     the verdict is that the system is better, red where it is worse."""
@@ -325,10 +325,8 @@ def results_table(evaluation: Evaluation, all_metrics: bool = False) -> Table:
     table.add_column("metric")
     for heading in ("value" if several else "model", HUMAN, "ratio"):
         table.add_column(heading, justify="right")
-    shown = [
-        (task, metric) for task in evaluation.tasks for metric in (task.metrics if all_metrics else [task.main_metric])
-    ]
-    for task, metric in shown:
+    for task in evaluation.tasks:
+        metric = task.main_metric
         human = task.row(HUMAN)
         absent = [SystemRow(system=name, kind="") for name in first if task.row(name) is None]
         for row in (*absent, *rows[task.name]):

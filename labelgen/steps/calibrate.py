@@ -15,7 +15,7 @@ from labelgen.base.options import Probability, WholeNumber
 from labelgen.base.process import command_line
 from labelgen.base.terminal import print_lines, progress
 from labelgen.steps.changed import place_of
-from labelgen.steps.shared import AudioFolders, ConsensusOptions, ModelRunOptions, RunOptions
+from labelgen.steps.shared import AudioFolders, ConsensusOptions, ForceOptions, ModelRunOptions, RunOptions
 
 if TYPE_CHECKING:
     from labelgen.data.dialogue import Dialogue
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from labelgen.model.calibration import Calibration
     from labelgen.tasks.evaluation import EvaluationTask
     from labelgen.training.wandb_run import WandbRun
-
-    _HeldOut = tuple[list[Dialogue], list[EvaluationTask], Setting, str, Annotator]
 
 MODEL = "model"
 _AT_ONCE = 256
@@ -43,7 +41,7 @@ class ModelReferenceOptions(ModelRunOptions, ConsensusOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrateOptions(ModelReferenceOptions, RunOptions):
+class CalibrateOptions(ModelReferenceOptions, RunOptions, ForceOptions):
     """Calibrate a model, in its folder: scale the probabilities of its labels (temperature or isotonic scaling) to how often they are right.
     The dialogues must be new to the model. Half of them are used, unless --whole is given; the other half stays unseen for labelgen certify."""
 
@@ -59,7 +57,7 @@ class CalibrateOptions(ModelReferenceOptions, RunOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CertifyOptions(ModelReferenceOptions, RunOptions):
+class CertifyOptions(ModelReferenceOptions, RunOptions, ForceOptions):
     """Certify thresholds, in the model's folder: find for each task the lowest threshold above which at most a given share of the model's
     labels is wrong (Learn-then-Test). labelgen label then abstains below it. The dialogues must be new to the model; they may be those of labelgen
     calibrate, of which other parts are used. Probabilities are not scaled again."""
@@ -70,7 +68,18 @@ class CertifyOptions(ModelReferenceOptions, RunOptions):
     """confidence level of the guarantee, for each task by itself"""
 
 
-def write_scaling(log: "Log", options: CalibrateOptions, force: bool = False) -> "Calibration":
+@dataclass(frozen=True)
+class _HeldOut:
+    """Dialogues that are new to the model, with its annotations and the reference; what is asked; and a digest of the dialogues."""
+
+    annotator: "Annotator"
+    dialogues: "list[Dialogue]"
+    tasks: "list[EvaluationTask]"
+    setting: "Setting"
+    digest: str
+
+
+def write_scaling(log: "Log", options: CalibrateOptions) -> "Calibration":
     """Scale the probabilities of the model in its folder."""
     from labelgen import __version__
     from labelgen.data.split import fingerprint_text
@@ -80,28 +89,27 @@ def write_scaling(log: "Log", options: CalibrateOptions, force: bool = False) ->
     from labelgen.training.wandb_run import run_of_model
 
     check_model(options.model)
-    refuse_calibrated(options.model, force)
+    refuse_calibrated(options.model, options.force)
     run = run_of_model(options.model, options.wandb)
-    dialogues, tasks, setting, data_digest, annotator = _held_out(log, options, options.seed, options.predictions)
+    held = _held_out(log, options, options.seed, options.predictions)
     before = read_calibration(options.model)
     calibration = Calibration(
         version=__version__,
         model_digest=model_digest(options.model) if before is None else before.model_digest,
-        data_digest=data_digest,
+        data_digest=held.digest,
         against=options.reference,
         command=command_line(),
         domains_from=options.domains_from,
         seed=options.seed,
-        tasks=tuple(scale_tasks(dialogues, tasks, MODEL, setting, options.decide, options.whole)),
+        tasks=tuple(scale_tasks(held.dialogues, held.tasks, MODEL, held.setting, options.decide, options.whole)),
         whole=options.whole,
-        fitted_on=tuple(sorted(map(fingerprint_text, dialogues))) if options.whole else (),
+        fitted_on=tuple(sorted(map(fingerprint_text, held.dialogues))) if options.whole else (),
     )
-    _write(options, calibration, annotator, dialogues, tasks, setting)
-    _follow(options, calibration, data_digest, dialogues, run)
+    _keep(options, calibration, held, run)
     return calibration
 
 
-def write_thresholds(log: "Log", options: CertifyOptions, force: bool = False) -> "Calibration":
+def write_thresholds(log: "Log", options: CertifyOptions) -> "Calibration":
     """Certify thresholds of the model in its folder."""
     from labelgen import __version__
     from labelgen.evaluation.calibrate import certify_tasks
@@ -110,15 +118,16 @@ def write_thresholds(log: "Log", options: CertifyOptions, force: bool = False) -
     from labelgen.training.wandb_run import run_of_model
 
     check_model(options.model)
-    refuse_calibrated(options.model, force)
+    refuse_calibrated(options.model, options.force)
     run = run_of_model(options.model, options.wandb)
     before = read_calibration(options.model)
     if before is not None:
         check_domains_from(before, options)
     seed, fitted_on = (0, frozenset[str]()) if before is None else (before.seed, frozenset(before.fitted_on))
-    dialogues, judged, setting, data_digest, annotator = _held_out(log, options, seed, fitted_on=fitted_on)
+    held = _held_out(log, options, seed, fitted_on=fitted_on)
     scaled = () if before is None else before.tasks
-    tasks = certify_tasks(dialogues, judged, MODEL, setting, scaled, options.max_error, options.confidence)
+    error, confidence = options.max_error, options.confidence
+    tasks = certify_tasks(held.dialogues, held.tasks, MODEL, held.setting, scaled, error, confidence)
     certified = {(one.task, one.unit) for one in tasks}
     # What is certified replaces what was; a scaling without an answer in this log stays.
     others = [replace(one, certificate=None) for one in scaled if (one.task, one.unit) not in certified]
@@ -138,11 +147,10 @@ def write_thresholds(log: "Log", options: CertifyOptions, force: bool = False) -
         confidence=options.confidence,
         precision=options.precision,
         certify_command=command_line(),
-        certify_data_digest=data_digest,
+        certify_data_digest=held.digest,
         tasks=(*tasks, *others),
     )
-    _write(options, calibration, annotator, dialogues, judged, setting)
-    _follow(options, calibration, data_digest, dialogues, run)
+    _keep(options, calibration, held, run)
     return calibration
 
 
@@ -175,9 +183,8 @@ def _held_out(
     seed: int,
     predictions: str | None = None,
     fitted_on: frozenset[str] = frozenset(),
-) -> "_HeldOut":
-    """The dialogues that are new to the model, with its annotations and the reference; what is asked; the setting; a digest of the
-    dialogues; and the annotator. predictions: annotator whose labels take the place of the model's; the dialogues are then new to that one. fitted_on:
+) -> _HeldOut:
+    """The dialogues that are new to the model. predictions: annotator whose labels take the place of the model's; the dialogues are then new to that one. fitted_on:
     fingerprints of more dialogues to leave out, as the calibration was fitted on them."""
     from labelgen.data.label_sets import refuse_without_domains
     from labelgen.data.labels import tasks_of
@@ -203,13 +210,13 @@ def _held_out(
             "two people or more make a consensus; --reference NAME takes one annotator's word",
         )
     tasks = [task for task in tasks if any(answered(d.annotation(options.reference), task) for d in dialogues)]
-    data_digest = digest_bytes(b"".join(encode(d) + b"\n" for d in dialogues))
+    digest = digest_bytes(b"".join(encode(d) + b"\n" for d in dialogues))
     judged = (
         annotated(dialogues, annotator, read, options.reference)
         if predictions is None
         else _predicted(dialogues, predictions)
     )
-    return list(judged), tasks, setting, data_digest, annotator
+    return _HeldOut(annotator, list(judged), tasks, setting, digest)
 
 
 def _predicted(dialogues: "Sequence[Dialogue]", name: str) -> "Iterator[Dialogue]":
@@ -226,42 +233,25 @@ def _predicted(dialogues: "Sequence[Dialogue]", name: str) -> "Iterator[Dialogue
         yield structs.replace(bare, annotations=(*bare.annotations, structs.replace(annotation, annotator=MODEL)))
 
 
-def _write(
-    options: ModelReferenceOptions,
-    found: "Calibration",
-    annotator: "Annotator",
-    dialogues: "Sequence[Dialogue]",
-    tasks: "Sequence[EvaluationTask]",
-    setting: "Setting",
+def _keep(
+    options: CalibrateOptions | CertifyOptions, found: "Calibration", held: _HeldOut, run: "WandbRun | None"
 ) -> None:
-    """Write the calibration, and the reference sample that labelgen drift compares with."""
+    """Write the calibration, and the reference sample that labelgen drift compares with; add the model to the run of its training."""
     from labelgen.evaluation.drift_samples import reference_sample
     from labelgen.model.abstain import by_field
     from labelgen.model.calibration import write_calibration
     from labelgen.model.reference import REFERENCE, encode_reference
-
-    # A certificate is never made on the dialogues that scaled a whole calibration.
-    labels = not found.whole or bool(found.certify_data_digest)
-    sample = reference_sample(annotator.model, dialogues, tasks, MODEL, setting, by_field(found), labels)
-    write_calibration(options.model, found, {REFERENCE: encode_reference(sample)})
-
-
-def _follow(
-    options: CalibrateOptions | CertifyOptions,
-    calibration: "Calibration",
-    data_digest: str,
-    dialogues: "Sequence[Dialogue]",
-    run: "WandbRun | None",
-) -> None:
-    """Add the calibrated model to the run of its training."""
-    if run is None:
-        return
     from labelgen.training.wandb_run import calibration_summary, data_artifact, model_artifact
 
-    counts = {"dialogues": len(dialogues), "turns": sum(len(dialogue.turns) for dialogue in dialogues)}
-    data = data_artifact("calibration", data_digest, counts)
-    made = model_artifact(options.model, run.address, options.wandb_files)
-    run.record([data], [made], calibration_summary(calibration))
+    # A certificate is never made on the dialogues that scaled a whole calibration.
+    labels, dialogues = not found.whole or bool(found.certify_data_digest), held.dialogues
+    model = held.annotator.model
+    sample = reference_sample(model, dialogues, held.tasks, MODEL, held.setting, by_field(found), labels)
+    write_calibration(options.model, found, {REFERENCE: encode_reference(sample)})
+    if run is not None:
+        counts = {"dialogues": len(dialogues), "turns": sum(len(dialogue.turns) for dialogue in dialogues)}
+        made = model_artifact(options.model, run.address, options.wandb_files)
+        run.record([data_artifact("calibration", held.digest, counts)], [made], calibration_summary(found))
 
 
 def check_domains_from(calibration: "Calibration", options: ModelRunOptions) -> None:

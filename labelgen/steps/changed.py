@@ -1,10 +1,11 @@
 """What a step returns that changes dialogues, and what steps say about the dialogues that they are given."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from labelgen.base.errors import UsageError
+from labelgen.base.terminal import aligned
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
 
@@ -30,12 +31,6 @@ class Changed:
         rows = [(*self.heads, "count"), *((*key, f"{n:,}") for key, n in sorted(self.counts.items()))]
         total = f"{self.counts.total():,} {self.what} in {dialogues:,} dialogues"
         return [*self.before, *aligned(rows, len(self.heads)), total, *self.after]
-
-
-def aligned(rows: Sequence[tuple[str, ...]], texts: int) -> list[str]:
-    """Rows as lines in columns. texts: number of columns of text, which come before those of numbers."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(f"{cell:{'<' if k < texts else '>'}{widths[k]}}" for k, cell in enumerate(row)) for row in rows]
 
 
 def place_of(dialogues: Iterable[Dialogue]) -> str:

@@ -1,8 +1,8 @@
 """The step from several people's annotations to one, with their agreement."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec.structs import replace
 
@@ -42,18 +42,6 @@ class Agreed:
     dialogues: Iterator[Dialogue]
     statistics: "AnnotatorStatistics"
     skills: "Reliabilities | None"
-
-    def agreement(self) -> list[dict[str, Any]]:
-        """A row for each question."""
-        return list(self.statistics.agreement())
-
-    def annotators(self) -> list[dict[str, Any]]:
-        """A row for each annotator and task."""
-        return list(self.statistics.people(self.skills))
-
-    def answered(self) -> Mapping[str, int]:
-        """Annotator -> number of dialogues."""
-        return self.statistics.dialogues
 
 
 def agree(dialogues: Iterable[Dialogue], options: AgreeOptions) -> Agreed:

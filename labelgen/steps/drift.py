@@ -4,20 +4,22 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from labelgen.base.errors import InputError, UsageError
+from labelgen.base.files import digest_bytes, fresh_file
 from labelgen.base.options import Probability
 from labelgen.base.process import command_line
 from labelgen.base.terminal import print_lines, progress
+from labelgen.data.log import Log
 from labelgen.steps.calibrate import MODEL, ModelReferenceOptions, annotated, check_domains_from, open_with_model
 from labelgen.steps.changed import place_of
+from labelgen.steps.shared import ForceOptions
 
 if TYPE_CHECKING:
     from labelgen.confidence.adaptation import Adaptation
     from labelgen.confidence.two_sample import Sample
     from labelgen.data.dialogue import Dialogue
-    from labelgen.data.log import Log
     from labelgen.metrics.results import Drift, Setting
     from labelgen.model.abstain import ByField
     from labelgen.model.annotator import Annotator
@@ -32,10 +34,13 @@ class DriftOptions(ModelReferenceOptions):
 
     level: Probability = 0.05
     """chance of any false alarm, over all tests"""
+    against: Annotated[tuple[str, ...], "LOG"] = ()
+    """log to compare with in place of the calibration, such as that of last month; the model then needs no calibration, and no certificate is
+    judged"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptOptions(ModelReferenceOptions):
+class AdaptOptions(ModelReferenceOptions, ForceOptions):
     """Adapt a calibrated model to a new log with a few labeled dialogues, such as ten: class weights and temperature of tasks of which one
     name holds, the temperature of others, shrunk to the old ones. A task keeps its calibration unless the log loss of left-out dialogues falls by more than its standard
     error. Writes a new model folder, without certificates."""
@@ -59,7 +64,7 @@ class _NewLog:
         return sample(model, self.every, labeled, self.tasks, MODEL, reference, calibrated)
 
 
-def _read(log: "Log", options: ModelReferenceOptions) -> _NewLog:
+def _read(log: Log, options: ModelReferenceOptions) -> _NewLog:
     """Read the log, and annotate what counts with the model, whose folder was checked. Raises InputError without dialogues."""
     from labelgen.data.labels import tasks_of
     from labelgen.evaluation.drift_samples import Draw
@@ -88,7 +93,7 @@ def _read(log: "Log", options: ModelReferenceOptions) -> _NewLog:
     return _NewLog(annotator, setting, tasks, *chosen)
 
 
-def find_drift(log: "Log", options: DriftOptions, against: "Log | None" = None) -> "Drift":
+def find_drift(log: Log, options: DriftOptions) -> "Drift":
     """Compare a log with the reference sample of the model's calibration, or with another log."""
     from labelgen.confidence.two_sample import compare
     from labelgen.evaluation.drift_samples import void_certificates
@@ -103,8 +108,8 @@ def find_drift(log: "Log", options: DriftOptions, against: "Log | None" = None) 
     if calibration is not None:
         check_domains_from(calibration, options)
     calibrated = by_field(calibration)
-    if against is not None:
-        before = _read(against, options)
+    if options.against:
+        before = _read(Log(options.against, log.format, log.options, None, log.max_bad_rate, log.refuses), options)
         reference = before.sample(calibrated, before.labeled)
     elif (known := read_reference(options.model)) is not None:
         reference = known
@@ -114,7 +119,7 @@ def find_drift(log: "Log", options: DriftOptions, against: "Log | None" = None) 
     new = _read(log, options)
     tests = compare(reference, new.sample(calibrated, new.labeled), options.level)
     # A certificate is about the dialogues of the calibration.
-    judged = () if against is not None or calibration is None else calibration.thresholds()
+    judged = () if options.against or calibration is None else calibration.thresholds()
     return Drift(
         model_digest=model_digest(options.model),
         command=command_line(),
@@ -126,18 +131,25 @@ def find_drift(log: "Log", options: DriftOptions, against: "Log | None" = None) 
     )
 
 
-def adapt(log: "Log", options: AdaptOptions, folder: Path) -> "list[tuple[TaskCalibration, Adaptation | None]]":
-    """Write the adapted model to a folder. Returns the calibration of each task with how it was adapted, None without a labeled answer."""
+def adapt(log: Log, options: AdaptOptions, folder: Path) -> "list[tuple[TaskCalibration, Adaptation | None]]":
+    """Write the adapted model to a folder. Returns the calibration of each task with how it was adapted, None without a labeled answer.
+
+    Raises UsageError for a folder that exists, unless `force`; also then for the model itself, and for a folder of other things."""
     from labelgen import __version__
-    from labelgen.base.files import digest_bytes
     from labelgen.confidence.adaptation import LEAST
     from labelgen.data.record import encode
     from labelgen.data.split import fingerprint_text
     from labelgen.evaluation.calibrate import adapt_tasks
     from labelgen.model.abstain import by_field
     from labelgen.model.calibration import read_calibration, write_calibration
+    from labelgen.model.folder import DIGESTS, check_model
     from labelgen.model.reference import REFERENCE, encode_reference
 
+    check_model(options.model)
+    same = fresh_file(folder, options.force).exists() and folder.samefile(options.model)
+    if same or (folder.exists() and not (folder / DIGESTS).is_file()):
+        what = "is the model to adapt" if same else "is not a model folder"
+        raise UsageError(f"{folder} {what}, and would be replaced", "--out", "name another output")
     before = read_calibration(options.model)
     if before is None:
         raise UsageError(f"{options.model} is not calibrated", str(options.model), "run labelgen calibrate first")

@@ -89,6 +89,11 @@ class EvaluateOptions(ModelRunOptions, RunOptions):
             if value and not self.train:
                 raise UsageError(f"{name} needs a training part", name, "name it by --train")
 
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The folder of each model by its name."""
+        return {name or MODEL: Path(folder) for name, _, folder in (text.rpartition("=") for text in self.model)}
+
 
 def write_evaluation(log: Log, options: EvaluateOptions, folder: Path, force: bool = False) -> "Evaluation":
     """Evaluate, and write the folder; the figures go to the cards and runs of the models, too."""
@@ -110,8 +115,7 @@ def _runs(options: EvaluateOptions) -> "dict[str, WandbRun]":
         return {}
     from labelgen.training.wandb_run import run_of_model
 
-    folders = {name or MODEL: Path(folder) for name, _, folder in (text.rpartition("=") for text in options.model)}
-    runs = {name: run_of_model(folder, options.wandb) for name, folder in folders.items()}
+    runs = {name: run_of_model(folder, options.wandb) for name, folder in options.folders.items()}
     return {name: run for name, run in runs.items() if run is not None}
 
 
@@ -153,10 +157,9 @@ def _write_model_cards(options: EvaluateOptions, evaluation: "Evaluation") -> No
         return
     from labelgen.model.calibration import write_model_card
 
-    for text in options.model:
-        name, _, folder = text.rpartition("=")
+    for name, folder in options.folders.items():
         try:
-            write_model_card(Path(folder), evaluation, name or MODEL)
+            write_model_card(folder, evaluation, name)
         except StorageError as error:
             print_lines(f"the model card is not renewed: {error.what}", file=sys.stderr)
 
@@ -258,27 +261,19 @@ def _models(options: EvaluateOptions, log: Log) -> "list[Annotator]":
     from labelgen.model.annotator import Annotator
 
     labels = log.labels()
-    parts = [text.rpartition("=") for text in options.model]
-    taken = [options.reference]
-    for text, equals, folder in parts:
-        name = text if equals else MODEL
-        if name in taken:
-            # Its answers would take the place of the other's.
-            whose = "the reference" if name == options.reference else "another model"
-            raise UsageError(
-                f"{name!r} names {whose} too", f"--model {folder}", "write --model NAME=FOLDER with another name"
-            )
-        taken.append(name)
+    if options.reference in options.folders or len(options.folders) < len(options.model):
+        what = "models, and the reference, need names of their own"
+        raise UsageError(what, f"--model {', '.join(options.model)}", "write --model NAME=FOLDER with another name")
     return [
         Annotator(
-            Path(folder),
+            folder,
             labels,
-            name if equals else MODEL,
+            name,
             options.precision,
             options.device,
             online=options.online,
             domains_from=options.domains_from,
             keep_weak=True,
         )
-        for name, equals, folder in parts
+        for name, folder in options.folders.items()
     ]

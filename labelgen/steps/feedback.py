@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from msgspec.structs import replace
@@ -16,10 +16,9 @@ from rich.padding import Padding
 from rich.text import Text
 
 from labelgen.base.errors import InputError, UsageError
-from labelgen.base.files import write_text
 from labelgen.base.options import Choices, Count, Share, WholeNumber
 from labelgen.base.registry import resolve
-from labelgen.base.terminal import printable, progress
+from labelgen.base.terminal import aligned, printable, progress
 from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.labels import GOALS, UNIT_OF, At, AtDialogue, AtGoal, AtSpan, AtTurn, Target
 from labelgen.data.log import Log, require_annotators
@@ -28,9 +27,11 @@ from labelgen.feedback.items import FeedbackItem, dialogue_items, items_of, turn
 from labelgen.feedback.posterior import METHODS, Method, Posterior, judging, rules
 from labelgen.feedback.signal import USER, user_annotation, with_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
-from labelgen.metrics.results import Interval
 from labelgen.report.terminal import DialogueView, ranges
-from labelgen.steps.changed import Changed, aligned, place_of, require_rereadable
+from labelgen.steps.changed import Changed, place_of, require_rereadable
+
+if TYPE_CHECKING:
+    from labelgen.verdicts.curve import AnswerCurve
 
 _AT_ONCE = 128
 _MUTED = "bright_black"
@@ -408,46 +409,19 @@ class SignalSummary:
 # What more answers would bring.
 
 
-@dataclass(frozen=True, kw_only=True)
-class CurveOptions:
-    """Show how well labels rank what users said, by the number of answers learned from, and what the next hundred would bring. A record
-    without signals gets those that the detectors find."""
-
-    page: Annotated[Path | None, "FILE"] = None
-    """HTML file for the curves as pictures"""
-
-
-def curve(dialogues: Iterable[Dialogue], options: CurveOptions) -> list[str]:
-    """Lines for people; the page, where one is asked for.
+def curve(dialogues: Iterable[Dialogue], _: object = None) -> "list[AnswerCurve]":
+    """How well labels rank what users said, by the number of answers learned from, for turns and for dialogues.
 
     Raises InputError where users answered about too few items."""
-    from labelgen.verdicts.curve import LEAST_JUDGED, NEXT, answer_curves
+    from labelgen.verdicts.curve import LEAST_JUDGED, answer_curves
 
-    items = (item for d in map(_with_signals, dialogues) for item in _turns_and_dialogue(d))
-    rounds = partial(progress, name="feedback curve", unit="rounds")
-    curves = list(answer_curves(items, rounds))
+    def items() -> Iterator[FeedbackItem]:
+        for dialogue in map(_with_signals, dialogues):
+            yield from turn_items(dialogue, dialogue.signals)
+            yield from dialogue_items(dialogue, dialogue.signals)
+
+    curves = list(answer_curves(items(), partial(progress, name="feedback curve", unit="rounds")))
     if not curves:
         what = f"users said good and bad about fewer than {2 * LEAST_JUDGED} turns and dialogues"
         raise InputError(what, place_of(dialogues), "ask more users: `labelgen feedback ask` chooses the turns")
-    lines: list[str] = []
-    for one in curves:
-        rows = [(f"{size:,}", _area(area)) for size, area in zip(one.sizes, one.areas, strict=True)]
-        lines += [f"{one.unit}s: {one.answers:,} answers of {one.users:,} users"]
-        lines += aligned([("answers learned from", "AUC of the others (95%)"), *rows], 0)
-        if one.gain.value is not None:
-            lines.append(f"{NEXT} more answers: {one.gain.value:+.3f} ({one.gain.low:+.3f} to {one.gain.high:+.3f})")
-        lines.append("")
-    if options.page is not None:
-        from labelgen.report.page import render_curves
-
-        write_text(options.page, render_curves(curves, NEXT))
-    return lines[:-1]
-
-
-def _turns_and_dialogue(dialogue: Dialogue) -> Iterator[FeedbackItem]:
-    yield from turn_items(dialogue, dialogue.signals)
-    yield from dialogue_items(dialogue, dialogue.signals)
-
-
-def _area(area: Interval) -> str:
-    return "-" if area.value is None else f"{area.value:.3f} ({area.low:.3f} to {area.high:.3f})"
+    return curves

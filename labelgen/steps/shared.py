@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ForceOptions:
+    """Whether an output is replaced."""
+
+    force: bool = False
+    """replacement of existing output"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelRunOptions:
     """How a model computes labels."""
 

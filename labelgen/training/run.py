@@ -369,7 +369,7 @@ def _check_data(corpus: Corpus, key: str, earlier: RunState | None, folder: Path
         raise InputError(
             f"none of {corpus.read:,} dialogues has any targets to learn from",
             key,
-            "check targets.annotators, targets.feedback and tasks; `labelgen data stats` shows the content of a log",
+            "check targets.annotators, targets.feedback and tasks; `labelgen data validate` shows the content of a log",
         )
     if earlier is not None and earlier.data_digest != corpus.digest:
         raise UsageError(

@@ -116,8 +116,8 @@ def test_a_table_of_the_standard_columns_needs_no_mapping():
 def test_functions_write_what_the_commands_write(tmp_path):
     log = tmp_path / "log.jsonl"
     labelgen.load_log(chats(12), mapping=MAPPING).save(log)
-    labelgen.find_signals(log, out=tmp_path / "signals.jsonl")
-    result = labelgen.aggregate(tmp_path / "signals.jsonl", out=tmp_path / "targets.jsonl")
+    result = labelgen.aggregate(labelgen.find_signals(log))
+    result.dialogues.save(tmp_path / "targets.jsonl")
     assert main(["feedback", "signals", str(log), str(tmp_path / "s.jsonl")]) == 0
     assert main(["feedback", "aggregate", str(tmp_path / "s.jsonl"), str(tmp_path / "t.jsonl")]) == 0
     assert (tmp_path / "targets.jsonl").read_bytes() == (tmp_path / "t.jsonl").read_bytes()

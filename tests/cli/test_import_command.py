@@ -1,4 +1,4 @@
-"""labelgen data import: the preview suggests a mapping that imports, and the import writes what it counts."""
+"""labelgen data import: labelgen init drafts a mapping that imports, and the import says what became of the rows."""
 
 import json
 from pathlib import Path
@@ -9,19 +9,18 @@ from labelgen.data.log import Log
 TABLE = "conv_id,ts,role,message,liked\nc,1,user,hi,\nc,2,bot,ho,up\nc,2,bot,ho,up\nd,9,user,bye,\n"
 
 
-def test_import_preview_saves_a_mapping_that_imports(tmp_path: Path, capsys):
+def test_init_drafts_a_mapping_that_imports(tmp_path: Path, capsys):
     (tmp_path / "t.csv").write_text(TABLE)
-    source, mapping, out = (str(tmp_path / name) for name in ("t.csv", "m.yaml", "out.jsonl"))
-    assert main(["data", "import", source, "--preview", "--save", mapping]) == 0
-    shown = capsys.readouterr().out
+    source, mapping, out = (str(tmp_path / name) for name in ("t.csv", "p/mapping.yaml", "out.jsonl"))
+    assert main(["init", source, "--out", str(tmp_path / "p")]) == 0
+    told = capsys.readouterr()
+    shown = told.out + told.err
     assert "suggested mapping" in shown
     assert "feedback: thumbs" in shown
     assert "4 rows: 3 in dialogues, 1 exact copies, dropped" in shown
-    assert not Path(out).exists()
     assert main(["data", "import", source, out, "--config", mapping]) == 0
     told = capsys.readouterr()
-    assert "2 dialogues with 2 turns" in told.out
-    assert "feedback: rating 1" in told.out
+    assert "2 dialogues in" in told.out
     assert "1 exact copies" in told.err
     first, second = Log([out])
     assert [(d.id, [t.request for t in d.turns]) for d in (first, second)] == [("c", ["hi"]), ("d", ["bye"])]
@@ -30,9 +29,9 @@ def test_import_preview_saves_a_mapping_that_imports(tmp_path: Path, capsys):
     assert by_reader == [first, second]
 
 
-def test_import_preview_of_names_that_suggest_nothing_shows_columns_and_encoding(tmp_path: Path, capsys):
+def test_init_with_names_that_suggest_nothing_shows_columns_and_encoding(tmp_path: Path, capsys):
     (tmp_path / "t.csv").write_bytes("Vorgang;Äußerung\n1;schön\n".encode("latin-1"))
-    assert main(["data", "import", str(tmp_path / "t.csv"), "--preview"]) == 2
+    assert main(["init", str(tmp_path / "t.csv"), "--out", str(tmp_path / "p")]) == 2
     told = capsys.readouterr()
     assert "  encoding: cp1252\n" in told.out
     assert "Vorgang" in told.out
@@ -40,10 +39,10 @@ def test_import_preview_of_names_that_suggest_nothing_shows_columns_and_encoding
     assert "does not say what a row is" in told.err
 
 
-def test_import_preview_names_values_whose_meaning_only_people_know(tmp_path: Path, capsys):
+def test_init_names_values_whose_meaning_only_people_know(tmp_path: Path, capsys):
     (tmp_path / "t.csv").write_text(TABLE.replace("up", "meh"))
-    assert main(["data", "import", str(tmp_path / "t.csv"), "--preview"]) == 0
-    assert "'liked' (values meh) looks like feedback and is not mapped" in capsys.readouterr().out
+    assert main(["init", str(tmp_path / "t.csv"), "--out", str(tmp_path / "p")]) == 0
+    assert "'liked' (values meh) looks like feedback and is not mapped" in capsys.readouterr().err
 
 
 def test_import_feedback_as_input_warns_and_rejected_rows_are_kept_for_repair(tmp_path: Path, capsys):
@@ -70,7 +69,7 @@ def test_import_feedback_as_input_warns_and_rejected_rows_are_kept_for_repair(tm
     )
     told = capsys.readouterr()
     assert "warning: 'thumbs' looks like feedback and is mapped to categories" in told.err
-    assert "1 rows or dialogues rejected" in told.out
+    assert "1 records rejected" in told.out
     (kept,) = (json.loads(line) for line in bad.read_text().splitlines())
     assert (kept["line"], kept["field"], json.loads(kept["raw"])) == (4, "at", [rows[3]])
     assert "time_format" in kept["hint"]

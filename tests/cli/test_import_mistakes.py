@@ -148,7 +148,7 @@ MISTAKES = {
     "one dialogue for all": Mistake(
         "t.csv", table("call,asked,answered", *["c,hi,ho"] * 20), TURNS, 2, "'c' has more than 10 rows", "dialogue: call", "another one"
     ),
-    "no mapping": Mistake("t.csv", GOOD, (), 2, "does not say what a row is", "mapping", "--preview shows the columns"),
+    "no mapping": Mistake("t.csv", GOOD, (), 2, "does not say what a row is", "mapping", "labelgen init shows the columns"),
     "utterances without a dialogue": Mistake("t.csv", GOOD, LINES[2:], 2, "which dialogue", "mapping", "give dialogue"),
     "two meanings of a row": Mistake("t.csv", GOOD, (*TURNS, *LINES[2:]), 2, "does not say what a row is", "mapping", "or request"),
     "user and assistant at once": Mistake(

@@ -1,7 +1,6 @@
 """labelgen init and run: from a log in any form to labels and a report, and on where it was interrupted."""
 
 import csv
-import io
 import json
 import shlex
 import shutil
@@ -160,7 +159,7 @@ def test_incomplete_mapping_is_written_and_taken_up(init: Init, tmp_path: Path, 
     mapping = Path("p/mapping.yaml")
     assert "encoding: cp1252" in mapping.read_text()
     assert "# Columns: Vorgang, Frage, Antwort, Bewertung\n" in mapping.read_text()
-    assert "# dialogue:  # the dialogue's id\n" in mapping.read_text()
+    assert "# dialogue:  # column of the dialogue's id" in mapping.read_text()
     added = "dialogue: Vorgang\nrequest: Frage\nresponse: Antwort\nfeedback: {Bewertung: 'rating 1..10'}\n"
     mapping.write_text(mapping.read_text() + added)
     config = init("log.csv", "--mapping", str(mapping))
@@ -226,7 +225,6 @@ def test_paths_of_a_chat_that_are_not_read_are_named(init: Init, tmp_path: Path,
 )
 def test_wrong_logs_are_refused(tmp_path: Path, monkeypatch, capsys, text: str | None, words: list[str], what: str):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.stdin", io.StringIO(""))
     if text is not None:
         (tmp_path / "odd.csv").write_text(text)
     assert main(["init", *words, "--out", "p"]) == 2
@@ -234,15 +232,6 @@ def test_wrong_logs_are_refused(tmp_path: Path, monkeypatch, capsys, text: str |
     assert what in error
     assert "hint:" in error
     assert not Path("p/run.yaml").exists()
-
-
-def test_log_is_asked_for_on_a_terminal(init: Init, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setattr("sys.stdin", Terminal(f"{chat(tmp_path / 'chat.jsonl')}\n"))
-    assert read_pipeline(init()).log == str(tmp_path / "chat.jsonl")
 
 
 def test_written_files_are_replaced_with_force_only(init: Init, capsys: pytest.CaptureFixture[str]):

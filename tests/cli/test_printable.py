@@ -1,6 +1,5 @@
 """What others wrote reaches no terminal as it is: ids, annotators' names, domains, labels and paths."""
 
-import json
 import re
 import unicodedata
 from pathlib import Path
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from some_logs import write_lines
 
 from labelgen.base.errors import UsageError
-from labelgen.base.terminal import printable, printable_json
+from labelgen.base.terminal import printable
 from labelgen.cli.main import main
 
 EVIL = "a\x1b[2J\x9b31m\u202egood\nlabelgen: all is well\r\x07[/b]"
@@ -39,8 +38,6 @@ def log(tmp_path: Path) -> Path:
 
 
 COMMANDS = {
-    "stats": (["data", "stats", "LOG"], 0),
-    "stats as JSON": (["data", "stats", "LOG", "--json"], 0),
     "validate": (["data", "validate", "LOG"], 0),
     "consensus": (["consensus", "LOG", "OUT.jsonl"], 0),
     "show": (["show", "LOG"], 0),
@@ -52,9 +49,9 @@ COMMANDS = {
     "ask": (["feedback", "ask", "LOG", "OUT.jsonl", "--budget", "2"], 0),
     "sample": (["review", "sample", "LOG", "OUT.jsonl", "--count", "2", "--strategy", "audit"], 0),
     "estimate": (["estimate", "LOG", "--annotator", f"anna{EVIL}", "--reference", f"zoe{EVIL}"], 2),
-    "a log that is not there": (["data", "stats", f"LOG{EVIL}"], 2),
-    "a format": (["data", "stats", "LOG", "--format", EVIL], 2),
-    "an option": (["data", "stats", "LOG", f"--{EVIL}"], 2),
+    "a log that is not there": (["data", "validate", f"LOG{EVIL}"], 2),
+    "a format": (["data", "validate", "LOG", "--format", EVIL], 2),
+    "an option": (["data", "validate", "LOG", f"--{EVIL}"], 2),
     "a command": ([f"x{EVIL}"], 2),
 }
 
@@ -65,18 +62,11 @@ def test_no_command_prints_what_a_terminal_obeys(log, tmp_path, capsys, name):
     given = [word.replace("LOG", str(log)).replace("OUT", str(tmp_path / "out")) for word in words]
     assert main(given) == code
     told = capsys.readouterr()
-    assert "2J" in told.out + told.err or name in ("validate", "sample", "signals", "ask")
+    assert "2J" in told.out + told.err or name in ("sample", "signals", "ask")
     for text in (told.out, told.err):
         assert not FOUND.search(text), FOUND.search(text)
         assert not any(line.startswith("labelgen: all is well") for line in text.splitlines())
         assert "Traceback" not in text
-
-
-def test_json_stays_the_same_json(log, capsys):
-    assert main(["data", "stats", str(log), "--json"]) == 0
-    text = capsys.readouterr().out
-    assert not FOUND.search(text)
-    assert json.loads(text)["annotators"] == {f"anna{EVIL}": 3, f"bob{EVIL}": 3}
 
 
 def test_an_error_keeps_its_three_lines():
@@ -90,7 +80,7 @@ def test_an_error_keeps_its_three_lines():
 def test_names_are_no_markup(tmp_path, capsys):
     record = {"id": "d", "source": "[red]x[/red] :smile:", "turns": [], "annotations": []}
     write_lines(tmp_path / "log.jsonl", [record])
-    assert main(["data", "stats", str(tmp_path / "log.jsonl")]) == 0
+    assert main(["data", "validate", str(tmp_path / "log.jsonl")]) == 0
     assert "[red]x[/red] :smile:" in capsys.readouterr().out
 
 
@@ -99,10 +89,3 @@ def test_what_is_printable_stays_so_on_one_line(text):
     shown = printable(text)
     assert printable(shown) == shown
     assert not {unicodedata.category(c) for c in shown} & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-
-
-@given(st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
-def test_printable_json_reads_as_before(held):
-    text = printable_json(json.dumps(held, ensure_ascii=False, indent=1))
-    assert json.loads(text) == held
-    assert all(c == "\n" or printable(c) == c for c in text)

@@ -1,9 +1,6 @@
-"""Labels go back to where traces came from, under the ids that they had there; to a server only if it is named."""
+"""Labels go back to where traces came from, under the ids that they had there."""
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +36,9 @@ def labeled(folder: Path, form: str, records: list[Any]) -> Path:
     return folder / "labeled.jsonl"
 
 
-def push(log: Path, form: str, *more: str) -> list[dict[str, Any]]:
+def push(log: Path, form: str) -> list[dict[str, Any]]:
     out = log.parent / "scores.jsonl"
-    assert main(["data", "push", str(log), str(out), "--form", form, "--force", *more]) == 0
+    assert main(["data", "export", str(log), str(out), "--form", form, "--force"]) == 0
     return [json.loads(line) for line in out.read_text().splitlines()]
 
 
@@ -102,41 +99,3 @@ def test_labels_of_turns_without_traces_are_counted(tmp_path: Path, capsys: pyte
     chat = {"id": "c", "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
     assert [one["sessionId"] for one in push(labeled(tmp_path, "chat", [chat]), "langfuse")] == ["c"]
     assert "the turn names no trace, 2" in capsys.readouterr().out
-
-
-@pytest.fixture
-def server() -> Iterator[tuple[str, list[tuple[str, str, Any]]]]:
-    """The address of a server that takes scores, and what it took: path, authorization, body. It refuses a body that says so."""
-    taken: list[tuple[str, str, Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            taken.append((self.path, self.headers.get("Authorization", ""), body))
-            self.send_response(200 if self.headers.get("Authorization") == "Basic k" else 401)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    made = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=made.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{made.server_port}", taken
-    made.shutdown()
-    thread.join()
-    made.server_close()
-
-
-def test_a_named_server_gets_the_bodies_of_the_file(tmp_path: Path, server: tuple[str, list[tuple[str, str, Any]]]):
-    url, taken = server
-    bodies = push(labeled(tmp_path, "langfuse", TRACES), "langfuse", "--url", url, "--header", "Authorization=Basic k")
-    assert taken == [("/api/public/scores", "Basic k", body) for body in bodies]
-
-
-def test_a_server_that_refuses_is_a_storage_error(tmp_path: Path, server: tuple[str, list[Any]], capsys: Any):
-    log = labeled(tmp_path, "langfuse", TRACES)
-    out = log.parent / "scores.jsonl"
-    assert main(["data", "push", str(log), str(out), "--form", "langfuse", "--url", server[0]]) == 5
-    assert "401" in capsys.readouterr().err
-    assert not out.exists()

@@ -172,4 +172,4 @@ def test_command_and_python_give_the_same_records(tmp_path: Path, capsys: pytest
     )
     assert not (tmp_path / "x.jsonl").exists()
     with pytest.raises(labelgen.LabelgenError, match="csv"):
-        labelgen.training_data(tmp_path / "log.jsonl", "csv")  # type: ignore[arg-type]
+        labelgen.training_data(tmp_path / "log.jsonl", "csv")

@@ -10,9 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LINES = {
     "labelgen/agreement": 640,
-    "labelgen/api": 1_400,
-    "labelgen/base": 1_540,
-    "labelgen/cli": 2_935,
+    "labelgen/api": 1_285,
+    "labelgen/base": 1_450,
+    "labelgen/cli": 2_560,
     "labelgen/confidence": 1_140,
     "labelgen/data": 3_755,
     "labelgen/evaluation": 3_260,
@@ -28,16 +28,16 @@ LINES = {
     "labelgen/report": 1_590,
     "labelgen/review": 1_490,
     "labelgen/simulator": 1_905,
-    "labelgen/steps": 2_445,
+    "labelgen/steps": 2_350,
     "labelgen/tasks": 1_530,
     "labelgen/training": 3_775,
     "labelgen/verdicts": 1_395,
-    "labelgen": 46_325,
+    "labelgen": 45_655,
     "benchmarks": 6_665,
-    "tests": 33_265,
+    "tests": 33_135,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
-FILES = 250
+FILES = 246
 """Python files of the package; the aim is 180."""
 FILE_LINES = 600
 FUNCTION_LINES = 80
