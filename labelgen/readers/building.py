@@ -151,15 +151,8 @@ class DialogueBuilder:
             built = self._build(identity, cells)
             made = None if built is None else validate(built, first.file, first.line)
         except CellError as bad:
-            made = Rejected(
-                file=first.file,
-                line=first.line,
-                dialogue=identity,
-                field=bad.column or None,
-                reason=str(bad),
-                raw=msgspec.json.encode([msgspec.json.decode(row.cells) for row in rows]).decode(),
-                hint=bad.hint,
-            )
+            raw = msgspec.json.encode([msgspec.json.decode(row.cells) for row in rows]).decode()
+            made = bad.rejected(first.file, first.line, identity, raw)
         if isinstance(made, Rejected):
             self.counts.kept["of rejected"] += len(rows)
             return made

@@ -82,9 +82,7 @@ def _read(path: Path, options: ChatOptions) -> Iterator[Dialogue | Rejected | Re
             try:
                 dialogue = _dialogue(plain, f"{name}:{number}", options, unseen)
             except CellError as error:
-                yield Rejected(
-                    file=name, line=number, field=error.column or None, reason=str(error), raw=readable(text)
-                )
+                yield error.rejected(name, number, raw=readable(text))
             else:
                 yield validate(dialogue, name, number)
     if unseen and count:

@@ -193,8 +193,7 @@ def read_export(
                 continue
             for item in items_of(value, name, line):
                 if isinstance(item, CellError):
-                    field, reason = item.column or None, str(item)
-                    yield Rejected(file=name, line=line, field=field, reason=reason, raw=readable(text))
+                    yield item.rejected(name, line, raw=readable(text))
                 else:
                     by_trace.add(*item)
         for key, items in by_trace:
@@ -202,8 +201,7 @@ def read_export(
                 yield from add(key, items, conversations)
             except CellError as error:
                 first: Any = items[0]
-                field, reason = error.column or None, str(error)
-                yield Rejected(file=first[0], line=first[1], dialogue=key, field=field, reason=reason, hint=error.hint)
+                yield error.rejected(first[0], first[1], key)
         yield from conversations.dialogues(str(path))
 
 

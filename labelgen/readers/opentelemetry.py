@@ -294,9 +294,7 @@ def _add(trace: str, items: list[_Item], conversations: Conversations, counts: C
         try:
             span = _span(item, events, options)
         except CellError as error:
-            yield Rejected(
-                file=item.file, line=item.line, dialogue=trace, field=error.column or None, reason=str(error)
-            )
+            yield error.rejected(item.file, item.line, trace)
             counts[rejected] += item.is_span
             continue
         spans.append(span)

@@ -173,10 +173,7 @@ def _sessions(sender: str, events: Sequence[_Event], meanings: Mapping[str, Mean
         try:
             made = _dialogue(identity, sender, [one.event for one in session], meanings)
         except CellError as error:
-            field = error.column or None
-            yield Rejected(
-                file=first.file, line=first.line, dialogue=identity, field=field, reason=str(error), hint=error.hint
-            )
+            yield error.rejected(first.file, first.line, identity)
         else:
             yield validate(made, first.file, first.line)
 
