@@ -24,6 +24,7 @@ from labelgen.data.reader import Exchange, exchanges, join_texts
 from labelgen.data.record import Rejected, validate
 from labelgen.data.values import find_words
 from labelgen.readers.cells import MISSING, CellError, Moment, cell_id, cell_text, is_empty
+from labelgen.readers.grouping import named_parts
 from labelgen.readers.mapping import RATING, ColumnMapping, JsonPath, entries_of, plain_role
 from labelgen.readers.messages import Content
 from labelgen.readers.sources import SourceRow
@@ -109,7 +110,7 @@ class DialogueBuilder:
         places = (path.get(cells) for name in ("time", "order") if (path := self.paths.get(name)) is not None)
         return self.mapping.turns is not None or not all(map(is_empty, places))
 
-    def sessions(self, identity: str, rows: Sequence[MappedRow]) -> list[tuple[str, Sequence[MappedRow]]]:
+    def sessions(self, identity: str, rows: list[MappedRow]) -> list[tuple[str, list[MappedRow]]]:
         """The rows of each dialogue of an id, in order: those between pauses of more than `session_gap` and rows of `session_start`."""
         gap, path, starts = self.mapping.session_gap or math.inf, self.paths.get("time"), self.mapping.starts
         if not starts and (path is None or gap == math.inf):
@@ -131,7 +132,7 @@ class DialogueBuilder:
             if not k or begins or seconds - timed[k - 1][0] > gap:
                 parts.append([])
             parts[-1].append(row)
-        return [(f"{identity}#{k}" if len(parts) > 1 else identity, part) for k, part in enumerate(parts)]
+        return named_parts(identity, parts)
 
     def dialogue(self, identity: str, rows: Sequence[MappedRow]) -> Dialogue | Rejected | None:
         """One dialogue of all its rows, or the reason why not; None where the mapping keeps none of them."""

@@ -20,7 +20,7 @@ from labelgen.data.json_text import decoded, readable, too_deep
 from labelgen.data.reader import Items, Remark, files_of, lines_of, open_input
 from labelgen.data.record import Rejected, parse, validate
 from labelgen.readers.cells import CellError, cell_number, is_empty, seconds_since_1970
-from labelgen.readers.grouping import Groups
+from labelgen.readers.grouping import Groups, named_parts
 from labelgen.readers.mapping import ColumnMapping, JsonPath, Meaning, plain_word
 from labelgen.readers.messages import (
     ASSISTANT,
@@ -122,9 +122,7 @@ class Conversations:
         meanings = {score: _thumbs(score, list(values.values())) for score, values in self.values.items()}
         for identity, traces in self._traces:
             read = [self._read(trace, meanings) for trace in traces]
-            sessions = sessions_of(read, self.options.session_gap)
-            for k, session in enumerate(sessions):
-                own = identity if len(sessions) == 1 else f"{identity}#{k}"
+            for own, session in named_parts(identity, sessions_of(read, self.options.session_gap)):
                 dialogue = dialogue_of(own, session)
                 if dialogue.turns:
                     yield validate(dialogue, name)

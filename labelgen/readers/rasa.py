@@ -36,7 +36,7 @@ from labelgen.data.reader import Items, Reader, Remark, exchanges, join_texts
 from labelgen.data.record import Rejected, validate
 from labelgen.readers.cells import CellError, Moment, cell_id, cell_number, is_empty, seconds_since_1970
 from labelgen.readers.exports import MOST_VALUES, json_objects
-from labelgen.readers.grouping import Groups
+from labelgen.readers.grouping import Groups, named_parts
 from labelgen.readers.mapping import Meaning, plain_word
 from labelgen.readers.suggest import feedback_kind, meaning_of
 
@@ -167,9 +167,8 @@ def _sessions(sender: str, events: Sequence[_Event], meanings: Mapping[str, Mean
             sessions.append([])
         sessions[-1].append(one)
     sessions = [session for session in sessions if any(_speaks(x.event) for x in session)]
-    for k, session in enumerate(sessions):
+    for identity, session in named_parts(sender, sessions):
         first = session[0]
-        identity = sender if len(sessions) == 1 else f"{sender}#{k}"
         try:
             made = _dialogue(identity, sender, [one.event for one in session], meanings)
         except CellError as error:
