@@ -299,7 +299,7 @@ def _add(trace: str, items: list[_Item], conversations: Conversations, counts: C
             continue
         spans.append(span)
         if item.is_span:
-            kind = with_messages if span.visit else of_tools if span.tool else other if item.attributes else plain
+            kind = with_messages if span.visit else of_tools if span.step else other if item.attributes else plain
             counts[kind] += 1
         scores += [_score(event.attributes, item.span) for event in events if event.name == _EVALUATION]
         if span.visit is None and str(item.attributes.get("gen_ai.operation.name")) in _CALLS:
