@@ -48,23 +48,17 @@ _SHOWN = 8
 
 
 class Conversations:
-    """Groups traces by conversation, in bounded memory. Use as a context; add, then iterate once."""
+    """Groups traces by conversation, in bounded memory: add, then iterate once. traces: an open group, which becomes filled."""
 
-    def __init__(self, options: "TraceOptions") -> None:
+    def __init__(self, options: "TraceOptions", traces: Groups[Trace]) -> None:
         self.options = options
-        self._traces: Groups[Trace] = Groups(Trace)
+        self._traces = traces
         self.others: Counter[str] = Counter()
         """Scores that are no user feedback, by name."""
         self.left_out: Counter[str] = Counter()
         """Traces that no user wrote, by what shows it."""
         self.values: dict[str, dict[str, Any]] = {}
         """The first values of each score whose meaning is not stated, by their plain words."""
-
-    def __enter__(self) -> "Conversations":
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._traces.__exit__(*error)
 
     def add(
         self, identity: str, trace: Trace, spans: Sequence[Span], scores: Iterable[GivenScore], place: tuple[str, int]
@@ -82,7 +76,7 @@ class Conversations:
                 given.append((score.span, score))
                 continue
             try:
-                items = self.options.read_score(score)
+                items = read_score(self.options.meanings.get(score.name), score)
             except CellError as error:
                 yield Rejected(file=file, line=line, dialogue=identity, field=f"scores.{score.name}", reason=str(error))
                 continue
@@ -156,7 +150,7 @@ class Conversations:
         others: list[dict[str, Any]] = []
         for score in of.scores:
             if (meaning := meanings.get(score.name)) is not None and self.options.is_open(score):
-                feedback += read_by(meaning, score)
+                feedback += read_score(meaning, score) or []
                 continue
             plain = {"name": score.name, "value": score.value, "comment": score.comment}
             others.append({name: value for name, value in plain.items() if value is not None})
@@ -184,7 +178,8 @@ def read_export(
 
     items_of: the items of a JSON object of a file and line, each with the id of its trace, or why one cannot be used. kind: their
     type. add: adds the items of a trace to the conversations."""
-    with Groups[Item](kind) as by_trace, Conversations(options) as conversations:
+    with Groups[Item](kind) as by_trace, Groups[Trace](Trace) as traces:
+        conversations = Conversations(options, traces)
         for name, line, text, value in json_objects(path):
             if isinstance(value, Rejected):
                 yield value
@@ -209,10 +204,6 @@ SUFFIXES = (
 )
 
 Column = Annotated[str | None, "PATH"]
-
-
-PATHS = ("dialogue", "user", "device", "locale", "request", "response")
-"""Options that name a path."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,7 +269,7 @@ class TraceOptions:
 
     @cached_property
     def _paths(self) -> Mapping[str, JsonPath]:
-        return {name: JsonPath.of(text) for name in PATHS if (text := getattr(self, name)) is not None}
+        return {name: JsonPath.of(text) for name in _PATHS if (text := getattr(self, name)) is not None}
 
     @cached_property
     def meanings(self) -> Mapping[str, Meaning]:
@@ -291,16 +282,14 @@ class TraceOptions:
         stated = bool(self.feedback) or isinstance(score.value, Feedback)
         return not stated and score.by_user and _USER_SCORE.fullmatch(name) is not None
 
-    def read_score(self, score: GivenScore) -> list[Feedback] | None:
-        """The feedback that a score is; None where it is no user feedback. Raises CellError for a value without a meaning."""
-        if isinstance(score.value, Feedback):
-            return [score.value]
-        meaning = self.meanings.get(score.name)
-        return None if meaning is None else read_by(meaning, score)
 
-
-def read_by(meaning: Meaning, score: GivenScore) -> list[Feedback]:
-    """The feedback that a score is by this meaning, with its comment. Raises CellError for a value without a meaning."""
+def read_score(meaning: Meaning | None, score: GivenScore) -> list[Feedback] | None:
+    """The feedback that a score is by this meaning, with its comment; None where it is no user feedback. Raises CellError for a value
+    without a meaning."""
+    if isinstance(score.value, Feedback):
+        return [score.value]
+    if meaning is None:
+        return None
     found = meaning.read(score.name, score.value, cell_number)
     if not score.comment:
         return found
@@ -309,6 +298,7 @@ def read_by(meaning: Meaning, score: GivenScore) -> list[Feedback]:
     return [replace(found[0], text=found[0].text or score.comment), *found[1:]]
 
 
+_PATHS = ("dialogue", "user", "device", "locale", "request", "response")
 _USER_SCORE = re.compile(
     r"(?:user|human|end ?user)?(?:thumbs?(?:up|down|updown)?|feedback|userscore|userrating|like|vote)"
 )
