@@ -21,7 +21,6 @@ from labelgen.data.label_sets import Sources
 from labelgen.data.log import MAX_BAD_RATE, Log, write_log
 from labelgen.data.record import features, to_plain
 from labelgen.data.tables import check_columns
-from labelgen.readers.building import all_paths
 from labelgen.readers.chat import chat_dialogue, is_record
 from labelgen.readers.mapping import COLUMNS, ColumnMapping
 from labelgen.readers.sources import RECORD, is_dataset, record_rows
@@ -196,7 +195,7 @@ def _mapped(source: Source, mapping: Any, quarantine: str | os.PathLike[str] | N
     check_columns([str(name) for name in frame.columns], _columns_of(options), Path("mapping"), "the table")
     folder = temporary_folder()
     with (folder / "table.jsonl").open("wb") as file:
-        used = {str(path.steps[0]) for _, path in all_paths(options).values()}
+        used = {str(path.steps[0]) for _, path in options.all_paths.values()}
         for row in _rows_of(frame):
             file.write(_encoded(row, used) + b"\n")
     return Dialogues.from_temporary(folder, Log([folder / "table.jsonl"], "mapped", options, where, max_bad_rate))
@@ -205,7 +204,7 @@ def _mapped(source: Source, mapping: Any, quarantine: str | os.PathLike[str] | N
 def _columns_of(mapping: ColumnMapping) -> list[str]:
     """The columns that a mapping names, without those within the values of others."""
     return [
-        path.text for root, path in all_paths(mapping).values() if len(path.steps) == 1 and (root or not mapping.turns)
+        path.text for root, path in mapping.all_paths.values() if len(path.steps) == 1 and (root or not mapping.turns)
     ]
 
 

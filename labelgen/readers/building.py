@@ -25,7 +25,7 @@ from labelgen.data.record import Rejected, validate
 from labelgen.data.values import find_words
 from labelgen.readers.cells import MISSING, CellError, Moment, cell_id, cell_text, is_empty
 from labelgen.readers.grouping import named_parts
-from labelgen.readers.mapping import RATING, ColumnMapping, JsonPath, entries_of, plain_role
+from labelgen.readers.mapping import FILTER, RATING, ColumnMapping, JsonPath, entries_of, plain_role
 from labelgen.readers.messages import Content
 from labelgen.readers.sources import SourceRow
 from labelgen.readers.suggest import warnings
@@ -85,6 +85,7 @@ class DialogueBuilder:
         self._left_out: Counter[str] = Counter()
         self._filtered: Counter[str] = Counter()
         self._consumed = _consumed(mapping)
+        self._feedback_paths = {column: JsonPath.of(column) for column in mapping.feedback}
         self._users = set(map(plain_role, mapping.is_user))
         self._assistants = set(map(plain_role, mapping.is_assistant))
         self._neither = set(map(plain_role, mapping.is_neither))
@@ -424,7 +425,7 @@ class DialogueBuilder:
 
     def _of_turn(self, t: int, rows: Sequence[Mapping[str, Any]]) -> tuple[Feedback, ...]:
         feedback: list[Feedback] = []
-        for column, path in self.mapping.feedback_paths.items():
+        for column, path in self._feedback_paths.items():
             meaning = self.mapping.meanings[column]
             if meaning.of == "dialogue":
                 continue
@@ -436,7 +437,7 @@ class DialogueBuilder:
 
     def _of_dialogue(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Feedback, ...]:
         feedback: dict[Feedback, None] = {}
-        for column, path in self.mapping.feedback_paths.items():
+        for column, path in self._feedback_paths.items():
             if self.mapping.meanings[column].of == "dialogue":
                 # A value of the dialogue often stands in each of its rows.
                 feedback |= {one: None for row in rows for one in self._feedback(column, path, row)}
@@ -537,23 +538,11 @@ def _repeated_hour(lines: Sequence[_Line]) -> Sequence[_Line]:
     return made
 
 
-_FILTER = "rows by "
-
-
-def all_paths(mapping: ColumnMapping) -> dict[str, tuple[bool, JsonPath]]:
-    """Field or column -> whether its path begins at the record, and the path."""
-    paths = {name: (True, path) for name, path in mapping.of_dialogue().items()}
-    if mapping.turns is not None:
-        paths["turns"] = (True, mapping.paths["turns"])
-    filters = {f"{_FILTER}{one.path.text}": (False, one.path) for one in (*mapping.filters, *mapping.starts)}
-    return paths | {name: (False, path) for name, path in mapping.of_entry().items()} | filters
-
-
 def _consumed(mapping: ColumnMapping) -> set[tuple[bool, str]]:
     """The top-level columns that the mapping reads whole: whether they are of the record, and their names."""
     consumed = set()
-    for name, (root, path) in all_paths(mapping).items():
-        if name.startswith(_FILTER):
+    for name, (root, path) in mapping.all_paths.items():
+        if name.startswith(FILTER):
             continue
         if len(path.steps) == 1:
             consumed.add((root and mapping.turns is not None, str(path.steps[0])))

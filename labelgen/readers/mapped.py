@@ -18,7 +18,7 @@ from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.reader import Reader, Remark
 from labelgen.data.record import Rejected
-from labelgen.readers.building import Counts, DialogueBuilder, MappedRow, all_paths, is_blank
+from labelgen.readers.building import Counts, DialogueBuilder, MappedRow, is_blank
 from labelgen.readers.cells import MISSING, cell_id, cell_text, undecoded
 from labelgen.readers.grouping import Groups
 from labelgen.readers.mapping import ColumnMapping, entries_of, plain_role
@@ -65,7 +65,7 @@ def _checked(
 ) -> Iterator["_Read | Rejected"]:
     """The rows in the form in which they are sorted. Raises UsageError for columns and paths that no row has."""
     identity = mapping.paths.get("dialogue")
-    used = {str(path.steps[0]) for _, path in all_paths(mapping).values()}
+    used = {str(path.steps[0]) for _, path in mapping.all_paths.values()}
     bad: Rejected | None = None
     before: str | None = None
     for row in rows:
@@ -145,10 +145,10 @@ def _look(row: SourceRow, mapping: ColumnMapping, counts: Counts) -> None:
         for cells in entries[:20] if mapping.turns else ():
             counts.known.update(dict.fromkeys(f"{mapping.turns}[*].{name}" for name in cells))
     if counts.unseen is None:
-        counts.unseen = all_paths(mapping)
+        counts.unseen = dict(mapping.all_paths)
     if row.whole and row.file != counts.file:
         counts.file = row.file
-        for root, path in all_paths(mapping).values():
+        for root, path in mapping.all_paths.values():
             if (root or mapping.turns is None) and not {path.text, path.steps[0]} & row.cells.keys():
                 _raise_missing(path.text, row.cells, row.file)
     for name, (root, path) in list(counts.unseen.items()):

@@ -414,11 +414,6 @@ class ColumnMapping:
         return {name: tuple(map(JsonPath.of, getattr(self, name))) for name in ("categories", "numbers")}
 
     @cached_property
-    def feedback_paths(self) -> Mapping[str, JsonPath]:
-        """The path of each column of feedback."""
-        return {column: JsonPath.of(column) for column in self.feedback}
-
-    @cached_property
     def meanings(self) -> Mapping[str, Meaning]:
         """The meaning of each column of feedback."""
         return {column: Meaning.of_text(column, text) for column, text in self.feedback.items()}
@@ -448,17 +443,17 @@ class ColumnMapping:
         """The column whose value leaves a row out; None for a row that counts."""
         return next((one.path.text for one in self.filters if one.leaves_out(cells)), None)
 
-    def of_dialogue(self) -> Mapping[str, JsonPath]:
-        """The paths that begin at the record, where `turns` names its list: field or column -> path."""
-        feedback = {c: p for c, p in self.feedback_paths.items() if self.meanings[c].of == "dialogue"}
-        return {**{name: path for name, path in self.paths.items() if name in RECORD_FIELDS}, **feedback}
-
-    def of_entry(self) -> Mapping[str, JsonPath]:
-        """The paths that begin at a row, or at an entry of the list of `turns`."""
-        feedback = {c: p for c, p in self.feedback_paths.items() if self.meanings[c].of != "dialogue"}
-        lists = {path.text: path for paths in self.list_paths.values() for path in paths}
-        single = {name: path for name, path in self.paths.items() if name not in (*RECORD_FIELDS, "turns", "records")}
-        return {**single, **lists, **feedback}
+    @cached_property
+    def all_paths(self) -> Mapping[str, tuple[bool, JsonPath]]:
+        """Field or column -> whether its path begins at the record where `turns` names its list, and the path."""
+        single = {name: (name in RECORD_FIELDS, path) for name, path in self.paths.items() if name != "turns"}
+        lists = {path.text: (False, path) for paths in self.list_paths.values() for path in paths}
+        feedback = {c: (self.meanings[c].of == "dialogue", JsonPath.of(c)) for c in self.feedback}
+        entries = single | lists | feedback
+        of_record = {name: place for name, place in entries.items() if place[0]}
+        turns = {"turns": (True, self.paths["turns"])} if self.turns is not None else {}
+        filters = {f"{FILTER}{one.path.text}": (False, one.path) for one in (*self.filters, *self.starts)}
+        return of_record | turns | entries | filters
 
     @cached_property
     def clock(self) -> Clock:
@@ -487,19 +482,7 @@ COLUMNS = (
     "start", "domain", "status", "asr_confidence", "nlu_confidence", "intent", "slots", "audio", "audio_start", "audio_end",
 )  # fmt: skip
 """Fields of a mapping that name one column."""
+FILTER = "rows by "
+"""Begins the names of paths that only filter rows."""
 RECORD_FIELDS = ("dialogue", "user", "device", "locale", "start")
 """Fields that are about a dialogue."""
-INPUTS = (
-    "text",
-    "request",
-    "response",
-    "device",
-    "locale",
-    "domain",
-    "status",
-    "asr_confidence",
-    "nlu_confidence",
-    "intent",
-    "slots",
-)
-"""Fields that a model reads."""

@@ -13,7 +13,6 @@ from labelgen.readers.cells import MISSING
 from labelgen.readers.mapping import (
     COLUMNS,
     COMMENT,
-    INPUTS,
     RATING,
     THUMBS,
     YES_NO,
@@ -49,6 +48,21 @@ _NAMES = {
     "audio": "audio audio_path wav",
 }
 """Field -> names that its column often has, the most certain first."""
+
+_INPUTS = [
+    "text",
+    "request",
+    "response",
+    "device",
+    "locale",
+    "domain",
+    "status",
+    "asr_confidence",
+    "nlu_confidence",
+    "intent",
+    "slots",
+]
+"""Fields that a model reads."""
 
 _BY_WORD = ("dialogue", "speaker", "text", "time")
 """Fields whose column may have one of these words in its name, such as `Message body` or `Ticket No`, where no name is one."""
@@ -492,7 +506,7 @@ def warnings(given: ColumnMapping, rows: Sequence[SourceRow]) -> Iterator[str]:
     entries = roots
     if given.turns is not None:
         entries = leaves(_entries(given.turns, cells))
-    inputs = {getattr(given, name): name for name in INPUTS if getattr(given, name) is not None}
+    inputs = {getattr(given, name): name for name in _INPUTS if getattr(given, name) is not None}
     inputs |= {column: name for name in ("categories", "numbers") for column in getattr(given, name)}
     for column, name in inputs.items():
         values = _values(column, cells, given)
