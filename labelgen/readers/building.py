@@ -34,6 +34,13 @@ _FEW_RATINGS = 20
 _LONG_GAP_S = 600.0
 _SLOTS = 'give JSON such as {"city": "Rome"}'
 _SYSTEM = "system"
+_NOTES = {
+    "moved": "rows have another place by their times than in the file",
+    "parts": "parts of utterances have no text and were left out",
+    "placeholders": "times are placeholders, such as the year 1 or the first second of 1970, and were left out",
+    "slots": "slot values are not in their request and were left out",
+    "files": "dialogues have rows in several files, which were joined",
+}
 
 
 class MappedRow(msgspec.Struct, frozen=True, array_like=True):
@@ -167,7 +174,9 @@ class DialogueBuilder:
 
     def _build(self, identity: str, rows: Sequence[Mapping[str, Any]]) -> Dialogue | None:
         entries = [cells for row in rows for cells in self._entries_of(row)]
-        kept = [cells for cells in entries if not self._is_filtered(cells)]
+        reasons = [self.mapping.leaves_out(cells) for cells in entries]
+        self._filtered.update(column for column in reasons if column is not None)
+        kept = [cells for cells, column in zip(entries, reasons, strict=True) if column is None]
         if entries and not kept:
             return None
         lines = self._in_order([_Line(cells, self._moment(cells, "time")) for cells in kept])
@@ -179,7 +188,10 @@ class DialogueBuilder:
         first = min(moments, key=lambda moment: moment.seconds, default=None)
         start = None if first is None else first.seconds
         if first is not None:
-            self._note_times(moments, first)
+            self.counts.kinds[first.kind] += 1
+            if first.kind == "relative":
+                self.counts.gaps[0] += len(moments) - 1
+                self.counts.gaps[1] += max(moment.seconds for moment in moments) - first.seconds
         return Dialogue(
             id=identity,
             user=self._user(rows),
@@ -192,34 +204,18 @@ class DialogueBuilder:
         )
 
     def _user(self, rows: Sequence[Mapping[str, Any]]) -> str | None:
-        path = self.paths.get("user")
-        value = None if path is None else self._first(rows, path)
+        _, value = self._cell(rows, "user")
         user = cell_id(value, of_user=True)
         if user is None and value is not None:
             self.counts.nobody[str(value)[:40]] += 1
         return user
 
-    def _is_filtered(self, cells: Mapping[str, Any]) -> bool:
-        column = self.mapping.leaves_out(cells)
-        if column is not None:
-            self._filtered[column] += 1
-        return column is not None
-
     def _start(self, rows: Sequence[Mapping[str, Any]]) -> str | None:
-        path = self.paths.get("start")
-        value = None if path is None else self._first(rows, path)
-        if path is None or value is None:
-            return None
-        moment = self.mapping.clock.read(path.text, value)
+        column, value = self._cell(rows, "start")
+        moment = None if value is None else self.mapping.clock.read(column, value)
         if moment is not None and moment.kind == "relative":
-            raise CellError(path.text, f"bad_time: {value!r} is no date", "name a column with dates")
+            raise CellError(column, f"bad_time: {value!r} is no date", "name a column with dates")
         return None if moment is None else moment.iso()
-
-    def _note_times(self, moments: Sequence[Moment], first: Moment) -> None:
-        self.counts.kinds[first.kind] += 1
-        if first.kind == "relative":
-            self.counts.gaps[0] += len(moments) - 1
-            self.counts.gaps[1] += max(moment.seconds for moment in moments) - first.seconds
 
     def _entries_of(self, row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         if self.mapping.turns is None:
@@ -232,11 +228,10 @@ class DialogueBuilder:
         return listed
 
     def _moment(self, cells: Mapping[str, Any], name: str) -> Moment | None:
-        path = self.paths.get(name)
-        value = None if path is None else path.get(cells)
-        if path is None or is_empty(value):
+        column, value = self._cell([cells], name)
+        if value is None:
             return None
-        moment = self.mapping.clock.read(path.text, value)
+        moment = self.mapping.clock.read(column, value)
         self.counts.kept["placeholders"] += moment is None
         return moment
 
@@ -276,15 +271,13 @@ class DialogueBuilder:
     def _word(self, cells: Mapping[str, Any]) -> str:
         return plain_role(cell_text(self.paths["speaker"].get(cells)) or "")
 
-    def _system_is_neither(self) -> bool:
-        """In chats `system` gives instructions, in other logs it is the assistant: where nobody else is."""
-        return _SYSTEM not in (self._users | self._assistants) and any(
-            word in self._assistants for word in self.counts.speakers
-        )
-
     def _is_neither(self, cells: Mapping[str, Any]) -> bool:
+        """Whether a line is of neither side. In chats `system` gives instructions, in other logs it is the assistant: where nobody else
+        is."""
         word = self._word(cells)
-        if word in self._neither or (word == _SYSTEM and self._system_is_neither()):
+        named = _SYSTEM in self._users | self._assistants
+        instructs = word == _SYSTEM and not named and any(one in self._assistants for one in self.counts.speakers)
+        if word in self._neither or instructs:
             self._left_out[word] += 1
             return True
         return False
@@ -318,15 +311,17 @@ class DialogueBuilder:
             replied = self._moment(rows[0], "response_time")
             if start is None and replied is not None:
                 start = replied.seconds
+        request = join_texts(self._words(line, user) for line in turn.user)
+        confidence = self._confidence(rows, "nlu_confidence")
         return Turn(
-            request=join_texts(self._words(line, user) for line in turn.user),
+            request=request,
             response=join_texts(self._words(line, assistant) for line in turn.assistant),
             time_s=since(turn.user[0].moment if turn.user else None),
             response_time_s=since(replied),
             domain=self._first_text(rows, "domain"),
             status=self._first_text(rows, "status"),
             asr_confidence=self._confidence(rows, "asr_confidence"),
-            nlu_confidence=self._confidence(rows, "nlu_confidence"),
+            nlu_confidence=confidence,
             categories=tuple(
                 Category(name=path.text, value=text)
                 for path in self.mapping.list_paths["categories"]
@@ -337,7 +332,7 @@ class DialogueBuilder:
                 for path in self.mapping.list_paths["numbers"]
                 if (value := self._first(rows, path)) is not None
             ),
-            hypothesis=self._hypothesis(rows, turn, user),
+            hypothesis=self._hypothesis(rows, request, confidence),
             audio=self._audio(rows),
             feedback=self._of_turn(t, rows),
             extra=self._extra(rows, False),
@@ -361,34 +356,39 @@ class DialogueBuilder:
             self.counts.conflicts[path.text] += 1
         return values[0] if values else None
 
-    def _first_text(self, rows: Sequence[Mapping[str, Any]], name: str) -> str | None:
+    def _cell(self, rows: Sequence[Mapping[str, Any]], name: str) -> tuple[str, Any]:
+        """The column of a field, and its first value that is not empty; None without one."""
         path = self.paths.get(name)
-        return None if path is None else cell_text(self._first(rows, path))
+        return ("", None) if path is None else (path.text, self._first(rows, path))
+
+    def _first_text(self, rows: Sequence[Mapping[str, Any]], name: str) -> str | None:
+        return cell_text(self._cell(rows, name)[1])
+
+    def _number(self, rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
+        column, value = self._cell(rows, name)
+        return None if value is None else self.mapping.number(column, value)
 
     def _confidence(self, rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
-        path = self.paths.get(name)
-        value = None if path is None else self._first(rows, path)
-        if path is None or value is None:
+        column, value = self._cell(rows, name)
+        if value is None:
             return None
-        share = self.mapping.number(path.text, value) / self.mapping.confidence_scale
+        share = self.mapping.number(column, value) / self.mapping.confidence_scale
         if not 0.0 <= share <= 1.0:
             scale = f"0..{self.mapping.confidence_scale:g}"
-            raise CellError(path.text, f"bad_confidence: {value} is outside of {scale}", "state confidence_scale")
+            raise CellError(column, f"bad_confidence: {value} is outside of {scale}", "state confidence_scale")
         return share
 
-    def _hypothesis(self, rows: Sequence[Mapping[str, Any]], turn: Exchange[_Line], user: str) -> Hypothesis | None:
+    def _hypothesis(
+        self, rows: Sequence[Mapping[str, Any]], request: str, confidence: float | None
+    ) -> Hypothesis | None:
         intent = self._first_text(rows, "intent")
-        path = self.paths.get("slots")
-        slots = None if path is None else self._first(rows, path)
-        if intent is None and slots is None:
+        column, value = self._cell(rows, "slots")
+        if intent is None and value is None:
             return None
-        request = join_texts(self._words(line, user) for line in turn.user)
-        confidence = self._confidence(rows, "nlu_confidence")
         intents = () if intent is None else (HypothesisIntent(name=intent, confidence=confidence),)
-        return Hypothesis(intents=intents, slots=None if path is None else self._slots(slots, request))
+        return Hypothesis(intents=intents, slots=self._slots(column, value, request) if column else None)
 
-    def _slots(self, value: Any, request: str) -> tuple[HypothesisSlot, ...]:
-        column = self.paths["slots"].text
+    def _slots(self, column: str, value: Any, request: str) -> tuple[HypothesisSlot, ...]:
         value = decoded(value)
         if isinstance(value, str):
             raise CellError(column, f"bad_slots: {value[:40]!r} is no JSON", _SLOTS)
@@ -416,12 +416,8 @@ class DialogueBuilder:
         path = self._first_text(rows, "audio")
         if path is None:
             return None
-        ends = {}
-        for name in ("audio_start", "audio_end"):
-            column = self.paths.get(name)
-            value = None if column is None else self._first(rows, column)
-            ends[name] = None if value is None or column is None else self.mapping.number(column.text, value)
-        return Audio(path=path, start_s=ends["audio_start"], end_s=ends["audio_end"])
+        start_s, end_s = self._number(rows, "audio_start"), self._number(rows, "audio_end")
+        return Audio(path=path, start_s=start_s, end_s=end_s)
 
     def _of_turn(self, t: int, rows: Sequence[Mapping[str, Any]]) -> tuple[Feedback, ...]:
         feedback: list[Feedback] = []
@@ -494,16 +490,7 @@ class DialogueBuilder:
             yield f"{column}: {count:,} turns or dialogues have several values; the first counts"
         for word, count in sorted(counts.nobody.items()):
             yield f"{count:,} dialogues have the user {word!r}, who is nobody: their user is unknown"
-        if kept["moved"]:
-            yield f"{kept['moved']:,} rows have another place by their times than in the file"
-        if kept["parts"]:
-            yield f"{kept['parts']:,} parts of utterances have no text and were left out"
-        if kept["placeholders"]:
-            yield f"{kept['placeholders']:,} times are placeholders, such as the year 1 or the first second of 1970, and were left out"
-        if kept["slots"]:
-            yield f"{kept['slots']:,} slot values are not in their request and were left out"
-        if kept["files"]:
-            yield f"{kept['files']:,} dialogues have rows in several files, which were joined"
+        yield from (f"{kept[name]:,} {what}" for name, what in _NOTES.items() if kept[name])
         if self.mapping.dialogue is None and self.mapping.turns is None:
             yield "without a column of the dialogue each row is a dialogue"
         if counts.kinds["epoch"] and counts.kinds["local"]:
