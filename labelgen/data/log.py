@@ -145,19 +145,18 @@ def read_located(path: Path, name: str | None = None) -> Iterator[LocatedDialogu
 
 
 def _lines(lines: Iterable[bytes], name: str) -> Iterator[LocatedDialogue | Rejected]:
-    """Records of JSON Lines; empty lines are skipped."""
-    for number, text in number_lines(lines):
-        yield locate(decode(text, name, number), name, number, text)
+    """Records of JSON Lines; empty lines are skipped, and the rest of a damaged packed file is one Rejected."""
+    number = 0
+    try:
+        for number, text in number_lines(lines):
+            yield locate(decode(text, name, number), name, number, text)
+    except DamagedError as error:
+        yield Rejected(file=name, reason=damage_reason(number, error))
 
 
 def _packed_lines(path: Path, name: str) -> Iterator[LocatedDialogue | Rejected]:
-    number = 0
     with decompressed(path) as file:
-        try:
-            for number, text in number_lines(file):
-                yield locate(decode(text, name, number), name, number, text)
-        except DamagedError as error:
-            yield Rejected(file=name, reason=damage_reason(number, error))
+        yield from _lines(file, name)
 
 
 def _rows(path: Path, name: str) -> Iterator[LocatedDialogue | Rejected]:

@@ -20,6 +20,7 @@ from labelgen.data.dialogue import Dialogue, Feedback, Step, Turn
 from labelgen.data.groups import (
     AnnotationForm,
     GoalForm,
+    NamedForm,
     OutcomeProbabilities,
     PlaceForm,
     QualityForm,
@@ -344,8 +345,7 @@ def _annotation(at: str, annotation: AnnotationForm, lengths: list[int]) -> Iter
         field = f"{at}.labels[{n}]"
         yield from _place(f"{field}.at", label.at, lengths)
         yield from _probability(f"{field}.probability", label.probability)
-        for k, share in enumerate(label.distribution or ()):
-            yield from _probability(f"{field}.distribution[{k}].probability", share.probability)
+        yield from _probabilities(f"{field}.distribution", label.distribution)
     for n, abstained in enumerate(annotation.abstained):
         field = f"{at}.abstained[{n}]"
         yield from _place(field, PlaceForm(turn=abstained.turn, turns=abstained.turns), lengths)
@@ -398,22 +398,17 @@ def _turns(at: str, turns: Sequence[TurnForm], lengths: list[int]) -> Iterator[F
         seen.add(turn)
         if form.quality is not None:
             yield from _quality(f"{at}[{t}].quality", form.quality)
-        for i, intent in enumerate(form.intents or ()):
-            if intent.probability is not None:
-                yield from _probability(f"{at}[{t}].intents[{i}].probability", intent.probability)
+        yield from _probabilities(f"{at}[{t}].intents", form.intents)
         for s, slot in enumerate((form.slots or ()) if is_turn else ()):
-            if not 0 <= slot.start < slot.end <= lengths[turn]:
-                yield from _span(f"{at}[{t}].slots[{s}]", turn, slot.start, slot.end, lengths)
-            if slot.probability is not None:
-                yield from _probability(f"{at}[{t}].slots[{s}].probability", slot.probability)
+            yield from _span(f"{at}[{t}].slots[{s}]", turn, slot.start, slot.end, lengths)
+            yield from _probability(f"{at}[{t}].slots[{s}].probability", slot.probability)
 
 
 def _target(field: str, target: TargetForm, lengths: list[int]) -> Iterator[Fault]:
     yield from _place(f"{field}.at", target.at, lengths)
     if (target.labels is None) == (target.not_ is None):
         yield Fault(field, "bad_target: give exactly one of labels and not")
-    for n, label in enumerate(target.labels or ()):
-        yield from _probability(f"{field}.labels[{n}].probability", label.probability)
+    yield from _probabilities(f"{field}.labels", target.labels)
     yield from _probability(f"{field}.weight", target.weight)
 
 
@@ -439,6 +434,11 @@ def _shares(field: str, shares: QualityProbabilities | OutcomeProbabilities) -> 
 def _probability(field: str, value: float | None) -> Iterator[Fault]:
     if value is not None and not 0.0 <= value <= 1.0:
         yield Fault(field, f"bad_probability: {value} is not within 0..1")
+
+
+def _probabilities(field: str, names: Sequence[NamedForm] | None) -> Iterator[Fault]:
+    for n, one in enumerate(names or ()):
+        yield from _probability(f"{field}[{n}].probability", one.probability)
 
 
 def _indices(field: str, turns: Iterable[int], count: int) -> Iterator[Fault]:

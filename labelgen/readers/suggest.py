@@ -49,19 +49,7 @@ _NAMES = {
 }
 """Field -> names that its column often has, the most certain first."""
 
-_INPUTS = [
-    "text",
-    "request",
-    "response",
-    "device",
-    "locale",
-    "domain",
-    "status",
-    "asr_confidence",
-    "nlu_confidence",
-    "intent",
-    "slots",
-]
+_INPUTS = "text request response device locale domain status asr_confidence nlu_confidence intent slots"
 """Fields that a model reads."""
 
 _BY_WORD = ("dialogue", "speaker", "text", "time")
@@ -506,7 +494,7 @@ def warnings(given: ColumnMapping, rows: Sequence[SourceRow]) -> Iterator[str]:
     entries = roots
     if given.turns is not None:
         entries = leaves(_entries(given.turns, cells))
-    inputs = {getattr(given, name): name for name in _INPUTS if getattr(given, name) is not None}
+    inputs = {getattr(given, name): name for name in _INPUTS.split() if getattr(given, name) is not None}
     inputs |= {column: name for name in ("categories", "numbers") for column in getattr(given, name)}
     for column, name in inputs.items():
         values = _values(column, cells, given)
