@@ -66,10 +66,6 @@ class RasaOptions:
         """The meaning of each."""
         return {name: Meaning.of_text(name, text) for name, text in self.feedback.items()}
 
-    def is_feedback(self, name: str) -> bool:
-        """Whether a slot or payload of that name is."""
-        return name in self.feedback or (not self.feedback and feedback_kind(name) is not None)
-
 
 def _read(path: Path, options: RasaOptions) -> Items:
     values: dict[str, dict[str, Any]] = {}
@@ -87,7 +83,11 @@ def _read(path: Path, options: RasaOptions) -> Items:
                 yield Rejected(file=name, line=line, reason=reason, raw=text.decode("utf-8", "replace"))
             for sender, event in found:
                 senders.add(sender, _Event(name, line, event))
-                named = [(key, given) for key, given in _given(event) if options.is_feedback(key)]
+                named = [
+                    (key, given)
+                    for key, given in _given(event)
+                    if (key in options.feedback if options.feedback else feedback_kind(key) is not None)
+                ]
                 for key, given in named:
                     seen = values.setdefault(key, {})
                     if len(seen) < MOST_VALUES:
@@ -205,7 +205,8 @@ def _dialogue(
         if (kind == "user" and named and _payload(event) is not None) or (_COMMAND.match(_text(event))):
             continue
         if kind == "user":
-            lines.append({**event, "said": _said(event, titles)})
+            text = _text(event)
+            lines.append({**event, "said": text if _payload(event) is None else titles.get(text, text)})
         elif kind == "bot":
             buttons = map(object_of, object_of(event.get("data")).get("buttons") or ())
             titles |= {str(button.get("payload")): str(button.get("title")) for button in buttons}
@@ -220,11 +221,6 @@ def _dialogue(
         turns=tuple(_turn((*turn.user, *turn.assistant), start_s or 0.0) for turn in turns),
         feedback=tuple(dict.fromkeys(of_dialogue)),
     )
-
-
-def _said(event: Mapping[str, Any], titles: Mapping[str, str]) -> str:
-    text = _text(event)
-    return titles.get(text, text) if _payload(event) is not None else text
 
 
 def _turn(lines: Sequence[dict[str, Any]], start_s: float) -> Turn:
