@@ -3,6 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -120,23 +121,21 @@ class DialogueBuilder:
 
     def sessions(self, identity: str, rows: list[MappedRow]) -> list[tuple[str, list[MappedRow]]]:
         """The rows of each dialogue of an id, in order: those between pauses of more than `session_gap` and rows of `session_start`."""
-        gap, path, starts = self.mapping.session_gap or math.inf, self.paths.get("time"), self.mapping.starts
-        if not starts and (path is None or gap == math.inf):
+        gap, starts = self.mapping.session_gap or math.inf, self.mapping.starts
+        if not starts and ("time" not in self.paths or gap == math.inf):
             return [(identity, rows)]
-        timed: list[tuple[float, MappedRow]] = []
+        timed: list[tuple[float, bool, MappedRow]] = []
         last = -math.inf
         for row in rows:
-            try:
-                value = MISSING if row.fault or path is None else path.get(msgspec.json.decode(row.cells))
-                moment = None if path is None or is_empty(value) else self.mapping.clock.read(path.text, value)
-            except CellError:
-                moment = None
-            last = last if moment is None else moment.seconds
-            timed.append((last, row))
+            cells = {} if row.fault else msgspec.json.decode(row.cells)
+            column, value = self._cell([cells], "time")
+            with suppress(CellError):
+                moment = None if value is None else self.mapping.clock.read(column, value)
+                last = last if moment is None else moment.seconds
+            timed.append((last, not row.fault and any(one.leaves_out(cells) for one in starts), row))
         timed.sort(key=lambda one: one[0])
         parts: list[list[MappedRow]] = []
-        for k, (seconds, row) in enumerate(timed):
-            begins = not row.fault and any(one.leaves_out(msgspec.json.decode(row.cells)) for one in starts)
+        for k, (seconds, begins, row) in enumerate(timed):
             if not k or begins or seconds - timed[k - 1][0] > gap:
                 parts.append([])
             parts[-1].append(row)

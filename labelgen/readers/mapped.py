@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -51,7 +51,7 @@ def read_rows(
     checked = _checked(rows, mapping, counts, some)
     if mapping.dialogue is None and not mapping.by_utterance:
         for row in checked:
-            if (made := row if isinstance(row, Rejected) else build.dialogue(row.key, [row.row])) is not None:
+            if (made := row if isinstance(row, Rejected) else build.dialogue(row[0], [row[1]])) is not None:
                 yield made
     else:
         yield from _grouped(checked, mapping, build)
@@ -62,7 +62,7 @@ def read_rows(
 
 def _checked(
     rows: Iterator[SourceRow | Rejected], mapping: ColumnMapping, counts: Counts, some: bool
-) -> Iterator["_Read | Rejected"]:
+) -> Iterator[tuple[str, MappedRow] | Rejected]:
     """The rows in the form in which they are sorted. Raises UsageError for columns and paths that no row has."""
     identity = mapping.paths.get("dialogue")
     used = {str(path.steps[0]) for _, path in mapping.all_paths.values()}
@@ -101,12 +101,7 @@ def _checked(
         _require(counts, _NEEDED if some else counts.unseen or (), f"none of {counts.rows:,} rows")
 
 
-class _Read(NamedTuple):
-    key: str
-    row: MappedRow
-
-
-def _as_read(row: SourceRow, key: str, broken: bool, used: Container[str]) -> _Read:
+def _as_read(row: SourceRow, key: str, broken: bool, used: Container[str]) -> tuple[str, MappedRow]:
     """used: columns that the mapping reads; in others, what has no encoding is escaped."""
     fault: tuple[str, str, str | None] | None = None
     cells: Mapping[str, Any] = row.cells
@@ -126,7 +121,7 @@ def _as_read(row: SourceRow, key: str, broken: bool, used: Container[str]) -> _R
         key = _printable(key)
     except TypeError as error:
         fault, packed = ("", f"bad_type: {error}", None), b"{}"
-    return _Read(key, MappedRow(row.file, row.line, msgspec.Raw(packed), broken, fault))
+    return key, MappedRow(row.file, row.line, msgspec.Raw(packed), broken, fault)
 
 
 def _printable(value: Any) -> Any:
@@ -193,7 +188,7 @@ def _entries(cells: Mapping[str, Any], mapping: ColumnMapping) -> Sequence[Mappi
 
 
 def _grouped(
-    rows: Iterator["_Read | Rejected"], mapping: ColumnMapping, build: DialogueBuilder
+    rows: Iterator[tuple[str, MappedRow] | Rejected], mapping: ColumnMapping, build: DialogueBuilder
 ) -> Iterator[Dialogue | Rejected]:
     """Dialogues in the order of their first rows."""
 
@@ -209,7 +204,7 @@ def _grouped(
             if isinstance(row, Rejected):
                 yield row
             else:
-                groups.add(row.key, row.row)
+                groups.add(*row)
         for key, group in groups:
             if mapping.turns is None:
                 for identity, part in build.sessions(key, group):
