@@ -22,12 +22,7 @@ from labelgen.data.record import Rejected, parse, validate
 from labelgen.readers.cells import CellError, cell_number, is_empty, seconds_since_1970
 from labelgen.readers.grouping import Groups, named_parts
 from labelgen.readers.mapping import ColumnMapping, JsonPath, Meaning, plain_word
-from labelgen.readers.messages import (
-    ASSISTANT,
-    USER,
-    messages_in,
-    text_of,
-)
+from labelgen.readers.messages import ASSISTANT, USER, messages_in, text_of
 from labelgen.readers.sources import READ, form_of
 from labelgen.readers.suggest import meaning_of
 from labelgen.readers.traces import (

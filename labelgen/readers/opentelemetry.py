@@ -178,12 +178,7 @@ def _lists(value: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[dict[st
 
 
 def _record(
-    record: dict[str, Any],
-    shared: Mapping[str, Any],
-    file: str,
-    line: int,
-    keep: re.Pattern[str],
-    names: Counter[str],
+    record: dict[str, Any], shared: Mapping[str, Any], file: str, line: int, keep: re.Pattern[str], names: Counter[str]
 ) -> Iterator[tuple[str, _Item]]:
     context = object_of(record.get("context")) or record
     trace, span = first_of(context, "traceId", "trace_id"), first_of(context, "spanId", "span_id")

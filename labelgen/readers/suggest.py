@@ -512,11 +512,7 @@ def warnings(given: ColumnMapping, rows: Sequence[SourceRow]) -> Iterator[str]:
                 f"{column!r} has payloads of buttons such as {pressed[:40]!r}, which no user wrote and which may tell the answer; to leave "
                 f"them out add drop {column}='/{_BUTTON.pattern}/'"
             )
-    used = {
-        *inputs,
-        *given.feedback,
-        *(getattr(given, item.name) for item in fields(given) if item.name in COLUMNS),
-    }
+    used = {*inputs, *given.feedback, *(getattr(given, item.name) for item in fields(given) if item.name in COLUMNS)}
     for column, values in {**roots, **entries}.items():
         looks = feedback_kind(column)
         if column not in used and looks is not None and not _is_turns(values):

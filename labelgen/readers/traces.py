@@ -89,11 +89,7 @@ NO_SPAN = "\x00"
 
 
 def step_span(
-    identity: str,
-    parent: str | None,
-    times: tuple[float | None, float | None],
-    step: Step,
-    call: str | None = None,
+    identity: str, parent: str | None, times: tuple[float | None, float | None], step: Step, call: str | None = None
 ) -> Span:
     """The span of a step. times: its begin and end, which give the latency. call: its id in the messages."""
     start_s, end_s = times
