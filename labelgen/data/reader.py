@@ -118,6 +118,12 @@ def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
     return [path]
 
 
+def named_files(path: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """The files of `files_of` with their names below the folder."""
+    for file in files_of(path, suffixes):
+        yield file.relative_to(path).as_posix() if path.is_dir() else file.name, file
+
+
 @contextmanager
 def open_input(path: Path) -> Iterator[IO[bytes]]:
     """Open to read; `.gz` and `.zst` are unpacked. Raises StorageError if the file cannot be read whole."""

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from labelgen.base.options import Range
 from labelgen.data.dialogue import Feedback
 from labelgen.data.json_text import decoded, readable, too_deep
-from labelgen.data.reader import Items, Remark, files_of, lines_of, open_input
+from labelgen.data.reader import Items, Remark, lines_of, named_files, open_input
 from labelgen.data.record import Rejected, parse, validate
 from labelgen.readers.cells import CellError, cell_number, is_empty, seconds_since_1970
 from labelgen.readers.grouping import Groups, named_parts
@@ -359,7 +359,7 @@ _CHUNK = 1 << 16
 _LARGEST = 1 << 28
 """Characters of a value that is not whole after which its file is given up."""
 _DECODER = json.JSONDecoder()
-_BETWEEN = re.compile(r"[\s,\[\]]*")
+_BETWEEN = re.compile(r"\A[\s,\[\]]*")
 
 
 def json_objects(path: Path) -> Iterator[tuple[str, int, bytes, dict[str, Any] | Rejected]]:
@@ -367,34 +367,31 @@ def json_objects(path: Path) -> Iterator[tuple[str, int, bytes, dict[str, Any] |
     of the rows of Parquet and CSV, whose cells may be text of JSON.
 
     Memory is that of the largest object. What cannot be read is Rejected; in a file that is no JSON Lines it ends the file."""
-    for file in files_of(path, SUFFIXES):
-        name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+    for name, file in named_files(path, SUFFIXES):
         if (form := form_of(file, ColumnMapping())) in ("parquet", "csv"):
-            for row in READ[form](file, name, ColumnMapping()):
-                if isinstance(row, Rejected):
-                    yield name, row.line or 0, b"", row
-                else:
-                    cells = {column: decoded(cell) for column, cell in row.cells.items() if not is_empty(cell)}
-                    try:
-                        yield name, row.line, msgspec.json.encode(cells, enc_hook=str), cells
-                    except UnicodeEncodeError:
-                        reason = "bad_text: this is not in the encoding that is read"
-                        yield name, row.line, b"", Rejected(file=name, line=row.line, reason=reason)
+            yield from _rows(file, name, form)
             continue
         pieces = lines_of(file) if ".jsonl" in file.name or ".ndjson" in file.name else _values(file)
         for line, text in pieces:
             found = parse(text, Any, name, line)
             for value in found if isinstance(found, list) else [found]:
-                if isinstance(value, (dict, Rejected)):
-                    yield name, line, text, value
-                else:
-                    reason = "bad_type: Expected `object`"
-                    yield (
-                        name,
-                        line,
-                        text,
-                        Rejected(file=name, line=line, reason=reason, raw=text.decode("utf-8", "replace")),
-                    )
+                if not isinstance(value, (dict, Rejected)):
+                    raw = text.decode("utf-8", "replace")
+                    value = Rejected(file=name, line=line, reason="bad_type: Expected `object`", raw=raw)
+                yield name, line, text, value
+
+
+def _rows(file: Path, name: str, form: str) -> Iterator[tuple[str, int, bytes, dict[str, Any] | Rejected]]:
+    for row in READ[form](file, name, ColumnMapping()):
+        if isinstance(row, Rejected):
+            yield name, row.line or 0, b"", row
+            continue
+        cells = {column: decoded(cell) for column, cell in row.cells.items() if not is_empty(cell)}
+        try:
+            yield name, row.line, msgspec.json.encode(cells, enc_hook=str), cells
+        except UnicodeEncodeError:
+            reason = "bad_text: this is not in the encoding that is read"
+            yield name, row.line, b"", Rejected(file=name, line=row.line, reason=reason)
 
 
 def _values(file: Path) -> Iterator[tuple[int, bytes]]:
@@ -406,10 +403,9 @@ def _values(file: Path) -> Iterator[tuple[int, bytes]]:
         text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
         ended = False
         while True:
-            between = _BETWEEN.match(buffer)
-            skipped = between.end() if between else 0
-            line += buffer.count("\n", 0, skipped)
-            buffer = buffer[skipped:]
+            rest = _BETWEEN.sub("", buffer)
+            line += buffer.count("\n", 0, len(buffer) - len(rest))
+            buffer = rest
             end = _end_of(buffer) if buffer else None
             if end is None or (end == len(buffer) and not ended):
                 if ended or len(buffer) > _LARGEST:

@@ -16,7 +16,7 @@ import msgspec
 from labelgen.base.errors import InputError, UsageError, first_line
 from labelgen.base.files import DamagedError, decompressed
 from labelgen.data.json_text import too_deep
-from labelgen.data.reader import files_of, number_lines, open_input
+from labelgen.data.reader import named_files, number_lines, open_input
 from labelgen.data.record import Rejected, parse
 from labelgen.data.tables import check_columns, parquet_damage, parquet_reason, python_rows, rows_of
 from labelgen.readers.cells import MISSING
@@ -69,8 +69,7 @@ def read_source(source: Path, mapping: ColumnMapping) -> Iterator[SourceRow | Re
     if is_dataset(source):
         yield from _of_splits(_opened(source), _name(source), str(source), mapping)
     else:
-        for file in files_of(source, SUFFIXES):
-            name = file.relative_to(source).as_posix() if source.is_dir() else file.name
+        for name, file in named_files(source, SUFFIXES):
             yield from READ[form_of(file, mapping)](file, name, mapping)
 
 
