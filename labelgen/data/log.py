@@ -129,7 +129,8 @@ def read_file(path: Path, name: str | None = None) -> Iterator[Dialogue | Reject
 
     The rest of a damaged packed file is one Rejected. name: of the file in rejected records. Raises StorageError if the file
     cannot be read."""
-    return map(_bare, read_located(path, name))
+    for item in read_located(path, name):
+        yield item.dialogue if isinstance(item, LocatedDialogue) else item
 
 
 def read_located(path: Path, name: str | None = None) -> Iterator[LocatedDialogue | Rejected]:
@@ -139,7 +140,11 @@ def read_located(path: Path, name: str | None = None) -> Iterator[LocatedDialogu
         yield from _lines(sys.stdin.buffer, name)
         return
     try:
-        yield from _rows(path, name) if path.suffix == ".parquet" else _packed_lines(path, name)
+        if path.suffix == ".parquet":
+            yield from _rows(path, name)
+        else:
+            with decompressed(path) as file:
+                yield from _lines(file, name)
     except OSError as error:
         raise StorageError(f"cannot read {name}: {error}", str(path), "check that the file is whole") from error
 
@@ -154,11 +159,6 @@ def _lines(lines: Iterable[bytes], name: str) -> Iterator[LocatedDialogue | Reje
         yield Rejected(file=name, reason=damage_reason(number, error))
 
 
-def _packed_lines(path: Path, name: str) -> Iterator[LocatedDialogue | Rejected]:
-    with decompressed(path) as file:
-        yield from _lines(file, name)
-
-
 def _rows(path: Path, name: str) -> Iterator[LocatedDialogue | Rejected]:
     rows = count_rows(path)
     if isinstance(rows, str):
@@ -170,10 +170,6 @@ def _rows(path: Path, name: str) -> Iterator[LocatedDialogue | Rejected]:
 def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
     for file in [path] if str(path) == "-" else shard_files(path):
         yield from read_file(file)
-
-
-def _bare(item: LocatedDialogue | Rejected) -> Dialogue | Rejected:
-    return item.dialogue if isinstance(item, LocatedDialogue) else item
 
 
 def _labels(path: Path, options: Options) -> Sources:

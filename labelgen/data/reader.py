@@ -90,11 +90,6 @@ READERS = Registry(
 """Name of a format -> its Reader, built in or from a plug-in."""
 
 
-def is_quarantine(name: str) -> bool:
-    """Whether this is the name of a quarantine file, which a log skips."""
-    return name == "quarantine.jsonl" or name.endswith(".quarantine.jsonl")
-
-
 def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
     """The record files at `path`: the file itself, or all files below a folder, sorted.
 
@@ -107,7 +102,9 @@ def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
         links = [] if is_remote(path) else [p for p in below if p.is_symlink() and p.is_dir()]
         if links:
             raise UsageError(f"{links[0]} is a link to a folder", str(path), "name that folder as a log of its own")
-        turns = [p for p in below if p.name.endswith(tuple(suffixes)) and not is_quarantine(p.name)]
+        turns = [
+            p for p in below if p.name.endswith(tuple(suffixes)) and not f".{p.name}".endswith(".quarantine.jsonl")
+        ]
         if odd := [p for p in turns if p.exists() and not p.is_file()]:
             raise UsageError(f"{odd[0]} is neither a file nor a folder", str(path), "remove it from the log")
         if not turns:
