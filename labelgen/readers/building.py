@@ -26,7 +26,7 @@ from labelgen.data.record import Rejected, validate
 from labelgen.data.values import find_words
 from labelgen.readers.cells import MISSING, CellError, Moment, cell_id, cell_text, is_empty
 from labelgen.readers.grouping import named_parts
-from labelgen.readers.mapping import FILTER, RATING, ColumnMapping, JsonPath, entries_of, plain_role
+from labelgen.readers.mapping import FILTER, RATING, ColumnMapping, JsonPath, Meaning, entries_of, plain_role
 from labelgen.readers.messages import Content
 from labelgen.readers.sources import SourceRow
 from labelgen.readers.suggest import warnings
@@ -66,7 +66,7 @@ class Counts:
     nobody: Counter[str] = field(default_factory=Counter)
     filtered: Counter[str] = field(default_factory=Counter)
     conflicts: Counter[str] = field(default_factory=Counter)
-    ratings: dict[str, list[float]] = field(default_factory=dict)
+    ratings: dict[str, tuple[float, float, float]] = field(default_factory=dict)
     unseen: dict[str, tuple[bool, JsonPath]] | None = None
     file: str | None = None
     first: list[SourceRow] = field(default_factory=list)
@@ -198,7 +198,8 @@ class DialogueBuilder:
             locale=self._first_text(rows, "locale") or self.mapping.default_locale,
             device=self._first_text(rows, "device"),
             turns=tuple(self._turn(t, turn, start) for t, turn in enumerate(turns)),
-            feedback=self._of_dialogue(rows),
+            # A value of the dialogue often stands in each of its rows.
+            feedback=tuple(dict.fromkeys(one for _, one in self._feedback(rows, True))),
             extra=self._extra(rows, True) if self.mapping.turns is not None else None,
         )
 
@@ -333,7 +334,10 @@ class DialogueBuilder:
             ),
             hypothesis=self._hypothesis(rows, request, confidence),
             audio=self._audio(rows),
-            feedback=self._of_turn(t, rows),
+            feedback=tuple(
+                msgspec.structs.replace(one, about=t - 1) if meaning.of == "previous" and t else one
+                for meaning, one in self._feedback(rows, False)
+            ),
             extra=self._extra(rows, False),
         )
 
@@ -418,37 +422,18 @@ class DialogueBuilder:
         start_s, end_s = self._number(rows, "audio_start"), self._number(rows, "audio_end")
         return Audio(path=path, start_s=start_s, end_s=end_s)
 
-    def _of_turn(self, t: int, rows: Sequence[Mapping[str, Any]]) -> tuple[Feedback, ...]:
-        feedback: list[Feedback] = []
+    def _feedback(self, rows: Sequence[Mapping[str, Any]], of_dialogue: bool) -> Iterator[tuple[Meaning, Feedback]]:
+        """The feedback in these rows, on the dialogue or on turns."""
         for column, path in self._feedback_paths.items():
             meaning = self.mapping.meanings[column]
-            if meaning.of == "dialogue":
-                continue
-            about = t - 1 if meaning.of == "previous" and t else None
-            for row in rows:
-                for one in self._feedback(column, path, row):
-                    feedback.append(one if about is None else msgspec.structs.replace(one, about=about))
-        return tuple(feedback)
-
-    def _of_dialogue(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Feedback, ...]:
-        feedback: dict[Feedback, None] = {}
-        for column, path in self._feedback_paths.items():
-            if self.mapping.meanings[column].of == "dialogue":
-                # A value of the dialogue often stands in each of its rows.
-                feedback |= {one: None for row in rows for one in self._feedback(column, path, row)}
-        return tuple(feedback)
-
-    def _feedback(self, column: str, path: JsonPath, row: Mapping[str, Any]) -> list[Feedback]:
-        value = path.get(row)
-        if value is MISSING:
-            return []
-        items = self.mapping.meanings[column].read(column, value, self.mapping.number)
-        if self.mapping.meanings[column].kind == RATING:
-            for one in items:
-                assert one.rating is not None
-                low, high, count = self.counts.ratings.setdefault(column, [one.rating, one.rating, 0.0])
-                self.counts.ratings[column] = [min(low, one.rating), max(high, one.rating), count + 1]
-        return items
+            values = (path.get(row) for row in rows if (meaning.of == "dialogue") == of_dialogue)
+            for value in values:
+                for one in () if value is MISSING else meaning.read(column, value, self.mapping.number):
+                    if meaning.kind == RATING:
+                        assert one.rating is not None
+                        low, high, count = self.counts.ratings.get(column, (one.rating, one.rating, 0.0))
+                        self.counts.ratings[column] = min(low, one.rating), max(high, one.rating), count + 1
+                    yield meaning, one
 
     def _extra(self, rows: Sequence[Mapping[str, Any]], root: bool) -> str | None:
         """Columns without a place in the mapping, as JSON text; several rows with several values have them as a list."""

@@ -46,6 +46,18 @@ _KEPT = re.compile(
     r"gen_ai\.|error\.|exception\.|user\.|enduser\.|session\."
     r"|openinference\.|llm\.(?:input|output)_messages|input\.|output\.|tool\.|tool_call\.|metadata"
 )
+_NESTED = (
+    "llm",
+    "llm.input_messages",
+    "llm.output_messages",
+    "input",
+    "output",
+    "tool",
+    "session",
+    "user",
+    "openinference",
+)
+"""Attributes that may be objects and lists in place of dotted names."""
 _ARGUMENTS = ("gen_ai.tool.call.arguments", "gen_ai.retrieval.query.text", "input.value", "tool.parameters")
 _RESULTS = ("gen_ai.tool.call.result", "gen_ai.retrieval.documents", "output.value")
 _KIND = "openinference.span.kind"
@@ -183,11 +195,9 @@ def _record(
     context = object_of(record.get("context")) or record
     trace, span = first_of(context, "traceId", "trace_id"), first_of(context, "spanId", "span_id")
     own = _attributes(decoded(record.get("attributes")))
-    for name in ("llm", "llm.input_messages", "llm.output_messages", "input", "output", "tool", "session", "user"):
+    for name in _NESTED:
         if isinstance(own.get(name), (dict, list)):
-            own = {**own, **dict(_flat(name, own[name]))}
-    if _KIND not in own and isinstance(own.get("openinference"), dict):
-        own = {**own, **dict(_flat("openinference", own["openinference"]))}
+            own = {**dict(_flat(name, own[name])), **own}
     if _KIND not in own and isinstance(record.get("span_kind"), str):
         own = {**own, _KIND: record["span_kind"]}
     names.update({name.partition(".")[0] for name in own})
