@@ -26,7 +26,7 @@ from labelgen.data.record import Rejected, validate
 from labelgen.data.values import find_words
 from labelgen.readers.cells import MISSING, CellError, Moment, cell_id, cell_text, is_empty
 from labelgen.readers.grouping import named_parts
-from labelgen.readers.mapping import FILTER, RATING, ColumnMapping, JsonPath, Meaning, entries_of, plain_role
+from labelgen.readers.mapping import FILTER, RATING, ColumnMapping, JsonPath, Meaning, plain_role
 from labelgen.readers.messages import Content
 from labelgen.readers.sources import SourceRow
 from labelgen.readers.suggest import warnings
@@ -172,7 +172,13 @@ class DialogueBuilder:
         return made
 
     def _build(self, identity: str, rows: Sequence[Mapping[str, Any]]) -> Dialogue | None:
-        entries = [cells for row in rows for cells in self._entries_of(row)]
+        entries: list[Mapping[str, Any]] = []
+        for row in rows:
+            listed = self.mapping.entries(row)
+            if listed is None:
+                reason, hint = "bad_turns: this is no list of objects", "give the path of the list"
+                raise CellError(self.paths["turns"].text, reason, hint)
+            entries += listed
         reasons = [self.mapping.leaves_out(cells) for cells in entries]
         self._filtered.update(column for column in reasons if column is not None)
         kept = [cells for cells, column in zip(entries, reasons, strict=True) if column is None]
@@ -216,16 +222,6 @@ class DialogueBuilder:
         if moment is not None and moment.kind == "relative":
             raise CellError(column, f"bad_time: {value!r} is no date", "name a column with dates")
         return None if moment is None else moment.iso()
-
-    def _entries_of(self, row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-        if self.mapping.turns is None:
-            return [row]
-        listed = entries_of(self.paths["turns"].get(row))
-        if listed is None:
-            raise CellError(
-                self.paths["turns"].text, "bad_turns: this is no list of objects", "give the path of the list"
-            )
-        return listed
 
     def _moment(self, cells: Mapping[str, Any], name: str) -> Moment | None:
         column, value = self._cell([cells], name)

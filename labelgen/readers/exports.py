@@ -110,7 +110,12 @@ class Conversations:
         """name: of the log in rejected records. Remarks at the end count what is left out, and the scores that are no user feedback."""
         meanings = {score: _thumbs(score, list(values.values())) for score, values in self.values.items()}
         for identity, traces in self._traces:
-            read = [self._read(trace, meanings) for trace in traces]
+            read = [
+                self._with_scores(
+                    replace(one, visits=tuple(self._with_scores(x, meanings) for x in one.visits)), meanings
+                )
+                for one in traces
+            ]
             for own, session in named_parts(identity, sessions_of(read, self.options.session_gap)):
                 dialogue = dialogue_of(own, session)
                 if dialogue.turns:
@@ -133,12 +138,8 @@ class Conversations:
             hint = "the option feedback names those that users gave, as in --option feedback='{stars: rating 1..5}'"
             yield Remark(f"scores that are kept in extra and are no user feedback: {counts}{more}; {hint}")
 
-    def _read(self, trace: Trace, meanings: Mapping[str, Meaning | None]) -> Trace:
-        """A trace whose scores are read by these meanings; others are kept in `extra`."""
-        visits = tuple(self._read_scores(visit, meanings) for visit in trace.visits)
-        return replace(self._read_scores(trace, meanings), visits=visits)
-
-    def _read_scores(self, of: Of, meanings: Mapping[str, Meaning | None]) -> Of:
+    def _with_scores(self, of: Of, meanings: Mapping[str, Meaning | None]) -> Of:
+        """A trace or visit whose scores are read by these meanings; others are kept in `extra`."""
         if not of.scores:
             return of
         feedback: list[Feedback] = []

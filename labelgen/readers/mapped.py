@@ -7,7 +7,7 @@ their order, and a row without a time stays behind the row before it. Equal rows
 without any value are left out and counted. An empty cell is an unknown value. Of several rows that make one turn, the first that gives a value counts."""
 
 import difflib
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,7 +21,7 @@ from labelgen.data.record import Rejected
 from labelgen.readers.building import Counts, DialogueBuilder, MappedRow, is_blank
 from labelgen.readers.cells import MISSING, cell_id, cell_text, undecoded
 from labelgen.readers.grouping import Groups
-from labelgen.readers.mapping import ColumnMapping, entries_of, plain_role
+from labelgen.readers.mapping import ColumnMapping, plain_role
 from labelgen.readers.sources import SourceRow, read_source
 
 MOST_ROWS = 100_000
@@ -134,7 +134,7 @@ def _printable(value: Any) -> Any:
 
 def _look(row: SourceRow, mapping: ColumnMapping, counts: Counts) -> None:
     """Note which paths a row has, and who speaks in it."""
-    entries = _entries(row.cells, mapping)
+    entries = mapping.entries(row.cells) or ()
     if counts.rows <= _CHECKED_ROWS:
         counts.known.update(dict.fromkeys(row.cells))
         for cells in entries[:20] if mapping.turns else ():
@@ -178,13 +178,6 @@ def _raise_missing(column: str, known: Iterable[str], where: str) -> NoReturn:
         f"mapping, {column}",
         f"{hint}it has: {names}",
     )
-
-
-def _entries(cells: Mapping[str, Any], mapping: ColumnMapping) -> Sequence[Mapping[str, Any]]:
-    """The entries of the list of turns; the row itself where it is no dialogue."""
-    if mapping.turns is None:
-        return [cells]
-    return entries_of(mapping.paths["turns"].get(cells)) or ()
 
 
 def _grouped(

@@ -1,7 +1,7 @@
 """The mapping of a table or of JSON to dialogues: which column or JSON path has what, and what each value means."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from functools import cached_property
@@ -401,6 +401,10 @@ class ColumnMapping:
     def by_utterance(self) -> bool:
         """Whether a row is an utterance, else it is a turn."""
         return self.speaker is not None
+
+    def entries(self, row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]] | None:
+        """The row itself, or the entries of its list of turns; None where that is no list of objects."""
+        return [row] if self.turns is None else entries_of(self.paths["turns"].get(row))
 
     @cached_property
     def paths(self) -> Mapping[str, JsonPath]:

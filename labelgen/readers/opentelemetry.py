@@ -36,7 +36,7 @@ from labelgen.data.record import Rejected
 from labelgen.readers.cells import CellError, seconds_since_1970
 from labelgen.readers.exports import Conversations, TraceOptions, first_of, read_export
 from labelgen.readers.messages import Message, messages_in, read_messages, text_of
-from labelgen.readers.traces import GivenScore, Span, Visit, step_span
+from labelgen.readers.traces import GivenScore, Span, Visit, step_span, time_or_last
 
 _CALLS = ("chat", "text_completion", "generate_content", "invoke_agent", "completion")
 _TOOL_SPANS = {"execute_tool": TOOL, "retrieval": "retrieval"}
@@ -327,7 +327,7 @@ def _says(span: _Item) -> tuple[bool, int]:
 
 
 def _event_time(event: _Event) -> float:
-    return float("inf") if event.time_s is None else event.time_s
+    return time_or_last(event.time_s)
 
 
 def _score(attributes: Mapping[str, Any], span: str | None) -> GivenScore:
