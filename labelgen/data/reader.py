@@ -4,6 +4,7 @@ import codecs
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import IO, Any, Generic, NamedTuple, TypeVar
 
@@ -173,19 +174,14 @@ def exchanges(lines: Iterable[Line], by_user: Callable[[Line], bool]) -> list[Ex
 
     Consecutive lines of one side belong to one turn. If the assistant opens, the first turn has no user line."""
     turns: list[Exchange[Line]] = []
-    user: list[Line] = []
-    assistant: list[Line] = []
-    for line in lines:
-        if not by_user(line):
-            assistant.append(line)
-            continue
-        if assistant:
-            turns.append(Exchange(tuple(user), tuple(assistant)))
-            user, assistant = [], []
-        user.append(line)
-    if user or assistant:
-        turns.append(Exchange(tuple(user), tuple(assistant)))
-    return turns
+    user: tuple[Line, ...] = ()
+    for from_user, side in groupby(lines, by_user):
+        if from_user:
+            user = tuple(side)
+        else:
+            turns.append(Exchange(user, tuple(side)))
+            user = ()
+    return [*turns, Exchange(user, ())] if user else turns
 
 
 def join_texts(texts: Iterable[str]) -> str:
