@@ -14,7 +14,7 @@ LINES = {
     "labelgen/base": 1_540,
     "labelgen/cli": 2_935,
     "labelgen/confidence": 1_140,
-    "labelgen/data": 3_755,
+    "labelgen/data": 3_700,
     "labelgen/evaluation": 3_260,
     "labelgen/features": 1_750,
     "labelgen/feedback": 2_710,
@@ -24,7 +24,7 @@ LINES = {
     "labelgen/model": 2_620,
     "labelgen/nn": 1_250,
     "labelgen/pretraining": 350,
-    "labelgen/readers": 5_195,
+    "labelgen/readers": 4_985,
     "labelgen/report": 1_590,
     "labelgen/review": 1_490,
     "labelgen/simulator": 1_905,
@@ -32,9 +32,9 @@ LINES = {
     "labelgen/tasks": 1_530,
     "labelgen/training": 3_775,
     "labelgen/verdicts": 1_395,
-    "labelgen": 46_325,
+    "labelgen": 46_065,
     "benchmarks": 6_665,
-    "tests": 33_265,
+    "tests": 33_260,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 250
