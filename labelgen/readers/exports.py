@@ -21,7 +21,7 @@ from labelgen.data.reader import Items, Remark, lines_of, named_files, open_inpu
 from labelgen.data.record import Rejected, parse, validate
 from labelgen.readers.cells import CellError, cell_number, is_empty, seconds_since_1970
 from labelgen.readers.grouping import Groups, named_parts
-from labelgen.readers.mapping import ColumnMapping, JsonPath, Meaning, plain_word
+from labelgen.readers.mapping import ColumnMapping, JsonPath, Meaning, note_value
 from labelgen.readers.messages import ASSISTANT, USER, messages_in, text_of
 from labelgen.readers.sources import READ, form_of
 from labelgen.readers.suggest import meaning_of
@@ -65,9 +65,7 @@ class Conversations:
         given: list[tuple[str | None, Feedback | GivenScore]] = []
         for score in scores:
             if self.options.is_open(score):
-                values = self.values.setdefault(score.name, {})
-                if len(values) < MOST_VALUES and score.value is not None:
-                    values.setdefault(plain_word(str(score.value)), score.value)
+                note_value(self.values, score.name, score.value)
                 given.append((score.span, score))
                 continue
             try:
@@ -155,8 +153,6 @@ class Conversations:
         extra = {**of.extra, "scores": others} if others else of.extra
         return replace(of, feedback=(*of.feedback, *feedback), scores=(), extra=extra)
 
-
-MOST_VALUES = 50
 
 Item = TypeVar("Item")
 ExportRecord = tuple[str, int, str, dict[str, Any]]

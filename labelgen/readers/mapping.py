@@ -201,6 +201,16 @@ def plain_word(text: str) -> str:
     return _SKIN_TONES.sub("", text.strip()).casefold()
 
 
+def note_value(values: dict[str, dict[str, Any]], name: str, value: Any) -> None:
+    """Remember a value of feedback whose meaning is not stated, by its plain word."""
+    seen = values.setdefault(name, {})
+    if value is not None and len(seen) < _MOST_VALUES:
+        seen.setdefault(plain_word(str(value)), value)
+
+
+_MOST_VALUES = 50
+
+
 def quoted(word: str) -> str:
     """A value as it is written in a meaning."""
     return f'"{word[:40]}"' if "," in word or "=" in word else word[:40]

@@ -295,7 +295,8 @@ def _add(trace: str, items: list[_Item], conversations: Conversations, counts: C
         if item.attributes.get(_KIND) == "EVALUATOR":
             counts[judges] += 1
             continue
-        events = sorted((*item.events, *logs.get(item.span, ())) if item.is_span else logs[item.span], key=_event_time)
+        said = (*item.events, *logs.get(item.span, ())) if item.is_span else logs[item.span]
+        events = sorted(said, key=lambda event: time_or_last(event.time_s))
         try:
             span = _span(item, events, options)
         except CellError as error:
@@ -324,10 +325,6 @@ def _add(trace: str, items: list[_Item], conversations: Conversations, counts: C
 def _says(span: _Item) -> tuple[bool, int]:
     """Of two exports of one span, that which has ended and that which says more is whole."""
     return span.end_s is not None, len(span.attributes) + len(span.events)
-
-
-def _event_time(event: _Event) -> float:
-    return time_or_last(event.time_s)
 
 
 def _score(attributes: Mapping[str, Any], span: str | None) -> GivenScore:

@@ -35,9 +35,9 @@ from labelgen.data.json_text import decoded, json_text, object_of
 from labelgen.data.reader import Items, Reader, Remark, exchanges, join_texts
 from labelgen.data.record import Rejected, validate
 from labelgen.readers.cells import CellError, Moment, cell_id, cell_number, is_empty, seconds_since_1970
-from labelgen.readers.exports import MOST_VALUES, json_objects
+from labelgen.readers.exports import json_objects
 from labelgen.readers.grouping import Groups, named_parts
-from labelgen.readers.mapping import Meaning, plain_word
+from labelgen.readers.mapping import Meaning, note_value
 from labelgen.readers.suggest import feedback_kind, meaning_of
 
 _PAYLOAD = re.compile(r"/([\w.+/-]+)\s*(\{.*\})?\s*", re.DOTALL)
@@ -89,9 +89,7 @@ def _read(path: Path, options: RasaOptions) -> Items:
                     if (key in options.feedback if options.feedback else feedback_kind(key) is not None)
                 ]
                 for key, given in named:
-                    seen = values.setdefault(key, {})
-                    if len(seen) < MOST_VALUES:
-                        seen.setdefault(plain_word(str(given)), given)
+                    note_value(values, key, given)
                     if sender in spoken:
                         waiting.setdefault(sender, set()).add(key)
                 if event["event"] in _BORDERS:

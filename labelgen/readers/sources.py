@@ -15,7 +15,6 @@ import msgspec
 
 from labelgen.base.errors import InputError, UsageError, first_line
 from labelgen.base.files import DamagedError, decompressed
-from labelgen.data.json_text import too_deep
 from labelgen.data.reader import named_files, number_lines, open_input
 from labelgen.data.record import Rejected, parse
 from labelgen.data.tables import check_columns, parquet_damage, parquet_reason, python_rows, rows_of
@@ -95,12 +94,7 @@ def _start(file: Path) -> bytes:
 def _is_lines(start: bytes) -> bool:
     """Whether a text of JSON begins with a whole object on its first line, and another behind it."""
     first, _, rest = start.partition(b"\n")
-    if too_deep(first) is not None:
-        return False
-    try:
-        return isinstance(msgspec.json.decode(first), dict) and rest.lstrip()[:1] == b"{"
-    except (msgspec.MsgspecError, UnicodeError):
-        return False
+    return isinstance(parse(first, dict[str, Any], ""), dict) and rest.lstrip()[:1] == b"{"
 
 
 def _check_text(file: Path, name: str, form: str, start: bytes, encoding: str | None) -> None:

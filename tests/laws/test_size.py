@@ -24,7 +24,7 @@ LINES = {
     "labelgen/model": 2_620,
     "labelgen/nn": 1_250,
     "labelgen/pretraining": 350,
-    "labelgen/readers": 4_985,
+    "labelgen/readers": 4_980,
     "labelgen/report": 1_590,
     "labelgen/review": 1_490,
     "labelgen/simulator": 1_905,
@@ -32,7 +32,7 @@ LINES = {
     "labelgen/tasks": 1_530,
     "labelgen/training": 3_775,
     "labelgen/verdicts": 1_395,
-    "labelgen": 46_065,
+    "labelgen": 46_060,
     "benchmarks": 6_665,
     "tests": 33_260,
 }
