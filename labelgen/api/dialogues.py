@@ -20,7 +20,6 @@ from labelgen.data.log import MAX_BAD_RATE, Log, write_log
 from labelgen.data.reader import Remark
 from labelgen.data.record import LocatedDialogue, Rejected, features, to_plain
 from labelgen.data.tables import check_columns
-from labelgen.readers.building import all_paths
 from labelgen.readers.chat import chat_dialogue, is_record
 from labelgen.readers.mapped import read_rows
 from labelgen.readers.mapping import COLUMNS, ColumnMapping
@@ -184,7 +183,7 @@ def _mapped(source: Source, mapping: Any, quarantine: str | os.PathLike[str] | N
         what = f"a mapping is for files and tables, not for {type(source).__name__}"
         raise UsageError(what, "mapping", "leave it out")
     check_columns([str(name) for name in frame.columns], _columns_of(options), Path("mapping"), "the table")
-    used = {str(path.steps[0]) for _, path in all_paths(options).values()}
+    used = {str(path.steps[0]) for _, path in options.all_paths.values()}
     rows = [SourceRow("the table", k, _plain_row(row, used)) for k, row in enumerate(_rows_of(frame), 1)]
     return Dialogues(_Table(rows, options, where, max_bad_rate))
 
@@ -211,7 +210,7 @@ class _Table(Log):
 def _columns_of(mapping: ColumnMapping) -> list[str]:
     """The columns that a mapping names, without those within the values of others."""
     return [
-        path.text for root, path in all_paths(mapping).values() if len(path.steps) == 1 and (root or not mapping.turns)
+        path.text for root, path in mapping.all_paths.values() if len(path.steps) == 1 and (root or not mapping.turns)
     ]
 
 

@@ -136,7 +136,7 @@ def _print_columns(console: PlainConsole, rows: Sequence[SourceRow], mapping: Co
 
 
 def _of_record(mapping: ColumnMapping) -> set[str | None]:
-    return {path.text for path in mapping.of_dialogue().values()}
+    return {path.text for of_record, path in mapping.all_paths.values() if of_record}
 
 
 def _values(values: Sequence[Any]) -> str:

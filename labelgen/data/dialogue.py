@@ -9,7 +9,6 @@ from types import UnionType
 from typing import Any, Generic, get_args, get_origin, get_type_hints
 
 from msgspec import Struct
-from msgspec.structs import astuple
 from typing_extensions import TypeVar
 
 from labelgen.base.errors import InputError, UsageError
@@ -141,10 +140,6 @@ class CheckedPart(RecordPart, frozen=True, kw_only=True):
     """A part that people make in Python: a value of another type than its field's is refused."""
 
     def __post_init__(self) -> None:
-        # Few combinations of types occur, so the fields are seldom looked at one by one.
-        types = (type(self), *map(type, astuple(self)))
-        if types in _USUAL:
-            return
         for name, allowed in _types_of(type(self)):
             value = getattr(self, name)
             if not isinstance(value, allowed):
@@ -152,13 +147,7 @@ class CheckedPart(RecordPart, frozen=True, kw_only=True):
                 raise UsageError(
                     f"{name} of a {type(self).__name__} is {value!r:.80}, which is not {words}", name, f"give {words}"
                 )
-        if len(_USUAL) < _MOST_USUAL:
-            _USUAL.add(types)
 
-
-_USUAL: set[tuple[type, ...]] = set()
-"""Types of the fields of parts that were accepted."""
-_MOST_USUAL = 4096
 
 _TYPE_WORDS = {str: "text", float: "a number", int: "a whole number", tuple: "a tuple", type(None): "None"}
 

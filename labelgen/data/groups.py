@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from msgspec import field as struct_field
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from labelgen.data.dialogue import Dialogue, RecordPart
 from labelgen.data.labels import (
@@ -275,7 +275,7 @@ def to_annotation(form: AnnotationForm) -> Annotation:
 def _outcome_label(name: str, probabilities: OutcomeProbabilities | None, at: AtGoal) -> Label:
     if probabilities is None:
         return Label("outcome", at, name)
-    distribution = (("success", probabilities.success), ("failure", probabilities.failure))
+    distribution = _shares(probabilities)
     return Label("outcome", at, name, dict(distribution).get(name), None, distribution)
 
 
@@ -284,10 +284,13 @@ def _quality_label(form: QualityForm, at: AtTurn | AtDialogue) -> Label:
     rating = form.rating if scaled is None else from_scale(scaled.rating, scaled.scale)
     if form.probabilities is None:
         return Label("quality", at, quality_name(rating), None, rating, None, scaled)
-    p = form.probabilities
-    distribution = (("bad", p.bad), ("fair", p.fair), ("good", p.good))
+    distribution = _shares(form.probabilities)
     name = form.name or _most_probable(distribution)
     return Label("quality", at, name, dict(distribution)[name], rating, distribution, scaled)
+
+
+def _shares(probabilities: OutcomeProbabilities | QualityProbabilities) -> tuple[tuple[str, float], ...]:
+    return tuple(zip(probabilities.__struct_fields__, astuple(probabilities), strict=True))
 
 
 def _most_probable(distribution: Sequence[tuple[str, float]]) -> str:
@@ -370,8 +373,7 @@ def _goal_form(goal: Label, outcomes: Mapping[At, Label | None]) -> GoalForm:
         outcome = outcomes[goal.at]
         name = UNKNOWN if outcome is None else outcome.name
         if outcome is not None and outcome.distribution is not None:
-            p = dict(outcome.distribution)
-            probabilities = OutcomeProbabilities(success=p["success"], failure=p["failure"])
+            probabilities = OutcomeProbabilities(**dict(outcome.distribution))
     return GoalForm(
         turns=goal.at.turns, outcome=name, probability=goal.probability, outcome_probabilities=probabilities
     )
@@ -382,8 +384,7 @@ def _quality_form(label: Label | None) -> QualityForm | None:
         return None
     probabilities = name = None
     if label.distribution is not None:
-        p = dict(label.distribution)
-        probabilities = QualityProbabilities(bad=p["bad"], fair=p["fair"], good=p["good"])
+        probabilities = QualityProbabilities(**dict(label.distribution))
         name = None if label.name == _most_probable(label.distribution) else label.name
     if label.given is not None:
         return QualityForm(rating=label.given.rating, scale=label.given.scale, probabilities=probabilities, name=name)

@@ -128,7 +128,8 @@ def read_file(path: Path, name: str | None = None) -> Iterator[Dialogue | Reject
 
     The rest of a damaged packed file is one Rejected. name: of the file in rejected records. Raises StorageError if the file
     cannot be read."""
-    return map(_bare, read_located(path, name))
+    for item in read_located(path, name):
+        yield item.dialogue if isinstance(item, LocatedDialogue) else item
 
 
 def read_located(path: Path, name: str | None = None) -> Iterator[LocatedDialogue | Rejected]:
@@ -138,25 +139,23 @@ def read_located(path: Path, name: str | None = None) -> Iterator[LocatedDialogu
         yield from _lines(sys.stdin.buffer, name)
         return
     try:
-        yield from _rows(path, name) if path.suffix == ".parquet" else _packed_lines(path, name)
+        if path.suffix == ".parquet":
+            yield from _rows(path, name)
+        else:
+            with decompressed(path) as file:
+                yield from _lines(file, name)
     except OSError as error:
         raise StorageError(f"cannot read {name}: {error}", str(path), "check that the file is whole") from error
 
 
 def _lines(lines: Iterable[bytes], name: str) -> Iterator[LocatedDialogue | Rejected]:
-    """Records of JSON Lines; empty lines are skipped."""
-    for number, text in number_lines(lines):
-        yield locate(decode(text, name, number), name, number, text)
-
-
-def _packed_lines(path: Path, name: str) -> Iterator[LocatedDialogue | Rejected]:
+    """Records of JSON Lines; empty lines are skipped, and the rest of a damaged packed file is one Rejected."""
     number = 0
-    with decompressed(path) as file:
-        try:
-            for number, text in number_lines(file):
-                yield locate(decode(text, name, number), name, number, text)
-        except DamagedError as error:
-            yield Rejected(file=name, reason=damage_reason(number, error))
+    try:
+        for number, text in number_lines(lines):
+            yield locate(decode(text, name, number), name, number, text)
+    except DamagedError as error:
+        yield Rejected(file=name, reason=damage_reason(number, error))
 
 
 def _rows(path: Path, name: str) -> Iterator[LocatedDialogue | Rejected]:
@@ -170,10 +169,6 @@ def _rows(path: Path, name: str) -> Iterator[LocatedDialogue | Rejected]:
 def _read(path: Path, options: Options) -> Iterator[Dialogue | Rejected]:
     for file in [path] if str(path) == "-" else shard_files(path):
         yield from read_file(file)
-
-
-def _bare(item: LocatedDialogue | Rejected) -> Dialogue | Rejected:
-    return item.dialogue if isinstance(item, LocatedDialogue) else item
 
 
 def _labels(path: Path, options: Options) -> Sources:

@@ -4,6 +4,7 @@ import codecs
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import IO, Any, Generic, NamedTuple, TypeVar
 
@@ -90,11 +91,6 @@ READERS = Registry(
 """Name of a format -> its Reader, built in or from a plug-in."""
 
 
-def is_quarantine(name: str) -> bool:
-    """Whether this is the name of a quarantine file, which a log skips."""
-    return name == "quarantine.jsonl" or name.endswith(".quarantine.jsonl")
-
-
 def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
     """The record files at `path`: the file itself, or all files below a folder, sorted.
 
@@ -107,7 +103,9 @@ def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
         links = [] if is_remote(path) else [p for p in below if p.is_symlink() and p.is_dir()]
         if links:
             raise UsageError(f"{links[0]} is a link to a folder", str(path), "name that folder as a log of its own")
-        turns = [p for p in below if p.name.endswith(tuple(suffixes)) and not is_quarantine(p.name)]
+        turns = [
+            p for p in below if p.name.endswith(tuple(suffixes)) and not f".{p.name}".endswith(".quarantine.jsonl")
+        ]
         if odd := [p for p in turns if p.exists() and not p.is_file()]:
             raise UsageError(f"{odd[0]} is neither a file nor a folder", str(path), "remove it from the log")
         if not turns:
@@ -116,6 +114,12 @@ def files_of(path: Path, suffixes: Sequence[str]) -> list[Path]:
     if not path.exists():
         raise UsageError(f"{path} does not exist", str(path), "name a file or folder of records")
     return [path]
+
+
+def named_files(path: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """The files of `files_of` with their names below the folder."""
+    for file in files_of(path, suffixes):
+        yield file.relative_to(path).as_posix() if path.is_dir() else file.name, file
 
 
 @contextmanager
@@ -170,19 +174,14 @@ def exchanges(lines: Iterable[Line], by_user: Callable[[Line], bool]) -> list[Ex
 
     Consecutive lines of one side belong to one turn. If the assistant opens, the first turn has no user line."""
     turns: list[Exchange[Line]] = []
-    user: list[Line] = []
-    assistant: list[Line] = []
-    for line in lines:
-        if not by_user(line):
-            assistant.append(line)
-            continue
-        if assistant:
-            turns.append(Exchange(tuple(user), tuple(assistant)))
-            user, assistant = [], []
-        user.append(line)
-    if user or assistant:
-        turns.append(Exchange(tuple(user), tuple(assistant)))
-    return turns
+    user: tuple[Line, ...] = ()
+    for from_user, side in groupby(lines, by_user):
+        if from_user:
+            user = tuple(side)
+        else:
+            turns.append(Exchange(user, tuple(side)))
+            user = ()
+    return [*turns, Exchange(user, ())] if user else turns
 
 
 def join_texts(texts: Iterable[str]) -> str:

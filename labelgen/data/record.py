@@ -8,7 +8,6 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from inspect import cleandoc
 from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +19,7 @@ from labelgen.data.dialogue import Dialogue, Feedback, Step, Turn
 from labelgen.data.groups import (
     AnnotationForm,
     GoalForm,
+    NamedForm,
     OutcomeProbabilities,
     PlaceForm,
     QualityForm,
@@ -93,26 +93,25 @@ def decode(text: str | bytes, file: str, line: int | None = None) -> Dialogue | 
     try:
         record = _DECODER.decode(data)
     except (msgspec.MsgspecError, UnicodeError):
-        return _decode_plain(data, file, line)
+        plain = parse(data, Any, file, line)
+        return plain if isinstance(plain, Rejected) else _checked(plain, _read(plain), file, line, readable(data))
     fault = next(faults(record), None)
     return to_dialogue(record) if fault is None else _rejected(fault, record.id, file, line, readable(data))
-
-
-def _decode_plain(data: bytes, file: str, line: int | None) -> Dialogue | Rejected:
-    plain = parse(data, Any, file, line)
-    if isinstance(plain, Rejected):
-        return plain
-    result = _read(plain)
-    return result if isinstance(result, Dialogue) else _rejected(result, _id_of(plain), file, line, readable(data))
 
 
 def convert(plain: Any, file: str, line: int | None = None) -> Dialogue | Rejected:
     """Read one record from plain dicts and lists, such as a row of a Parquet file."""
     fault = unwritable(plain)
     result = Fault(fault[1], fault[0]) if fault else _read(plain)
+    raw = "" if isinstance(result, Dialogue) else json.dumps(plain, default=repr)
+    return _checked(plain, result, file, line, raw)
+
+
+def _checked(plain: Any, result: Dialogue | Fault, file: str, line: int | None, raw: str) -> Dialogue | Rejected:
     if isinstance(result, Dialogue):
         return result
-    return _rejected(result, _id_of(plain), file, line, json.dumps(plain, default=repr))
+    identity = plain.get("id") if isinstance(plain, dict) else None
+    return _rejected(result, identity if isinstance(identity, str) else None, file, line, raw)
 
 
 def validate(dialogue: Dialogue, file: str, line: int | None = None) -> Dialogue | Rejected:
@@ -199,11 +198,6 @@ def drop_null(plain: Any) -> Any:
     if isinstance(plain, list):
         return [drop_null(value) for value in plain]
     return plain
-
-
-def _id_of(plain: Any) -> str | None:
-    identity = plain.get("id") if isinstance(plain, dict) else None
-    return identity if isinstance(identity, str) else None
 
 
 def _rejected(fault: Fault, dialogue: str | None, file: str, line: int | None, raw: str) -> Rejected:
@@ -344,8 +338,7 @@ def _annotation(at: str, annotation: AnnotationForm, lengths: list[int]) -> Iter
         field = f"{at}.labels[{n}]"
         yield from _place(f"{field}.at", label.at, lengths)
         yield from _probability(f"{field}.probability", label.probability)
-        for k, share in enumerate(label.distribution or ()):
-            yield from _probability(f"{field}.distribution[{k}].probability", share.probability)
+        yield from _probabilities(f"{field}.distribution", label.distribution)
     for n, abstained in enumerate(annotation.abstained):
         field = f"{at}.abstained[{n}]"
         yield from _place(field, PlaceForm(turn=abstained.turn, turns=abstained.turns), lengths)
@@ -398,22 +391,17 @@ def _turns(at: str, turns: Sequence[TurnForm], lengths: list[int]) -> Iterator[F
         seen.add(turn)
         if form.quality is not None:
             yield from _quality(f"{at}[{t}].quality", form.quality)
-        for i, intent in enumerate(form.intents or ()):
-            if intent.probability is not None:
-                yield from _probability(f"{at}[{t}].intents[{i}].probability", intent.probability)
+        yield from _probabilities(f"{at}[{t}].intents", form.intents)
         for s, slot in enumerate((form.slots or ()) if is_turn else ()):
-            if not 0 <= slot.start < slot.end <= lengths[turn]:
-                yield from _span(f"{at}[{t}].slots[{s}]", turn, slot.start, slot.end, lengths)
-            if slot.probability is not None:
-                yield from _probability(f"{at}[{t}].slots[{s}].probability", slot.probability)
+            yield from _span(f"{at}[{t}].slots[{s}]", turn, slot.start, slot.end, lengths)
+            yield from _probability(f"{at}[{t}].slots[{s}].probability", slot.probability)
 
 
 def _target(field: str, target: TargetForm, lengths: list[int]) -> Iterator[Fault]:
     yield from _place(f"{field}.at", target.at, lengths)
     if (target.labels is None) == (target.not_ is None):
         yield Fault(field, "bad_target: give exactly one of labels and not")
-    for n, label in enumerate(target.labels or ()):
-        yield from _probability(f"{field}.labels[{n}].probability", label.probability)
+    yield from _probabilities(f"{field}.labels", target.labels)
     yield from _probability(f"{field}.weight", target.weight)
 
 
@@ -439,6 +427,11 @@ def _shares(field: str, shares: QualityProbabilities | OutcomeProbabilities) -> 
 def _probability(field: str, value: float | None) -> Iterator[Fault]:
     if value is not None and not 0.0 <= value <= 1.0:
         yield Fault(field, f"bad_probability: {value} is not within 0..1")
+
+
+def _probabilities(field: str, names: Sequence[NamedForm] | None) -> Iterator[Fault]:
+    for n, one in enumerate(names or ()):
+        yield from _probability(f"{field}[{n}].probability", one.probability)
 
 
 def _indices(field: str, turns: Iterable[int], count: int) -> Iterator[Fault]:
@@ -469,23 +462,6 @@ def _place(field: str, at: PlaceForm, lengths: list[int]) -> Iterator[Fault]:
         yield _no_such_turn(f"{field}.turn", at.turn, len(lengths))
     elif at.start is not None and at.end is not None:
         yield from _span(field, at.turn, at.start, at.end, lengths)
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of one record. Fields that labelgen does not know are allowed."""
-    schema = msgspec.json.schema(Record)
-    definitions = schema["$defs"]
-    record = {**definitions.pop(schema["$ref"].rpartition("/")[2]), "title": "Record"}
-    schema = {"$ref": "#/$defs/Record", "$defs": {"Record": record, **definitions}}
-    for definition in schema["$defs"].values():
-        del definition["additionalProperties"]
-        if "description" in definition:
-            # Python 3.13 strips the indentation of docstrings, earlier versions keep it.
-            definition["description"] = cleandoc(definition["description"])
-        for field in definition["properties"].values():
-            if isinstance(field.get("default"), dict):
-                del field["default"]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "labelgen record", **schema}
 
 
 @cache

@@ -11,13 +11,13 @@ import dataclasses
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from labelgen.data.dialogue import Dialogue, Feedback, Step, Turn
+from labelgen.data.dialogue import Category, Dialogue, Feedback, Number, Recognition, Signal, Step, Turn
 from labelgen.data.labels import Abstained, Annotation, AtSpan, Label, Target
 from labelgen.data.record import Rejected
 
@@ -49,31 +49,14 @@ _DATE = re.compile(
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}")
 _IP = re.compile(r"(?<![\w.])[0-9A-Fa-f:.]{3,45}(?![\w:])")
 
+_LENGTHS = (
+    "15:NO 16:BE 18:DK,FI,FK,FO,GL,NL,SD 19:MK,SI 20:AT,BA,EE,KZ,LT,LU,MN,XK 21:CH,HR,LI,LV 22:BG,BH,CR,DE,GB,GE,IE,ME,RS,VA "
+    "23:AE,GI,IL,IQ,OM,SO,TL 24:AD,CZ,ES,MD,PK,RO,SA,SE,SK,TN,VG 25:LY,PT,ST 26:IS,TR 27:BI,DJ,FR,GR,IT,MC,MR,SM "
+    "28:AL,AZ,BY,CY,DO,GT,HN,HU,LB,NI,PL,SV 29:BR,EG,PS,QA,UA 30:JO,KW,YE 31:MT,SC 32:LC 33:RU"
+)
 _IBAN_LENGTHS = {
     country: int(length)
-    for length, countries in (
-        one.split(":")
-        for one in [
-            "15:NO",
-            "16:BE",
-            "18:DK,FI,FK,FO,GL,NL,SD",
-            "19:MK,SI",
-            "20:AT,BA,EE,KZ,LT,LU,MN,XK",
-            "21:CH,HR,LI,LV",
-            "22:BG,BH,CR,DE,GB,GE,IE,ME,RS,VA",
-            "23:AE,GI,IL,IQ,OM,SO,TL",
-            "24:AD,CZ,ES,MD,PK,RO,SA,SE,SK,TN,VG",
-            "25:LY,PT,ST",
-            "26:IS,TR",
-            "27:BI,DJ,FR,GR,IT,MC,MR,SM",
-            "28:AL,AZ,BY,CY,DO,GT,HN,HU,LB,NI,PL,SV",
-            "29:BR,EG,PS,QA,UA",
-            "30:JO,KW,YE",
-            "31:MT,SC",
-            "32:LC",
-            "33:RU",
-        ]
-    )
+    for length, _, countries in (group.partition(":") for group in _LENGTHS.split())
     for country in countries.split(",")
 }
 """Characters of an account number, by country (ISO 13616)."""
@@ -111,11 +94,31 @@ def redact_dialogue(dialogue: Dialogue) -> Dialogue:
         dialogue,
         device=_or_none(dialogue.device, hide),
         turns=tuple(_turn(turn, item, hide) for turn, item in zip(dialogue.turns, hidden, strict=True)),
-        feedback=tuple(_feedback(item, hide) for item in dialogue.feedback),
+        feedback=_hidden(dialogue.feedback, hide),
         annotations=tuple(_annotations(dialogue.annotations, hidden, hide)),
-        signals=tuple(replace(item, kind=hide(item.kind)) for item in dialogue.signals),
+        signals=_hidden(dialogue.signals, hide),
         targets=tuple(_target(item, hide) for item in dialogue.targets),
         extra=_extra(dialogue.extra, hide),
+    )
+
+
+_TEXTS: Mapping[type, tuple[str, ...]] = {
+    Turn: ("request", "response", "domain", "status"),
+    Recognition: ("text",),
+    Category: ("name", "value"),
+    Number: ("name",),
+    Feedback: ("kind", "question", "answer", "text"),
+    Step: ("kind", "name", "error"),
+    Signal: ("kind",),
+}
+"""Fields of the parts of a record that are plain texts."""
+Part = TypeVar("Part", bound=msgspec.Struct)
+
+
+def _hidden(parts: Iterable[Part], hide: Mask) -> tuple[Part, ...]:
+    """The parts with their plain texts masked."""
+    return tuple(
+        replace(part, **{name: _or_none(getattr(part, name), hide) for name in _TEXTS[type(part)]}) for part in parts
     )
 
 
@@ -133,44 +136,25 @@ def _masked(text: str, hide: Mask) -> frozenset[int]:
 
 def _turn(turn: Turn, hidden: frozenset[int], hide: Mask) -> Turn:
     hypothesis = turn.hypothesis
-    if hypothesis is not None:
-        slots = tuple(replace(s, value=_value(s.value, s.start, s.end, hidden, hide)) for s in hypothesis.slots or ())
-        hypothesis = replace(hypothesis, slots=slots if hypothesis.slots is not None else None)
+    if hypothesis is not None and hypothesis.slots is not None:
+        slots = tuple(replace(s, value=_value(s.value, s.start, s.end, hidden, hide)) for s in hypothesis.slots)
+        hypothesis = replace(hypothesis, slots=slots)
+    (turn,) = _hidden([turn], hide)
     return replace(
         turn,
-        request=hide(turn.request),
-        response=hide(turn.response),
-        domain=_or_none(turn.domain, hide),
-        status=_or_none(turn.status, hide),
         hypothesis=hypothesis,
-        nbest=tuple(replace(one, text=hide(one.text)) for one in turn.nbest),
-        categories=tuple(replace(one, name=hide(one.name), value=hide(one.value)) for one in turn.categories),
-        numbers=tuple(replace(one, name=hide(one.name)) for one in turn.numbers),
-        feedback=tuple(_feedback(item, hide) for item in turn.feedback),
-        steps=tuple(_step(step, hide) for step in turn.steps),
+        nbest=_hidden(turn.nbest, hide),
+        categories=_hidden(turn.categories, hide),
+        numbers=_hidden(turn.numbers, hide),
+        feedback=_hidden(turn.feedback, hide),
+        steps=tuple(_step(step, hide) for step in _hidden(turn.steps, hide)),
         extra=_extra(turn.extra, hide),
     )
 
 
 def _step(step: Step, hide: Mask) -> Step:
-    return replace(
-        step,
-        kind=hide(step.kind),
-        name=_or_none(step.name, hide),
-        arguments=_extra(step.arguments, hide, numbers=True),
-        result=_extra(step.result, hide, numbers=True),
-        error=_or_none(step.error, hide),
-    )
-
-
-def _feedback(feedback: Feedback, hide: Mask) -> Feedback:
-    return replace(
-        feedback,
-        kind=hide(feedback.kind),
-        question=_or_none(feedback.question, hide),
-        answer=_or_none(feedback.answer, hide),
-        text=hide(feedback.text) if feedback.text else feedback.text,
-    )
+    arguments, result = (_extra(text, hide, numbers=True) for text in (step.arguments, step.result))
+    return replace(step, arguments=arguments, result=result)
 
 
 def _annotation(annotation: Annotation, hidden: list[frozenset[int]], hide: Mask) -> Annotation:

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from labelgen.base.errors import UsageError
+from labelgen.base.errors import UsageError, first_line
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.reader import open_input
 from labelgen.data.record import LocatedDialogue, Rejected, arrow_schema, convert, drop_null, locate, to_plain
@@ -39,8 +39,8 @@ def count_rows(path: Path) -> int | str:
                 if groups == file.metadata.num_rows
                 else "bad_parquet: its row groups hold another number of rows"
             )
-    except _damage() as error:
-        return _reason(error)
+    except parquet_damage() as error:
+        return parquet_reason(error)
 
 
 def read_rows(path: Path, name: str, start: int, end: int) -> Iterator[LocatedDialogue | Rejected]:
@@ -72,8 +72,8 @@ def _read_group(
                 # Every row has all columns, so in one that labelgen does not know null is absent too.
                 fields = drop_null(plain)
                 yield locate(convert(fields, name, row), name, row, fields)
-    except _damage() as error:
-        reason = _reason(error)
+    except parquet_damage() as error:
+        reason = parquet_reason(error)
         for lost in range(row, end):
             yield Rejected(file=name, reason=reason, line=lost + 1)
 
@@ -138,17 +138,19 @@ def _opened(path: Path) -> Iterator["pq.ParquetFile"]:
         yield file
 
 
-def _damage() -> tuple[type[Exception], ...]:
+def parquet_damage() -> tuple[type[Exception], ...]:
+    """What is raised for a damaged Parquet file."""
     import pyarrow as pa
 
     return (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
-def _reason(error: Exception) -> str:
+def parquet_reason(error: Exception) -> str:
+    """The reason to reject what a damaged file has. Raises the error where the disk failed."""
     # Arrow raises an OSError without a number for data that are damaged, with one where the disk failed.
     if isinstance(error, OSError) and error.errno is not None:
         raise error
-    return f"bad_parquet: {error}"
+    return f"bad_parquet: {first_line(error)}"
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,7 +25,8 @@ from labelgen.data.reader import Exchange, exchanges, join_texts
 from labelgen.data.record import Rejected, validate
 from labelgen.data.values import find_words
 from labelgen.readers.cells import MISSING, CellError, Moment, cell_id, cell_text, is_empty
-from labelgen.readers.mapping import RATING, ColumnMapping, JsonPath, entries_of, plain_role
+from labelgen.readers.grouping import named_parts
+from labelgen.readers.mapping import FILTER, RATING, ColumnMapping, JsonPath, Meaning, plain_role
 from labelgen.readers.messages import Content
 from labelgen.readers.sources import SourceRow
 from labelgen.readers.suggest import warnings
@@ -33,6 +35,13 @@ _FEW_RATINGS = 20
 _LONG_GAP_S = 600.0
 _SLOTS = 'give JSON such as {"city": "Rome"}'
 _SYSTEM = "system"
+_NOTES = {
+    "moved": "rows have another place by their times than in the file",
+    "parts": "parts of utterances have no text and were left out",
+    "placeholders": "times are placeholders, such as the year 1 or the first second of 1970, and were left out",
+    "slots": "slot values are not in their request and were left out",
+    "files": "dialogues have rows in several files, which were joined",
+}
 
 
 class MappedRow(msgspec.Struct, frozen=True, array_like=True):
@@ -57,7 +66,7 @@ class Counts:
     nobody: Counter[str] = field(default_factory=Counter)
     filtered: Counter[str] = field(default_factory=Counter)
     conflicts: Counter[str] = field(default_factory=Counter)
-    ratings: dict[str, list[float]] = field(default_factory=dict)
+    ratings: dict[str, tuple[float, float, float]] = field(default_factory=dict)
     unseen: dict[str, tuple[bool, JsonPath]] | None = None
     file: str | None = None
     first: list[SourceRow] = field(default_factory=list)
@@ -84,6 +93,7 @@ class DialogueBuilder:
         self._left_out: Counter[str] = Counter()
         self._filtered: Counter[str] = Counter()
         self._consumed = _consumed(mapping)
+        self._feedback_paths = {column: JsonPath.of(column) for column in mapping.feedback}
         self._users = set(map(plain_role, mapping.is_user))
         self._assistants = set(map(plain_role, mapping.is_assistant))
         self._neither = set(map(plain_role, mapping.is_neither))
@@ -109,29 +119,27 @@ class DialogueBuilder:
         places = (path.get(cells) for name in ("time", "order") if (path := self.paths.get(name)) is not None)
         return self.mapping.turns is not None or not all(map(is_empty, places))
 
-    def sessions(self, identity: str, rows: Sequence[MappedRow]) -> list[tuple[str, Sequence[MappedRow]]]:
+    def sessions(self, identity: str, rows: list[MappedRow]) -> list[tuple[str, list[MappedRow]]]:
         """The rows of each dialogue of an id, in order: those between pauses of more than `session_gap` and rows of `session_start`."""
-        gap, path, starts = self.mapping.session_gap or math.inf, self.paths.get("time"), self.mapping.starts
-        if not starts and (path is None or gap == math.inf):
+        gap, starts = self.mapping.session_gap or math.inf, self.mapping.starts
+        if not starts and ("time" not in self.paths or gap == math.inf):
             return [(identity, rows)]
-        timed: list[tuple[float, MappedRow]] = []
+        timed: list[tuple[float, bool, MappedRow]] = []
         last = -math.inf
         for row in rows:
-            try:
-                value = MISSING if row.fault or path is None else path.get(msgspec.json.decode(row.cells))
-                moment = None if path is None or is_empty(value) else self.mapping.clock.read(path.text, value)
-            except CellError:
-                moment = None
-            last = last if moment is None else moment.seconds
-            timed.append((last, row))
+            cells = {} if row.fault else msgspec.json.decode(row.cells)
+            column, value = self._cell([cells], "time")
+            with suppress(CellError):
+                moment = None if value is None else self.mapping.clock.read(column, value)
+                last = last if moment is None else moment.seconds
+            timed.append((last, not row.fault and any(one.leaves_out(cells) for one in starts), row))
         timed.sort(key=lambda one: one[0])
         parts: list[list[MappedRow]] = []
-        for k, (seconds, row) in enumerate(timed):
-            begins = not row.fault and any(one.leaves_out(msgspec.json.decode(row.cells)) for one in starts)
+        for k, (seconds, begins, row) in enumerate(timed):
             if not k or begins or seconds - timed[k - 1][0] > gap:
                 parts.append([])
             parts[-1].append(row)
-        return [(f"{identity}#{k}" if len(parts) > 1 else identity, part) for k, part in enumerate(parts)]
+        return named_parts(identity, parts)
 
     def dialogue(self, identity: str, rows: Sequence[MappedRow]) -> Dialogue | Rejected | None:
         """One dialogue of all its rows, or the reason why not; None where the mapping keeps none of them."""
@@ -151,15 +159,8 @@ class DialogueBuilder:
             built = self._build(identity, cells)
             made = None if built is None else validate(built, first.file, first.line)
         except CellError as bad:
-            made = Rejected(
-                file=first.file,
-                line=first.line,
-                dialogue=identity,
-                field=bad.column or None,
-                reason=str(bad),
-                raw=msgspec.json.encode([msgspec.json.decode(row.cells) for row in rows]).decode(),
-                hint=bad.hint,
-            )
+            raw = msgspec.json.encode([msgspec.json.decode(row.cells) for row in rows]).decode()
+            made = bad.rejected(first.file, first.line, identity, raw)
         if isinstance(made, Rejected):
             self.counts.kept["of rejected"] += len(rows)
             return made
@@ -171,8 +172,16 @@ class DialogueBuilder:
         return made
 
     def _build(self, identity: str, rows: Sequence[Mapping[str, Any]]) -> Dialogue | None:
-        entries = [cells for row in rows for cells in self._entries_of(row)]
-        kept = [cells for cells in entries if not self._is_filtered(cells)]
+        entries: list[Mapping[str, Any]] = []
+        for row in rows:
+            listed = self.mapping.entries(row)
+            if listed is None:
+                reason, hint = "bad_turns: this is no list of objects", "give the path of the list"
+                raise CellError(self.paths["turns"].text, reason, hint)
+            entries += listed
+        reasons = [self.mapping.leaves_out(cells) for cells in entries]
+        self._filtered.update(column for column in reasons if column is not None)
+        kept = [cells for cells, column in zip(entries, reasons, strict=True) if column is None]
         if entries and not kept:
             return None
         lines = self._in_order([_Line(cells, self._moment(cells, "time")) for cells in kept])
@@ -184,7 +193,10 @@ class DialogueBuilder:
         first = min(moments, key=lambda moment: moment.seconds, default=None)
         start = None if first is None else first.seconds
         if first is not None:
-            self._note_times(moments, first)
+            self.counts.kinds[first.kind] += 1
+            if first.kind == "relative":
+                self.counts.gaps[0] += len(moments) - 1
+                self.counts.gaps[1] += max(moment.seconds for moment in moments) - first.seconds
         return Dialogue(
             id=identity,
             user=self._user(rows),
@@ -192,56 +204,30 @@ class DialogueBuilder:
             locale=self._first_text(rows, "locale") or self.mapping.default_locale,
             device=self._first_text(rows, "device"),
             turns=tuple(self._turn(t, turn, start) for t, turn in enumerate(turns)),
-            feedback=self._of_dialogue(rows),
+            # A value of the dialogue often stands in each of its rows.
+            feedback=tuple(dict.fromkeys(one for _, one in self._feedback(rows, True))),
             extra=self._extra(rows, True) if self.mapping.turns is not None else None,
         )
 
     def _user(self, rows: Sequence[Mapping[str, Any]]) -> str | None:
-        path = self.paths.get("user")
-        value = None if path is None else self._first(rows, path)
+        _, value = self._cell(rows, "user")
         user = cell_id(value, of_user=True)
         if user is None and value is not None:
             self.counts.nobody[str(value)[:40]] += 1
         return user
 
-    def _is_filtered(self, cells: Mapping[str, Any]) -> bool:
-        column = self.mapping.leaves_out(cells)
-        if column is not None:
-            self._filtered[column] += 1
-        return column is not None
-
     def _start(self, rows: Sequence[Mapping[str, Any]]) -> str | None:
-        path = self.paths.get("start")
-        value = None if path is None else self._first(rows, path)
-        if path is None or value is None:
-            return None
-        moment = self.mapping.clock.read(path.text, value)
+        column, value = self._cell(rows, "start")
+        moment = None if value is None else self.mapping.clock.read(column, value)
         if moment is not None and moment.kind == "relative":
-            raise CellError(path.text, f"bad_time: {value!r} is no date", "name a column with dates")
+            raise CellError(column, f"bad_time: {value!r} is no date", "name a column with dates")
         return None if moment is None else moment.iso()
 
-    def _note_times(self, moments: Sequence[Moment], first: Moment) -> None:
-        self.counts.kinds[first.kind] += 1
-        if first.kind == "relative":
-            self.counts.gaps[0] += len(moments) - 1
-            self.counts.gaps[1] += max(moment.seconds for moment in moments) - first.seconds
-
-    def _entries_of(self, row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-        if self.mapping.turns is None:
-            return [row]
-        listed = entries_of(self.paths["turns"].get(row))
-        if listed is None:
-            raise CellError(
-                self.paths["turns"].text, "bad_turns: this is no list of objects", "give the path of the list"
-            )
-        return listed
-
     def _moment(self, cells: Mapping[str, Any], name: str) -> Moment | None:
-        path = self.paths.get(name)
-        value = None if path is None else path.get(cells)
-        if path is None or is_empty(value):
+        column, value = self._cell([cells], name)
+        if value is None:
             return None
-        moment = self.mapping.clock.read(path.text, value)
+        moment = self.mapping.clock.read(column, value)
         self.counts.kept["placeholders"] += moment is None
         return moment
 
@@ -281,15 +267,13 @@ class DialogueBuilder:
     def _word(self, cells: Mapping[str, Any]) -> str:
         return plain_role(cell_text(self.paths["speaker"].get(cells)) or "")
 
-    def _system_is_neither(self) -> bool:
-        """In chats `system` gives instructions, in other logs it is the assistant: where nobody else is."""
-        return _SYSTEM not in (self._users | self._assistants) and any(
-            word in self._assistants for word in self.counts.speakers
-        )
-
     def _is_neither(self, cells: Mapping[str, Any]) -> bool:
+        """Whether a line is of neither side. In chats `system` gives instructions, in other logs it is the assistant: where nobody else
+        is."""
         word = self._word(cells)
-        if word in self._neither or (word == _SYSTEM and self._system_is_neither()):
+        named = _SYSTEM in self._users | self._assistants
+        instructs = word == _SYSTEM and not named and any(one in self._assistants for one in self.counts.speakers)
+        if word in self._neither or instructs:
             self._left_out[word] += 1
             return True
         return False
@@ -323,15 +307,17 @@ class DialogueBuilder:
             replied = self._moment(rows[0], "response_time")
             if start is None and replied is not None:
                 start = replied.seconds
+        request = join_texts(self._words(line, user) for line in turn.user)
+        confidence = self._confidence(rows, "nlu_confidence")
         return Turn(
-            request=join_texts(self._words(line, user) for line in turn.user),
+            request=request,
             response=join_texts(self._words(line, assistant) for line in turn.assistant),
             time_s=since(turn.user[0].moment if turn.user else None),
             response_time_s=since(replied),
             domain=self._first_text(rows, "domain"),
             status=self._first_text(rows, "status"),
             asr_confidence=self._confidence(rows, "asr_confidence"),
-            nlu_confidence=self._confidence(rows, "nlu_confidence"),
+            nlu_confidence=confidence,
             categories=tuple(
                 Category(name=path.text, value=text)
                 for path in self.mapping.list_paths["categories"]
@@ -342,9 +328,12 @@ class DialogueBuilder:
                 for path in self.mapping.list_paths["numbers"]
                 if (value := self._first(rows, path)) is not None
             ),
-            hypothesis=self._hypothesis(rows, turn, user),
+            hypothesis=self._hypothesis(rows, request, confidence),
             audio=self._audio(rows),
-            feedback=self._of_turn(t, rows),
+            feedback=tuple(
+                msgspec.structs.replace(one, about=t - 1) if meaning.of == "previous" and t else one
+                for meaning, one in self._feedback(rows, False)
+            ),
             extra=self._extra(rows, False),
         )
 
@@ -366,34 +355,39 @@ class DialogueBuilder:
             self.counts.conflicts[path.text] += 1
         return values[0] if values else None
 
-    def _first_text(self, rows: Sequence[Mapping[str, Any]], name: str) -> str | None:
+    def _cell(self, rows: Sequence[Mapping[str, Any]], name: str) -> tuple[str, Any]:
+        """The column of a field, and its first value that is not empty; None without one."""
         path = self.paths.get(name)
-        return None if path is None else cell_text(self._first(rows, path))
+        return ("", None) if path is None else (path.text, self._first(rows, path))
+
+    def _first_text(self, rows: Sequence[Mapping[str, Any]], name: str) -> str | None:
+        return cell_text(self._cell(rows, name)[1])
+
+    def _number(self, rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
+        column, value = self._cell(rows, name)
+        return None if value is None else self.mapping.number(column, value)
 
     def _confidence(self, rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
-        path = self.paths.get(name)
-        value = None if path is None else self._first(rows, path)
-        if path is None or value is None:
+        column, value = self._cell(rows, name)
+        if value is None:
             return None
-        share = self.mapping.number(path.text, value) / self.mapping.confidence_scale
+        share = self.mapping.number(column, value) / self.mapping.confidence_scale
         if not 0.0 <= share <= 1.0:
             scale = f"0..{self.mapping.confidence_scale:g}"
-            raise CellError(path.text, f"bad_confidence: {value} is outside of {scale}", "state confidence_scale")
+            raise CellError(column, f"bad_confidence: {value} is outside of {scale}", "state confidence_scale")
         return share
 
-    def _hypothesis(self, rows: Sequence[Mapping[str, Any]], turn: Exchange[_Line], user: str) -> Hypothesis | None:
+    def _hypothesis(
+        self, rows: Sequence[Mapping[str, Any]], request: str, confidence: float | None
+    ) -> Hypothesis | None:
         intent = self._first_text(rows, "intent")
-        path = self.paths.get("slots")
-        slots = None if path is None else self._first(rows, path)
-        if intent is None and slots is None:
+        column, value = self._cell(rows, "slots")
+        if intent is None and value is None:
             return None
-        request = join_texts(self._words(line, user) for line in turn.user)
-        confidence = self._confidence(rows, "nlu_confidence")
         intents = () if intent is None else (HypothesisIntent(name=intent, confidence=confidence),)
-        return Hypothesis(intents=intents, slots=None if path is None else self._slots(slots, request))
+        return Hypothesis(intents=intents, slots=self._slots(column, value, request) if column else None)
 
-    def _slots(self, value: Any, request: str) -> tuple[HypothesisSlot, ...]:
-        column = self.paths["slots"].text
+    def _slots(self, column: str, value: Any, request: str) -> tuple[HypothesisSlot, ...]:
         value = decoded(value)
         if isinstance(value, str):
             raise CellError(column, f"bad_slots: {value[:40]!r} is no JSON", _SLOTS)
@@ -421,44 +415,21 @@ class DialogueBuilder:
         path = self._first_text(rows, "audio")
         if path is None:
             return None
-        ends = {}
-        for name in ("audio_start", "audio_end"):
-            column = self.paths.get(name)
-            value = None if column is None else self._first(rows, column)
-            ends[name] = None if value is None or column is None else self.mapping.number(column.text, value)
-        return Audio(path=path, start_s=ends["audio_start"], end_s=ends["audio_end"])
+        start_s, end_s = self._number(rows, "audio_start"), self._number(rows, "audio_end")
+        return Audio(path=path, start_s=start_s, end_s=end_s)
 
-    def _of_turn(self, t: int, rows: Sequence[Mapping[str, Any]]) -> tuple[Feedback, ...]:
-        feedback: list[Feedback] = []
-        for column, path in self.mapping.feedback_paths.items():
+    def _feedback(self, rows: Sequence[Mapping[str, Any]], of_dialogue: bool) -> Iterator[tuple[Meaning, Feedback]]:
+        """The feedback in these rows, on the dialogue or on turns."""
+        for column, path in self._feedback_paths.items():
             meaning = self.mapping.meanings[column]
-            if meaning.of == "dialogue":
-                continue
-            about = t - 1 if meaning.of == "previous" and t else None
-            for row in rows:
-                for one in self._feedback(column, path, row):
-                    feedback.append(one if about is None else msgspec.structs.replace(one, about=about))
-        return tuple(feedback)
-
-    def _of_dialogue(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Feedback, ...]:
-        feedback: dict[Feedback, None] = {}
-        for column, path in self.mapping.feedback_paths.items():
-            if self.mapping.meanings[column].of == "dialogue":
-                # A value of the dialogue often stands in each of its rows.
-                feedback |= {one: None for row in rows for one in self._feedback(column, path, row)}
-        return tuple(feedback)
-
-    def _feedback(self, column: str, path: JsonPath, row: Mapping[str, Any]) -> list[Feedback]:
-        value = path.get(row)
-        if value is MISSING:
-            return []
-        items = self.mapping.meanings[column].read(column, value, self.mapping.number)
-        if self.mapping.meanings[column].kind == RATING:
-            for one in items:
-                assert one.rating is not None
-                low, high, count = self.counts.ratings.setdefault(column, [one.rating, one.rating, 0.0])
-                self.counts.ratings[column] = [min(low, one.rating), max(high, one.rating), count + 1]
-        return items
+            values = (path.get(row) for row in rows if (meaning.of == "dialogue") == of_dialogue)
+            for value in values:
+                for one in () if value is MISSING else meaning.read(column, value, self.mapping.number):
+                    if meaning.kind == RATING:
+                        assert one.rating is not None
+                        low, high, count = self.counts.ratings.get(column, (one.rating, one.rating, 0.0))
+                        self.counts.ratings[column] = min(low, one.rating), max(high, one.rating), count + 1
+                    yield meaning, one
 
     def _extra(self, rows: Sequence[Mapping[str, Any]], root: bool) -> str | None:
         """Columns without a place in the mapping, as JSON text; several rows with several values have them as a list."""
@@ -499,16 +470,7 @@ class DialogueBuilder:
             yield f"{column}: {count:,} turns or dialogues have several values; the first counts"
         for word, count in sorted(counts.nobody.items()):
             yield f"{count:,} dialogues have the user {word!r}, who is nobody: their user is unknown"
-        if kept["moved"]:
-            yield f"{kept['moved']:,} rows have another place by their times than in the file"
-        if kept["parts"]:
-            yield f"{kept['parts']:,} parts of utterances have no text and were left out"
-        if kept["placeholders"]:
-            yield f"{kept['placeholders']:,} times are placeholders, such as the year 1 or the first second of 1970, and were left out"
-        if kept["slots"]:
-            yield f"{kept['slots']:,} slot values are not in their request and were left out"
-        if kept["files"]:
-            yield f"{kept['files']:,} dialogues have rows in several files, which were joined"
+        yield from (f"{kept[name]:,} {what}" for name, what in _NOTES.items() if kept[name])
         if self.mapping.dialogue is None and self.mapping.turns is None:
             yield "without a column of the dialogue each row is a dialogue"
         if counts.kinds["epoch"] and counts.kinds["local"]:
@@ -543,23 +505,11 @@ def _repeated_hour(lines: Sequence[_Line]) -> Sequence[_Line]:
     return made
 
 
-_FILTER = "rows by "
-
-
-def all_paths(mapping: ColumnMapping) -> dict[str, tuple[bool, JsonPath]]:
-    """Field or column -> whether its path begins at the record, and the path."""
-    paths = {name: (True, path) for name, path in mapping.of_dialogue().items()}
-    if mapping.turns is not None:
-        paths["turns"] = (True, mapping.paths["turns"])
-    filters = {f"{_FILTER}{one.path.text}": (False, one.path) for one in (*mapping.filters, *mapping.starts)}
-    return paths | {name: (False, path) for name, path in mapping.of_entry().items()} | filters
-
-
 def _consumed(mapping: ColumnMapping) -> set[tuple[bool, str]]:
     """The top-level columns that the mapping reads whole: whether they are of the record, and their names."""
     consumed = set()
-    for name, (root, path) in all_paths(mapping).items():
-        if name.startswith(_FILTER):
+    for name, (root, path) in mapping.all_paths.items():
+        if name.startswith(FILTER):
             continue
         if len(path.steps) == 1:
             consumed.add((root and mapping.turns is not None, str(path.steps[0])))

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from labelgen.data.record import Rejected
+
 TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
 
 MISSING: Any = object()
@@ -29,6 +31,13 @@ class CellError(ValueError):
         super().__init__(reason)
         self.column = column
         self.hint = hint
+
+    def rejected(
+        self, file: str, line: int | None = None, dialogue: str | None = None, raw: str | None = None
+    ) -> Rejected:
+        """The record that it is in, as a rejected one."""
+        field, reason = self.column or None, str(self)
+        return Rejected(file=file, line=line, dialogue=dialogue, field=field, reason=reason, raw=raw, hint=self.hint)
 
 
 def is_empty(value: Any) -> bool:

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.json_text import readable
-from labelgen.data.reader import Reader, Remark, files_of, lines_of
+from labelgen.data.reader import Reader, Remark, lines_of, named_files
 from labelgen.data.record import Rejected, parse, validate
 from labelgen.readers.cells import EPOCH_S, MISSING, CellError, Clock, Moment, cell_id, cell_number, is_empty
 from labelgen.readers.mapping import JsonPath, Meaning
@@ -71,8 +71,7 @@ def _read(path: Path, options: ChatOptions) -> Iterator[Dialogue | Rejected | Re
     default = ChatOptions()
     unseen = {name for name in options.paths if getattr(options, name) != getattr(default, name)} | {*options.meanings}
     count = 0
-    for file in files_of(path, _SUFFIXES):
-        name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+    for name, file in named_files(path, _SUFFIXES):
         for number, text in lines_of(file):
             count += 1
             plain = parse(text, dict[str, Any], name, number)
@@ -82,9 +81,7 @@ def _read(path: Path, options: ChatOptions) -> Iterator[Dialogue | Rejected | Re
             try:
                 dialogue = _dialogue(plain, f"{name}:{number}", options, unseen)
             except CellError as error:
-                yield Rejected(
-                    file=name, line=number, field=error.column or None, reason=str(error), raw=readable(text)
-                )
+                yield error.rejected(name, number, raw=readable(text))
             else:
                 yield validate(dialogue, name, number)
     if unseen and count:

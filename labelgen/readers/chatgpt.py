@@ -56,8 +56,7 @@ def _read(path: Path, options: Any) -> Items:
                 try:
                     dialogue = _dialogue(value, f"{name}:{line}", thumbs, unused)
                 except CellError as error:
-                    field = error.column or None
-                    yield Rejected(file=name, line=line, field=field, reason=str(error), hint=error.hint)
+                    yield error.rejected(name, line)
                 else:
                     yield validate(dialogue, name, line)
     if unused:
@@ -79,7 +78,7 @@ def _thumbs(file: Path) -> Generator[Rejected, None, dict[str, list[Feedback]]]:
         try:
             feedback = _MEANING.read("rating", value.get("rating"), cell_number)
         except CellError as error:
-            yield Rejected(file=name, line=line, field="rating", reason=str(error))
+            yield error.rejected(name, line)
             continue
         key = str(value.get("message_id") or value.get("id"))
         found[key] = [replace(one, text=comment or None) for one in feedback]

@@ -17,17 +17,12 @@ from msgspec.structs import replace
 from labelgen.base.options import Range
 from labelgen.data.dialogue import Feedback
 from labelgen.data.json_text import decoded, readable, too_deep
-from labelgen.data.reader import Items, Remark, files_of, lines_of, open_input
+from labelgen.data.reader import Items, Remark, lines_of, named_files, open_input
 from labelgen.data.record import Rejected, parse, validate
 from labelgen.readers.cells import CellError, cell_number, is_empty, seconds_since_1970
-from labelgen.readers.grouping import Groups
-from labelgen.readers.mapping import ColumnMapping, JsonPath, Meaning, plain_word
-from labelgen.readers.messages import (
-    ASSISTANT,
-    USER,
-    messages_in,
-    text_of,
-)
+from labelgen.readers.grouping import Groups, named_parts
+from labelgen.readers.mapping import ColumnMapping, JsonPath, Meaning, note_value
+from labelgen.readers.messages import ASSISTANT, USER, messages_in, text_of
 from labelgen.readers.sources import READ, form_of
 from labelgen.readers.suggest import meaning_of
 from labelgen.readers.traces import (
@@ -48,23 +43,17 @@ _SHOWN = 8
 
 
 class Conversations:
-    """Groups traces by conversation, in bounded memory. Use as a context; add, then iterate once."""
+    """Groups traces by conversation, in bounded memory: add, then iterate once. traces: an open group, which becomes filled."""
 
-    def __init__(self, options: "TraceOptions") -> None:
+    def __init__(self, options: "TraceOptions", traces: Groups[Trace]) -> None:
         self.options = options
-        self._traces: Groups[Trace] = Groups(Trace)
+        self._traces = traces
         self.others: Counter[str] = Counter()
         """Scores that are no user feedback, by name."""
         self.left_out: Counter[str] = Counter()
         """Traces that no user wrote, by what shows it."""
         self.values: dict[str, dict[str, Any]] = {}
         """The first values of each score whose meaning is not stated, by their plain words."""
-
-    def __enter__(self) -> "Conversations":
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._traces.__exit__(*error)
 
     def add(
         self, identity: str, trace: Trace, spans: Sequence[Span], scores: Iterable[GivenScore], place: tuple[str, int]
@@ -76,13 +65,11 @@ class Conversations:
         given: list[tuple[str | None, Feedback | GivenScore]] = []
         for score in scores:
             if self.options.is_open(score):
-                values = self.values.setdefault(score.name, {})
-                if len(values) < MOST_VALUES and score.value is not None:
-                    values.setdefault(plain_word(str(score.value)), score.value)
+                note_value(self.values, score.name, score.value)
                 given.append((score.span, score))
                 continue
             try:
-                items = self.options.read_score(score)
+                items = read_score(self.options.meanings.get(score.name), score)
             except CellError as error:
                 yield Rejected(file=file, line=line, dialogue=identity, field=f"scores.{score.name}", reason=str(error))
                 continue
@@ -121,10 +108,13 @@ class Conversations:
         """name: of the log in rejected records. Remarks at the end count what is left out, and the scores that are no user feedback."""
         meanings = {score: _thumbs(score, list(values.values())) for score, values in self.values.items()}
         for identity, traces in self._traces:
-            read = [self._read(trace, meanings) for trace in traces]
-            sessions = sessions_of(read, self.options.session_gap)
-            for k, session in enumerate(sessions):
-                own = identity if len(sessions) == 1 else f"{identity}#{k}"
+            read = [
+                self._with_scores(
+                    replace(one, visits=tuple(self._with_scores(x, meanings) for x in one.visits)), meanings
+                )
+                for one in traces
+            ]
+            for own, session in named_parts(identity, sessions_of(read, self.options.session_gap)):
                 dialogue = dialogue_of(own, session)
                 if dialogue.turns:
                     yield validate(dialogue, name)
@@ -146,19 +136,15 @@ class Conversations:
             hint = "the option feedback names those that users gave, as in --option feedback='{stars: rating 1..5}'"
             yield Remark(f"scores that are kept in extra and are no user feedback: {counts}{more}; {hint}")
 
-    def _read(self, trace: Trace, meanings: Mapping[str, Meaning | None]) -> Trace:
-        """A trace whose scores are read by these meanings; others are kept in `extra`."""
-        visits = tuple(self._read_scores(visit, meanings) for visit in trace.visits)
-        return replace(self._read_scores(trace, meanings), visits=visits)
-
-    def _read_scores(self, of: Of, meanings: Mapping[str, Meaning | None]) -> Of:
+    def _with_scores(self, of: Of, meanings: Mapping[str, Meaning | None]) -> Of:
+        """A trace or visit whose scores are read by these meanings; others are kept in `extra`."""
         if not of.scores:
             return of
         feedback: list[Feedback] = []
         others: list[dict[str, Any]] = []
         for score in of.scores:
             if (meaning := meanings.get(score.name)) is not None and self.options.is_open(score):
-                feedback += read_by(meaning, score)
+                feedback += read_score(meaning, score) or []
                 continue
             plain = {"name": score.name, "value": score.value, "comment": score.comment}
             others.append({name: value for name, value in plain.items() if value is not None})
@@ -167,8 +153,6 @@ class Conversations:
         extra = {**of.extra, "scores": others} if others else of.extra
         return replace(of, feedback=(*of.feedback, *feedback), scores=(), extra=extra)
 
-
-MOST_VALUES = 50
 
 Item = TypeVar("Item")
 ExportRecord = tuple[str, int, str, dict[str, Any]]
@@ -186,15 +170,15 @@ def read_export(
 
     items_of: the items of a JSON object of a file and line, each with the id of its trace, or why one cannot be used. kind: their
     type. add: adds the items of a trace to the conversations."""
-    with Groups[Item](kind) as by_trace, Conversations(options) as conversations:
+    with Groups[Item](kind) as by_trace, Groups[Trace](Trace) as traces:
+        conversations = Conversations(options, traces)
         for name, line, text, value in json_objects(path):
             if isinstance(value, Rejected):
                 yield value
                 continue
             for item in items_of(value, name, line):
                 if isinstance(item, CellError):
-                    field, reason = item.column or None, str(item)
-                    yield Rejected(file=name, line=line, field=field, reason=reason, raw=readable(text))
+                    yield item.rejected(name, line, raw=readable(text))
                 else:
                     by_trace.add(*item)
         for key, items in by_trace:
@@ -202,8 +186,7 @@ def read_export(
                 yield from add(key, items, conversations)
             except CellError as error:
                 first: Any = items[0]
-                field, reason = error.column or None, str(error)
-                yield Rejected(file=first[0], line=first[1], dialogue=key, field=field, reason=reason, hint=error.hint)
+                yield error.rejected(first[0], first[1], key)
         yield from conversations.dialogues(str(path))
 
 
@@ -213,10 +196,6 @@ SUFFIXES = (
 )
 
 Column = Annotated[str | None, "PATH"]
-
-
-PATHS = ("dialogue", "user", "device", "locale", "request", "response")
-"""Options that name a path."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,7 +261,7 @@ class TraceOptions:
 
     @cached_property
     def _paths(self) -> Mapping[str, JsonPath]:
-        return {name: JsonPath.of(text) for name in PATHS if (text := getattr(self, name)) is not None}
+        return {name: JsonPath.of(text) for name in _PATHS if (text := getattr(self, name)) is not None}
 
     @cached_property
     def meanings(self) -> Mapping[str, Meaning]:
@@ -295,16 +274,14 @@ class TraceOptions:
         stated = bool(self.feedback) or isinstance(score.value, Feedback)
         return not stated and score.by_user and _USER_SCORE.fullmatch(name) is not None
 
-    def read_score(self, score: GivenScore) -> list[Feedback] | None:
-        """The feedback that a score is; None where it is no user feedback. Raises CellError for a value without a meaning."""
-        if isinstance(score.value, Feedback):
-            return [score.value]
-        meaning = self.meanings.get(score.name)
-        return None if meaning is None else read_by(meaning, score)
 
-
-def read_by(meaning: Meaning, score: GivenScore) -> list[Feedback]:
-    """The feedback that a score is by this meaning, with its comment. Raises CellError for a value without a meaning."""
+def read_score(meaning: Meaning | None, score: GivenScore) -> list[Feedback] | None:
+    """The feedback that a score is by this meaning, with its comment; None where it is no user feedback. Raises CellError for a value
+    without a meaning."""
+    if isinstance(score.value, Feedback):
+        return [score.value]
+    if meaning is None:
+        return None
     found = meaning.read(score.name, score.value, cell_number)
     if not score.comment:
         return found
@@ -313,6 +290,7 @@ def read_by(meaning: Meaning, score: GivenScore) -> list[Feedback]:
     return [replace(found[0], text=found[0].text or score.comment), *found[1:]]
 
 
+_PATHS = ("dialogue", "user", "device", "locale", "request", "response")
 _USER_SCORE = re.compile(
     r"(?:user|human|end ?user)?(?:thumbs?(?:up|down|updown)?|feedback|userscore|userrating|like|vote)"
 )
@@ -378,7 +356,7 @@ _CHUNK = 1 << 16
 _LARGEST = 1 << 28
 """Characters of a value that is not whole after which its file is given up."""
 _DECODER = json.JSONDecoder()
-_BETWEEN = re.compile(r"[\s,\[\]]*")
+_BETWEEN = re.compile(r"\A[\s,\[\]]*")
 
 
 def json_objects(path: Path) -> Iterator[tuple[str, int, bytes, dict[str, Any] | Rejected]]:
@@ -386,34 +364,31 @@ def json_objects(path: Path) -> Iterator[tuple[str, int, bytes, dict[str, Any] |
     of the rows of Parquet and CSV, whose cells may be text of JSON.
 
     Memory is that of the largest object. What cannot be read is Rejected; in a file that is no JSON Lines it ends the file."""
-    for file in files_of(path, SUFFIXES):
-        name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+    for name, file in named_files(path, SUFFIXES):
         if (form := form_of(file, ColumnMapping())) in ("parquet", "csv"):
-            for row in READ[form](file, name, ColumnMapping()):
-                if isinstance(row, Rejected):
-                    yield name, row.line or 0, b"", row
-                else:
-                    cells = {column: decoded(cell) for column, cell in row.cells.items() if not is_empty(cell)}
-                    try:
-                        yield name, row.line, msgspec.json.encode(cells, enc_hook=str), cells
-                    except UnicodeEncodeError:
-                        reason = "bad_text: this is not in the encoding that is read"
-                        yield name, row.line, b"", Rejected(file=name, line=row.line, reason=reason)
+            yield from _rows(file, name, form)
             continue
         pieces = lines_of(file) if ".jsonl" in file.name or ".ndjson" in file.name else _values(file)
         for line, text in pieces:
             found = parse(text, Any, name, line)
             for value in found if isinstance(found, list) else [found]:
-                if isinstance(value, (dict, Rejected)):
-                    yield name, line, text, value
-                else:
-                    reason = "bad_type: Expected `object`"
-                    yield (
-                        name,
-                        line,
-                        text,
-                        Rejected(file=name, line=line, reason=reason, raw=text.decode("utf-8", "replace")),
-                    )
+                if not isinstance(value, (dict, Rejected)):
+                    raw = text.decode("utf-8", "replace")
+                    value = Rejected(file=name, line=line, reason="bad_type: Expected `object`", raw=raw)
+                yield name, line, text, value
+
+
+def _rows(file: Path, name: str, form: str) -> Iterator[tuple[str, int, bytes, dict[str, Any] | Rejected]]:
+    for row in READ[form](file, name, ColumnMapping()):
+        if isinstance(row, Rejected):
+            yield name, row.line or 0, b"", row
+            continue
+        cells = {column: decoded(cell) for column, cell in row.cells.items() if not is_empty(cell)}
+        try:
+            yield name, row.line, msgspec.json.encode(cells, enc_hook=str), cells
+        except UnicodeEncodeError:
+            reason = "bad_text: this is not in the encoding that is read"
+            yield name, row.line, b"", Rejected(file=name, line=row.line, reason=reason)
 
 
 def _values(file: Path) -> Iterator[tuple[int, bytes]]:
@@ -425,10 +400,9 @@ def _values(file: Path) -> Iterator[tuple[int, bytes]]:
         text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
         ended = False
         while True:
-            between = _BETWEEN.match(buffer)
-            skipped = between.end() if between else 0
-            line += buffer.count("\n", 0, skipped)
-            buffer = buffer[skipped:]
+            rest = _BETWEEN.sub("", buffer)
+            line += buffer.count("\n", 0, len(buffer) - len(rest))
+            buffer = rest
             end = _end_of(buffer) if buffer else None
             if end is None or (end == len(buffer) and not ended):
                 if ended or len(buffer) > _LARGEST:

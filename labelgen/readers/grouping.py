@@ -1,6 +1,6 @@
 """Values by key, such as the rows of each dialogue of a log in any order."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -11,6 +11,12 @@ from labelgen.base.errors import UsageError
 from labelgen.base.sorting import DiskSort
 
 Value = TypeVar("Value")
+Part = TypeVar("Part")
+
+
+def named_parts(identity: str, parts: Sequence[Part]) -> list[tuple[str, Part]]:
+    """The parts of a group, each with an id: that of the group, with a number where there are several."""
+    return [(f"{identity}#{k}" if len(parts) > 1 else identity, part) for k, part in enumerate(parts)]
 
 
 class Groups(Generic[Value]):

@@ -7,10 +7,10 @@ their order, and a row without a time stays behind the row before it. Equal rows
 without any value are left out and counted. An empty cell is an unknown value. Of several rows that make one turn, the first that gives a value counts."""
 
 import difflib
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -18,10 +18,10 @@ from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.reader import Reader, Remark
 from labelgen.data.record import Rejected
-from labelgen.readers.building import Counts, DialogueBuilder, MappedRow, all_paths, is_blank
+from labelgen.readers.building import Counts, DialogueBuilder, MappedRow, is_blank
 from labelgen.readers.cells import MISSING, cell_id, cell_text, undecoded
 from labelgen.readers.grouping import Groups
-from labelgen.readers.mapping import ColumnMapping, entries_of, plain_role
+from labelgen.readers.mapping import ColumnMapping, plain_role
 from labelgen.readers.sources import SourceRow, read_source
 
 MOST_ROWS = 100_000
@@ -51,7 +51,7 @@ def read_rows(
     checked = _checked(rows, mapping, counts, some)
     if mapping.dialogue is None and not mapping.by_utterance:
         for row in checked:
-            if (made := row if isinstance(row, Rejected) else build.dialogue(row.key, [row.row])) is not None:
+            if (made := row if isinstance(row, Rejected) else build.dialogue(row[0], [row[1]])) is not None:
                 yield made
     else:
         yield from _grouped(checked, mapping, build)
@@ -62,10 +62,10 @@ def read_rows(
 
 def _checked(
     rows: Iterator[SourceRow | Rejected], mapping: ColumnMapping, counts: Counts, some: bool
-) -> Iterator["_Read | Rejected"]:
+) -> Iterator[tuple[str, MappedRow] | Rejected]:
     """The rows in the form in which they are sorted. Raises UsageError for columns and paths that no row has."""
     identity = mapping.paths.get("dialogue")
-    used = {str(path.steps[0]) for _, path in all_paths(mapping).values()}
+    used = {str(path.steps[0]) for _, path in mapping.all_paths.values()}
     bad: Rejected | None = None
     before: str | None = None
     for row in rows:
@@ -101,12 +101,7 @@ def _checked(
         _require(counts, _NEEDED if some else counts.unseen or (), f"none of {counts.rows:,} rows")
 
 
-class _Read(NamedTuple):
-    key: str
-    row: MappedRow
-
-
-def _as_read(row: SourceRow, key: str, broken: bool, used: Container[str]) -> _Read:
+def _as_read(row: SourceRow, key: str, broken: bool, used: Container[str]) -> tuple[str, MappedRow]:
     """used: columns that the mapping reads; in others, what has no encoding is escaped."""
     fault: tuple[str, str, str | None] | None = None
     cells: Mapping[str, Any] = row.cells
@@ -126,7 +121,7 @@ def _as_read(row: SourceRow, key: str, broken: bool, used: Container[str]) -> _R
         key = _printable(key)
     except TypeError as error:
         fault, packed = ("", f"bad_type: {error}", None), b"{}"
-    return _Read(key, MappedRow(row.file, row.line, msgspec.Raw(packed), broken, fault))
+    return key, MappedRow(row.file, row.line, msgspec.Raw(packed), broken, fault)
 
 
 def _printable(value: Any) -> Any:
@@ -139,16 +134,16 @@ def _printable(value: Any) -> Any:
 
 def _look(row: SourceRow, mapping: ColumnMapping, counts: Counts) -> None:
     """Note which paths a row has, and who speaks in it."""
-    entries = _entries(row.cells, mapping)
+    entries = mapping.entries(row.cells) or ()
     if counts.rows <= _CHECKED_ROWS:
         counts.known.update(dict.fromkeys(row.cells))
         for cells in entries[:20] if mapping.turns else ():
             counts.known.update(dict.fromkeys(f"{mapping.turns}[*].{name}" for name in cells))
     if counts.unseen is None:
-        counts.unseen = all_paths(mapping)
+        counts.unseen = dict(mapping.all_paths)
     if row.whole and row.file != counts.file:
         counts.file = row.file
-        for root, path in all_paths(mapping).values():
+        for root, path in mapping.all_paths.values():
             if (root or mapping.turns is None) and not {path.text, path.steps[0]} & row.cells.keys():
                 _raise_missing(path.text, row.cells, row.file)
     for name, (root, path) in list(counts.unseen.items()):
@@ -185,15 +180,8 @@ def _raise_missing(column: str, known: Iterable[str], where: str) -> NoReturn:
     )
 
 
-def _entries(cells: Mapping[str, Any], mapping: ColumnMapping) -> Sequence[Mapping[str, Any]]:
-    """The entries of the list of turns; the row itself where it is no dialogue."""
-    if mapping.turns is None:
-        return [cells]
-    return entries_of(mapping.paths["turns"].get(cells)) or ()
-
-
 def _grouped(
-    rows: Iterator["_Read | Rejected"], mapping: ColumnMapping, build: DialogueBuilder
+    rows: Iterator[tuple[str, MappedRow] | Rejected], mapping: ColumnMapping, build: DialogueBuilder
 ) -> Iterator[Dialogue | Rejected]:
     """Dialogues in the order of their first rows."""
 
@@ -209,7 +197,7 @@ def _grouped(
             if isinstance(row, Rejected):
                 yield row
             else:
-                groups.add(row.key, row.row)
+                groups.add(*row)
         for key, group in groups:
             if mapping.turns is None:
                 for identity, part in build.sessions(key, group):

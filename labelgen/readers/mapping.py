@@ -1,7 +1,7 @@
 """The mapping of a table or of JSON to dialogues: which column or JSON path has what, and what each value means."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from functools import cached_property
@@ -199,6 +199,16 @@ class Meaning:
 def plain_word(text: str) -> str:
     """A value of feedback as it is compared: without case, and an emoji without its skin tone."""
     return _SKIN_TONES.sub("", text.strip()).casefold()
+
+
+def note_value(values: dict[str, dict[str, Any]], name: str, value: Any) -> None:
+    """Remember a value of feedback whose meaning is not stated, by its plain word."""
+    seen = values.setdefault(name, {})
+    if value is not None and len(seen) < _MOST_VALUES:
+        seen.setdefault(plain_word(str(value)), value)
+
+
+_MOST_VALUES = 50
 
 
 def quoted(word: str) -> str:
@@ -402,6 +412,10 @@ class ColumnMapping:
         """Whether a row is an utterance, else it is a turn."""
         return self.speaker is not None
 
+    def entries(self, row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]] | None:
+        """The row itself, or the entries of its list of turns; None where that is no list of objects."""
+        return [row] if self.turns is None else entries_of(self.paths["turns"].get(row))
+
     @cached_property
     def paths(self) -> Mapping[str, JsonPath]:
         """The path of each field that names one column."""
@@ -412,11 +426,6 @@ class ColumnMapping:
     def list_paths(self) -> Mapping[str, tuple[JsonPath, ...]]:
         """The paths of `categories` and `numbers`."""
         return {name: tuple(map(JsonPath.of, getattr(self, name))) for name in ("categories", "numbers")}
-
-    @cached_property
-    def feedback_paths(self) -> Mapping[str, JsonPath]:
-        """The path of each column of feedback."""
-        return {column: JsonPath.of(column) for column in self.feedback}
 
     @cached_property
     def meanings(self) -> Mapping[str, Meaning]:
@@ -448,17 +457,17 @@ class ColumnMapping:
         """The column whose value leaves a row out; None for a row that counts."""
         return next((one.path.text for one in self.filters if one.leaves_out(cells)), None)
 
-    def of_dialogue(self) -> Mapping[str, JsonPath]:
-        """The paths that begin at the record, where `turns` names its list: field or column -> path."""
-        feedback = {c: p for c, p in self.feedback_paths.items() if self.meanings[c].of == "dialogue"}
-        return {**{name: path for name, path in self.paths.items() if name in RECORD_FIELDS}, **feedback}
-
-    def of_entry(self) -> Mapping[str, JsonPath]:
-        """The paths that begin at a row, or at an entry of the list of `turns`."""
-        feedback = {c: p for c, p in self.feedback_paths.items() if self.meanings[c].of != "dialogue"}
-        lists = {path.text: path for paths in self.list_paths.values() for path in paths}
-        single = {name: path for name, path in self.paths.items() if name not in (*RECORD_FIELDS, "turns", "records")}
-        return {**single, **lists, **feedback}
+    @cached_property
+    def all_paths(self) -> Mapping[str, tuple[bool, JsonPath]]:
+        """Field or column -> whether its path begins at the record where `turns` names its list, and the path."""
+        single = {name: (name in RECORD_FIELDS, path) for name, path in self.paths.items() if name != "turns"}
+        lists = {path.text: (False, path) for paths in self.list_paths.values() for path in paths}
+        feedback = {c: (self.meanings[c].of == "dialogue", JsonPath.of(c)) for c in self.feedback}
+        entries = single | lists | feedback
+        of_record = {name: place for name, place in entries.items() if place[0]}
+        turns = {"turns": (True, self.paths["turns"])} if self.turns is not None else {}
+        filters = {f"{FILTER}{one.path.text}": (False, one.path) for one in (*self.filters, *self.starts)}
+        return of_record | turns | entries | filters
 
     @cached_property
     def clock(self) -> Clock:
@@ -487,19 +496,7 @@ COLUMNS = (
     "start", "domain", "status", "asr_confidence", "nlu_confidence", "intent", "slots", "audio", "audio_start", "audio_end",
 )  # fmt: skip
 """Fields of a mapping that name one column."""
+FILTER = "rows by "
+"""Begins the names of paths that only filter rows."""
 RECORD_FIELDS = ("dialogue", "user", "device", "locale", "start")
 """Fields that are about a dialogue."""
-INPUTS = (
-    "text",
-    "request",
-    "response",
-    "device",
-    "locale",
-    "domain",
-    "status",
-    "asr_confidence",
-    "nlu_confidence",
-    "intent",
-    "slots",
-)
-"""Fields that a model reads."""

@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from labelgen.data.dialogue import TOOL, Category, Feedback, Step, Turn
-from labelgen.data.json_text import decoded, json_text
+from labelgen.data.json_text import decoded, json_text, object_of
 from labelgen.data.reader import exchanges, join_texts
 from labelgen.readers.cells import CellError
 
@@ -44,17 +44,8 @@ _RESULT_PARTS = (
 )
 _NOT_SHOWN = ("reasoning", "thinking", "redacted_thinking", "compaction", "step-start")
 _MEDIA = ("blob", "image", "audio", "file", "uri")
-_READ = {
-    *_ROLE_KEYS,
-    *_TEXT_KEYS,
-    "refusal",
-    "tool_calls",
-    "function_call",
-    "tool_call_id",
-    "name",
-    "status",
-    "additional_kwargs",
-}
+_READ = {*_ROLE_KEYS, *_TEXT_KEYS, "refusal", "tool_calls", "function_call", "tool_call_id", "name", "status"}
+_READ |= {"additional_kwargs"}
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -142,11 +133,8 @@ def read_message(item: Any, field: str) -> list[Message]:
             f"{field}.{key}", f"bad_type: unknown role {str(name)[:40]!r}; known: {', '.join(sorted(_ROLES))}"
         )
     content = Content.of(_content(item), f"{field}.content")
-    calls, results = content.calls, content.results
-    calls += [_call(one) for one in (*_list(item.get("tool_calls")), *_list(item.get("function_call")))]
-    kwargs = item.get("additional_kwargs")
-    if isinstance(kwargs, dict) and not calls:
-        calls += [_call(one) for one in (*_list(kwargs.get("tool_calls")), *_list(kwargs.get("function_call")))]
+    calls, results = content.calls + _calls_of(item), content.results
+    calls = calls or _calls_of(object_of(item.get("additional_kwargs")))
     if isinstance(item.get("refusal"), str) and not content.texts:
         content.texts.append(item["refusal"])
     text = content.text
@@ -261,12 +249,14 @@ class Content:
             self.results.append(Result(identity, None, json_text(value), error or _error(json_text(value))))
 
 
+def _calls_of(part: Mapping[str, Any]) -> list[Call]:
+    return [_call(one) for name in ("tool_calls", "function_call") for one in _list(part.get(name))]
+
+
 def _call(item: Any) -> Call:
     """A tool call in any of the forms."""
-    if not isinstance(item, dict):
-        return Call()
-    function = item.get("function")
-    inner = function if isinstance(function, dict) else item
+    item = object_of(item)
+    inner = item["function"] if isinstance(item.get("function"), dict) else item
     nested = item.get("server_tool_call")
     arguments = next((inner[key] for key in ("arguments", "args", "input", "parameters") if key in inner), nested)
     return Call(text_of(inner.get("name")), text_of(item.get("id") or item.get("call_id")), json_text(arguments))
@@ -285,24 +275,9 @@ def _result(part: Mapping[str, Any]) -> Result:
     )
 
 
-_ASKED_KEYS = (
-    *("messages", "input", "question", "query", "prompt", "message", "text", "user_input", "human_input", "content"),
-    "chat_input",
-)
-_ANSWER_KEYS = (
-    "messages",
-    "output",
-    "answer",
-    "response",
-    "completion",
-    "result",
-    "text",
-    "content",
-    "message",
-    "reply",
-)
-
-
+_ASKED_KEYS = "messages input question query prompt message text user_input human_input content chat_input"
+_ANSWER_KEYS = "messages output answer response completion result text content message reply"
+"""Names that the input and the output of a call usually have."""
 _CUT = re.compile(
     r"""\s*(?:\[\s*)*\{\s*(?:"(?:role|parts|messages|lc|type|content|kwargs|choices|generations)"\s*:\s*["\[{0-9]"""
     r"""|"(?:input|inputs|output|outputs|data)"\s*:\s*(?:\[\s*)*\{\s*"(?:role|messages|lc|type|content)")"""
@@ -349,7 +324,7 @@ def _messages_in(value: Any, role: str, named: bool = False) -> tuple[Message, .
         except CellError:
             pass
     history = _messages_in(value["chat_history"], role) if isinstance(value.get("chat_history"), list) else ()
-    for key in _ASKED_KEYS if role == USER else _ANSWER_KEYS:
+    for key in (_ASKED_KEYS if role == USER else _ANSWER_KEYS).split():
         if found := _messages_in(value.get(key), role):
             return (*history, *found)
     texts = [text for text in value.values() if isinstance(text, str)]
@@ -375,16 +350,11 @@ def _error(text: str | None) -> str | None:
     """The error that a result states: a JSON object with `error`, `isError` or the status `error`."""
     if not text or _ERROR.search(text) is None:
         return None
-    value = decoded(text)
-    if not isinstance(value, dict):
-        return None
+    value = object_of(decoded(text))
     if value.get("error"):
-        return value["error"] if isinstance(value["error"], str) else json_text(value["error"])
-    return (
-        "error"
-        if value.get("isError") is True or value.get("is_error") is True or value.get("status") == "error"
-        else None
-    )
+        return json_text(value["error"])
+    failed = True in (value.get("isError"), value.get("is_error")) or value.get("status") == "error"
+    return "error" if failed else None
 
 
 def turns_of(messages: Iterable[Message], start_s: float = 0.0) -> tuple[Turn, ...]:

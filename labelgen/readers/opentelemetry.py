@@ -30,13 +30,13 @@ from typing import Any
 import msgspec
 
 from labelgen.data.dialogue import TOOL, Step
-from labelgen.data.json_text import decoded, json_text
+from labelgen.data.json_text import decoded, json_text, object_of
 from labelgen.data.reader import Items, Reader, Remark
 from labelgen.data.record import Rejected
 from labelgen.readers.cells import CellError, seconds_since_1970
 from labelgen.readers.exports import Conversations, TraceOptions, first_of, read_export
 from labelgen.readers.messages import Message, messages_in, read_messages, text_of
-from labelgen.readers.traces import GivenScore, Span, Visit, step_span
+from labelgen.readers.traces import GivenScore, Span, Visit, step_span, time_or_last
 
 _CALLS = ("chat", "text_completion", "generate_content", "invoke_agent", "completion")
 _TOOL_SPANS = {"execute_tool": TOOL, "retrieval": "retrieval"}
@@ -46,12 +46,33 @@ _KEPT = re.compile(
     r"gen_ai\.|error\.|exception\.|user\.|enduser\.|session\."
     r"|openinference\.|llm\.(?:input|output)_messages|input\.|output\.|tool\.|tool_call\.|metadata"
 )
+_NESTED = (
+    "llm",
+    "llm.input_messages",
+    "llm.output_messages",
+    "input",
+    "output",
+    "tool",
+    "session",
+    "user",
+    "openinference",
+)
+"""Attributes that may be objects and lists in place of dotted names."""
+_ARGUMENTS = ("gen_ai.tool.call.arguments", "gen_ai.retrieval.query.text", "input.value", "tool.parameters")
+_RESULTS = ("gen_ai.tool.call.result", "gen_ai.retrieval.documents", "output.value")
 _KIND = "openinference.span.kind"
 _KIND_STEPS = {"TOOL": TOOL, "RETRIEVER": "retrieval"}
-_MESSAGE_OF = re.compile(r"llm\.(input|output)_messages\.(\d+)\.message\.(.+)")
-_CONTENT_OF = re.compile(r"contents\.\d+\.message_content\.text")
-_CALL_OF = re.compile(r"tool_calls\.(\d+)\.tool_call\.(?:function\.)?(\w+)")
-_INDEXED = re.compile(r"gen_ai\.(prompt|completion)\.(\d+)\.(.+)")
+_INDEXED = re.compile(
+    r"(gen_ai\.prompt|gen_ai\.completion|llm\.input_messages|llm\.output_messages)\.(\d+)\.(?:message\.)?(.+)"
+)
+_PART_OF = re.compile(r"contents\.\d+\.message_content\.text")
+_CALL_OF = re.compile(r"tool_calls\.(\d+)\.(?:tool_call\.)?(?:function\.)?(\w+)")
+_MESSAGE_EVENT = re.compile(r"gen_ai\.(user|system|assistant|tool)\.message")
+_BATCHES = (
+    (("resourceSpans", "resource_spans"), ("scopeSpans", "scope_spans", "instrumentationLibrarySpans"), ("spans",)),
+    (("resourceLogs", "resource_logs"), ("scopeLogs", "scope_logs"), ("logRecords", "log_records")),
+)
+"""Names of the lists of an OTLP export: of resources, of scopes within them, and of records within those."""
 _NO_CONTENT = (
     "no_messages: spans of a model without messages; instrumentations record them only on request, "
     "for example with OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
@@ -124,15 +145,10 @@ def _items(
     """The spans and log records of one object, each with the id of its trace. names: first words of attributes, which grow."""
     value = _of_columns(value)
     known = False
-    for resources, scopes, records in (
-        (("resourceSpans", "resource_spans"), ("scopeSpans", "scope_spans", "instrumentationLibrarySpans"), ("spans",)),
-        (("resourceLogs", "resource_logs"), ("scopeLogs", "scope_logs"), ("logRecords", "log_records")),
-    ):
+    for resources, scopes, records in _BATCHES:
         for resource in _lists(value, resources):
             known = True
-            shared = _attributes(
-                resource.get("resource", {}).get("attributes") if isinstance(resource.get("resource"), dict) else None
-            )
+            shared = _attributes(object_of(resource.get("resource")).get("attributes"))
             for scope in _lists(resource, scopes):
                 for record in _lists(scope, records):
                     yield from _record(record, shared, file, line, keep, names)
@@ -174,21 +190,14 @@ def _lists(value: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[dict[st
 
 
 def _record(
-    record: dict[str, Any],
-    shared: Mapping[str, Any],
-    file: str,
-    line: int,
-    keep: re.Pattern[str],
-    names: Counter[str],
+    record: dict[str, Any], shared: Mapping[str, Any], file: str, line: int, keep: re.Pattern[str], names: Counter[str]
 ) -> Iterator[tuple[str, _Item]]:
-    context = record["context"] if isinstance(record.get("context"), dict) else record
+    context = object_of(record.get("context")) or record
     trace, span = first_of(context, "traceId", "trace_id"), first_of(context, "spanId", "span_id")
     own = _attributes(decoded(record.get("attributes")))
-    for name in ("llm", "llm.input_messages", "llm.output_messages", "input", "output", "tool", "session", "user"):
+    for name in _NESTED:
         if isinstance(own.get(name), (dict, list)):
-            own = {**own, **dict(_flat(name, own[name]))}
-    if _KIND not in own and isinstance(own.get("openinference"), dict):
-        own = {**own, **dict(_flat("openinference", own["openinference"]))}
+            own = {**dict(_flat(name, own[name])), **own}
     if _KIND not in own and isinstance(record.get("span_kind"), str):
         own = {**own, _KIND: record["span_kind"]}
     names.update({name.partition(".")[0] for name in own})
@@ -202,7 +211,7 @@ def _record(
         return
     if span is None:
         raise CellError("spanId", "bad_type: a span without an id")
-    status = record["status"] if isinstance(record.get("status"), dict) else {}
+    status = object_of(record.get("status"))
     failed = str(first_of(status, "code", "status_code") or "") in ("2", "STATUS_CODE_ERROR", "ERROR")
     events = [_event(one) for one in _lists(record, ("events",))]
     raised = next((e.attributes for e in events if e.name == "exception"), {})
@@ -230,7 +239,9 @@ def _event(record: Mapping[str, Any]) -> _Event:
     name = first_of(record, "eventName", "event_name", "name") or attributes.get("event.name") or ""
     time = first_of(record, "timeUnixNano", "time_unix_nano", "observedTimeUnixNano", "timestamp")
     body = record.get("body")
-    return _Event(str(name), attributes, _any(body) if _is_any(body) else body, seconds_since_1970(time))
+    if isinstance(body, dict) and len(body) == 1 and str(next(iter(body))).endswith(("Value", "_value")):
+        body = _any(body)
+    return _Event(str(name), attributes, body, seconds_since_1970(time))
 
 
 def _attributes(value: Any) -> dict[str, Any]:
@@ -241,30 +252,22 @@ def _attributes(value: Any) -> dict[str, Any]:
     return {str(one["key"]): _any(one.get("value")) for one in pairs if isinstance(one, dict) and "key" in one}
 
 
-_SCALARS = [f"{kind}{value}" for kind in ("string", "bool", "double", "bytes") for value in ("Value", "_value")]
-
-
-def _is_any(value: Any) -> bool:
-    return isinstance(value, dict) and len(value) == 1 and str(next(iter(value))).endswith(("Value", "_value"))
-
-
 def _any(value: Any) -> Any:
     """An AnyValue of OTLP/JSON as plain JSON."""
     if not isinstance(value, dict):
         return value
-    for name in _SCALARS:
-        if name in value:
-            return value[name]
-    if (whole := first_of(value, "intValue", "int_value")) is not None:
+    kinds = {name.removesuffix("_value").removesuffix("Value"): one for name, one in value.items()}
+    for name in ("string", "bool", "double", "bytes"):
+        if name in kinds:
+            return kinds[name]
+    if (whole := first_of(kinds, "int")) is not None:
         try:
             return int(whole)
         except (TypeError, ValueError):
             return whole
-    if isinstance(array := first_of(value, "arrayValue", "array_value"), dict):
+    if isinstance(array := kinds.get("array"), dict):
         return [_any(one) for one in array.get("values", [])]
-    if isinstance(pairs := first_of(value, "kvlistValue", "kvlist_value"), dict):
-        return _attributes(pairs.get("values"))
-    return None
+    return _attributes(kinds["kvlist"].get("values")) if isinstance(kinds.get("kvlist"), dict) else None
 
 
 def _add(trace: str, items: list[_Item], conversations: Conversations, counts: Counter[str]) -> Iterator[Rejected]:
@@ -272,20 +275,18 @@ def _add(trace: str, items: list[_Item], conversations: Conversations, counts: C
     options = conversations.options
     with_messages, of_tools, other, judges, plain, copies, rejected = _KINDS
     logs: dict[str | None, list[_Event]] = {}
+    whole: dict[str | None, _Item] = {}
     for item in items:
         if not item.is_span:
             logs.setdefault(item.span, []).extend(item.events)
-    whole: dict[str | None, _Item] = {}
-    for item in items:
-        if item.is_span and (item.span not in whole or _says(item) > _says(whole[item.span])):
+        elif item.span not in whole or _says(item) > _says(whole[item.span]):
             whole[item.span] = item
-    known = set(whole)
     spans: list[Span] = []
     scores: list[GivenScore] = []
     wanting: _Item | None = None
     ids: set[str] = set()
     for each in items:
-        if each.span is None or (not each.is_span and each.span in known) or each.span in ids:
+        if each.span is None or (not each.is_span and each.span in whole) or each.span in ids:
             counts[copies] += each.is_span
             continue
         # The span of a log record may be in no file.
@@ -294,18 +295,17 @@ def _add(trace: str, items: list[_Item], conversations: Conversations, counts: C
         if item.attributes.get(_KIND) == "EVALUATOR":
             counts[judges] += 1
             continue
-        events = sorted((*item.events, *logs.get(item.span, ())) if item.is_span else logs[item.span], key=_event_time)
+        said = (*item.events, *logs.get(item.span, ())) if item.is_span else logs[item.span]
+        events = sorted(said, key=lambda event: time_or_last(event.time_s))
         try:
             span = _span(item, events, options)
         except CellError as error:
-            yield Rejected(
-                file=item.file, line=item.line, dialogue=trace, field=error.column or None, reason=str(error)
-            )
+            yield error.rejected(item.file, item.line, trace)
             counts[rejected] += item.is_span
             continue
         spans.append(span)
         if item.is_span:
-            kind = with_messages if span.visit else of_tools if span.tool else other if item.attributes else plain
+            kind = with_messages if span.visit else of_tools if span.step else other if item.attributes else plain
             counts[kind] += 1
         scores += [_score(event.attributes, item.span) for event in events if event.name == _EVALUATION]
         if span.visit is None and str(item.attributes.get("gen_ai.operation.name")) in _CALLS:
@@ -327,10 +327,6 @@ def _says(span: _Item) -> tuple[bool, int]:
     return span.end_s is not None, len(span.attributes) + len(span.events)
 
 
-def _event_time(event: _Event) -> float:
-    return float("inf") if event.time_s is None else event.time_s
-
-
 def _score(attributes: Mapping[str, Any], span: str | None) -> GivenScore:
     value = first_of(attributes, "gen_ai.evaluation.score.value")
     label = attributes.get("gen_ai.evaluation.score.label")
@@ -347,29 +343,20 @@ def _span(item: _Item, events: list[_Event], options: TraceOptions) -> Span:
             attributes |= event.attributes
     operation = str(attributes.get("gen_ai.operation.name") or "")
     kind = _TOOL_SPANS.get(operation) or (TOOL if not operation and attributes.get("gen_ai.tool.name") else None)
-    if kind is not None:
+    if kind := kind or _KIND_STEPS.get(str(attributes.get(_KIND))):
+        name = text_of(first_of(attributes, "gen_ai.tool.name", "gen_ai.data_source.id", "tool.name"))
         step = Step(
             kind=kind,
-            name=text_of(first_of(attributes, "gen_ai.tool.name", "gen_ai.data_source.id")),
-            arguments=json_text(first_of(attributes, "gen_ai.tool.call.arguments", "gen_ai.retrieval.query.text")),
-            result=json_text(first_of(attributes, "gen_ai.tool.call.result", "gen_ai.retrieval.documents")),
+            name=name or (None if operation else item.name),
+            arguments=json_text(first_of(attributes, *_ARGUMENTS)),
+            result=json_text(first_of(attributes, *_RESULTS)),
             error=item.error,
         )
         call = text_of(attributes.get("gen_ai.tool.call.id"))
         return step_span(item.span or "", item.parent, (item.start_s, item.end_s), step, call)
-    kind = _KIND_STEPS.get(str(attributes.get(_KIND)))
-    if kind is not None:
-        step = Step(
-            kind=kind,
-            name=text_of(attributes.get("tool.name")) or item.name,
-            arguments=json_text(first_of(attributes, "input.value", "tool.parameters")),
-            result=json_text(attributes.get("output.value")),
-            error=item.error,
-        )
-        return step_span(item.span or "", item.parent, (item.start_s, item.end_s), step)
-    asked = _asked(attributes, events) or messages_in(options.path("request", attributes), "user")
-    answered = _answered(attributes, events) or messages_in(options.path("response", attributes), "assistant")
-    visit = Visit(asked, answered, item.start_s, item.end_s, item.error) if asked or answered else None
+    asked = _said(attributes, events, "input") or messages_in(options.path("request", attributes), "user")
+    answered = _said(attributes, events, "output") or messages_in(options.path("response", attributes), "assistant")
+    visit = Visit(asked, answered[:1], item.start_s, item.end_s, item.error) if asked or answered else None
     conversation, user = _whose(attributes, options)
     return Span(item.span or "", item.parent, item.start_s, visit, conversation=conversation, user=user)
 
@@ -385,71 +372,69 @@ def _whose(attributes: Mapping[str, Any], options: TraceOptions) -> tuple[str | 
     return conversation, user
 
 
-def _asked(attributes: Mapping[str, Any], events: list[_Event]) -> tuple[Message, ...]:
-    if (now := attributes.get("gen_ai.input.messages")) is not None:
-        return _messages(now, "gen_ai.input.messages", "user")
-    found = [_of_event(event) for event in events if _MESSAGE_EVENT.fullmatch(event.name)]
-    if found:
-        return tuple(found)
+def _said(attributes: Mapping[str, Any], events: list[_Event], side: str) -> tuple[Message, ...]:
+    """The messages of a side, `input` or `output`, in the newest form that the span has; of choices the first."""
+    role, word = ("user", "prompt") if side == "input" else ("assistant", "completion")
+    name = f"gen_ai.{side}.messages"
+    if (now := attributes.get(name)) is not None:
+        return _messages(now, name, role)
+    choices = [event for event in events if event.name == "gen_ai.choice"]
+    if side == "output" and choices:
+        return (_of_event(min(choices, key=_choice_index)),)
+    asked = [_of_event(event) for event in events if side == "input" and _MESSAGE_EVENT.fullmatch(event.name)]
+    if asked:
+        return tuple(asked)
+    name = f"gen_ai.{word}"
     for event in events:
-        if event.name == "gen_ai.content.prompt":
-            return _messages(event.attributes.get("gen_ai.prompt"), "gen_ai.prompt", "user")
+        if event.name == f"gen_ai.content.{word}":
+            return _messages(event.attributes.get(name), name, role)
     return (
-        _indexed(attributes, "prompt", "user")
-        or _messages(attributes.get("gen_ai.prompt"), "gen_ai.prompt", "user")
-        or _open_inference(attributes, "input", "user")
+        _indexed(attributes, name, role)
+        or _messages(attributes.get(name), name, role)
+        or _indexed(attributes, f"llm.{side}_messages", role)
+        or messages_in(attributes.get(f"{side}.value"), role)
     )
 
 
-def _answered(attributes: Mapping[str, Any], events: list[_Event]) -> tuple[Message, ...]:
-    """The first choice."""
-    if (now := attributes.get("gen_ai.output.messages")) is not None:
-        return _messages(now, "gen_ai.output.messages", "assistant")[:1]
-    choices = [event for event in events if event.name == "gen_ai.choice"]
-    if choices:
-        return (_of_event(min(choices, key=_choice_index)),)
-    name = "gen_ai.completion"
-    for event in events:
-        if event.name == "gen_ai.content.completion":
-            return _messages(event.attributes.get(name), name, "assistant")[:1]
-    found = _indexed(attributes, "completion", "assistant") or _messages(attributes.get(name), name, "assistant")
-    return (found or _open_inference(attributes, "output", "assistant"))[:1]
-
-
-def _open_inference(attributes: Mapping[str, Any], side: str, role: str) -> tuple[Message, ...]:
-    """The messages of a span of OpenInference, else those in its `input.value` or `output.value`."""
+def _indexed(attributes: Mapping[str, Any], field: str, role: str) -> tuple[Message, ...]:
+    """Messages in attributes such as `gen_ai.prompt.0.content` and `llm.input_messages.0.message.content`."""
     found: dict[int, dict[str, Any]] = {}
+    calls: dict[int, dict[int, dict[str, Any]]] = {}
     for name, value in sorted(attributes.items()):
-        match = _MESSAGE_OF.fullmatch(name)
-        if match is None or match[1] != side:
+        match = _INDEXED.fullmatch(name)
+        if match is None or match[1] != field:
             continue
-        message = found.setdefault(int(match[2]), {"role": role})
-        if _CONTENT_OF.fullmatch(match[3]):
+        index, key = int(match[2]), match[3]
+        message = found.setdefault(index, {"role": role})
+        if _PART_OF.fullmatch(key):
             message["content"] = [*message.get("content", ()), {"type": "text", "text": value}]
-        elif call := _CALL_OF.fullmatch(match[3]):
-            message.setdefault("tool_calls", {}).setdefault(int(call[1]), {})[call[2]] = value
-        elif match[3] in ("role", "content", "tool_call_id", "name"):
-            message[match[3]] = value
-    for message in found.values():
-        message["tool_calls"] = [call for _, call in sorted(message.get("tool_calls", {}).items())]
-    if found:
-        return tuple(read_messages([found[k] for k in sorted(found)], f"llm.{side}_messages"))
-    return messages_in(attributes.get(f"{side}.value"), role)
-
-
-_MESSAGE_EVENT = re.compile(r"gen_ai\.(user|system|assistant|tool)\.message")
+        elif call := _CALL_OF.fullmatch(key):
+            calls.setdefault(index, {}).setdefault(int(call[1]), {})[call[2]] = value
+        elif key == "content" and field.startswith("gen_ai") and isinstance(parts := decoded(value), list):
+            message["content"] = parts
+        elif key in ("role", "content", "tool_call_id", "name"):
+            message[key] = value
+    for index, of_message in calls.items():
+        found[index]["tool_calls"] = [call for _, call in sorted(of_message.items())]
+    return tuple(read_messages([found[index] for index in sorted(found)], field))
 
 
 def _choice_index(event: _Event) -> int:
-    fields = {**event.attributes, **(event.body if isinstance(event.body, dict) else {})}
-    index = fields.get("index", 0)
+    index = _fields(event).get("index", 0)
     return index if isinstance(index, int) else 0
 
 
-def _of_event(event: _Event) -> Message:
-    """The message of an event of the earlier conventions; its content is the body, or attributes."""
+def _fields(event: _Event) -> dict[str, Any]:
+    """What an event of the earlier conventions says; its content is the body, or attributes."""
     fields = {name: x for name, x in event.attributes.items() if "." not in name}
-    fields |= event.body if isinstance(event.body, dict) else {} if event.body is None else {"content": event.body}
+    return fields | (
+        event.body if isinstance(event.body, dict) else {} if event.body is None else {"content": event.body}
+    )
+
+
+def _of_event(event: _Event) -> Message:
+    """The message of an event of the earlier conventions."""
+    fields = _fields(event)
     if event.name == "gen_ai.choice":
         message = decoded(fields.get("message"))
         kept = {"tool_calls": fields["tool_calls"]} if fields.get("tool_calls") else {}
@@ -469,29 +454,6 @@ def _of_event(event: _Event) -> Message:
     known = ("content", "tool_calls", "tool_call_id", "name", "function_call", "refusal")
     plain = {"role": role, **{name: fields[name] for name in known if fields.get(name) is not None}}
     return read_messages([plain], event.name)[0]
-
-
-def _indexed(attributes: Mapping[str, Any], side: str, role: str) -> tuple[Message, ...]:
-    """Messages in attributes such as `gen_ai.prompt.0.content`."""
-    found: dict[int, dict[str, Any]] = {}
-    calls: dict[int, dict[str, dict[str, Any]]] = {}
-    for name, value in attributes.items():
-        match = _INDEXED.fullmatch(name)
-        if match is None or match[1] != side:
-            continue
-        index, key = int(match[2]), match[3]
-        if key.startswith("tool_calls."):
-            _, number, field = (*key.split(".", 2), "")[:3]
-            calls.setdefault(index, {}).setdefault(number, {})[field] = value
-        elif key in ("role", "content", "tool_call_id"):
-            found.setdefault(index, {"role": role})[key] = value
-    for index, of_message in calls.items():
-        found.setdefault(index, {"role": role})["tool_calls"] = [of_message[number] for number in sorted(of_message)]
-    messages = [found[index] for index in sorted(found)]
-    for message in messages:
-        content = decoded(message.get("content"))
-        message["content"] = content if isinstance(content, list) else message.get("content")
-    return tuple(read_messages(messages, f"gen_ai.{side}")) if messages else ()
 
 
 def _messages(value: Any, field: str, role: str) -> tuple[Message, ...]:

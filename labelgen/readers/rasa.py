@@ -35,9 +35,9 @@ from labelgen.data.json_text import decoded, json_text, object_of
 from labelgen.data.reader import Items, Reader, Remark, exchanges, join_texts
 from labelgen.data.record import Rejected, validate
 from labelgen.readers.cells import CellError, Moment, cell_id, cell_number, is_empty, seconds_since_1970
-from labelgen.readers.exports import MOST_VALUES, json_objects
-from labelgen.readers.grouping import Groups
-from labelgen.readers.mapping import Meaning, plain_word
+from labelgen.readers.exports import json_objects
+from labelgen.readers.grouping import Groups, named_parts
+from labelgen.readers.mapping import Meaning, note_value
 from labelgen.readers.suggest import feedback_kind, meaning_of
 
 _PAYLOAD = re.compile(r"/([\w.+/-]+)\s*(\{.*\})?\s*", re.DOTALL)
@@ -66,10 +66,6 @@ class RasaOptions:
         """The meaning of each."""
         return {name: Meaning.of_text(name, text) for name, text in self.feedback.items()}
 
-    def is_feedback(self, name: str) -> bool:
-        """Whether a slot or payload of that name is."""
-        return name in self.feedback or (not self.feedback and feedback_kind(name) is not None)
-
 
 def _read(path: Path, options: RasaOptions) -> Items:
     values: dict[str, dict[str, Any]] = {}
@@ -87,11 +83,13 @@ def _read(path: Path, options: RasaOptions) -> Items:
                 yield Rejected(file=name, line=line, reason=reason, raw=text.decode("utf-8", "replace"))
             for sender, event in found:
                 senders.add(sender, _Event(name, line, event))
-                named = [(key, given) for key, given in _given(event) if options.is_feedback(key)]
+                named = [
+                    (key, given)
+                    for key, given in _given(event)
+                    if (key in options.feedback if options.feedback else feedback_kind(key) is not None)
+                ]
                 for key, given in named:
-                    seen = values.setdefault(key, {})
-                    if len(seen) < MOST_VALUES:
-                        seen.setdefault(plain_word(str(given)), given)
+                    note_value(values, key, given)
                     if sender in spoken:
                         waiting.setdefault(sender, set()).add(key)
                 if event["event"] in _BORDERS:
@@ -167,16 +165,12 @@ def _sessions(sender: str, events: Sequence[_Event], meanings: Mapping[str, Mean
             sessions.append([])
         sessions[-1].append(one)
     sessions = [session for session in sessions if any(_speaks(x.event) for x in session)]
-    for k, session in enumerate(sessions):
+    for identity, session in named_parts(sender, sessions):
         first = session[0]
-        identity = sender if len(sessions) == 1 else f"{sender}#{k}"
         try:
             made = _dialogue(identity, sender, [one.event for one in session], meanings)
         except CellError as error:
-            field = error.column or None
-            yield Rejected(
-                file=first.file, line=first.line, dialogue=identity, field=field, reason=str(error), hint=error.hint
-            )
+            yield error.rejected(first.file, first.line, identity)
         else:
             yield validate(made, first.file, first.line)
 
@@ -209,7 +203,8 @@ def _dialogue(
         if (kind == "user" and named and _payload(event) is not None) or (_COMMAND.match(_text(event))):
             continue
         if kind == "user":
-            lines.append({**event, "said": _said(event, titles)})
+            text = _text(event)
+            lines.append({**event, "said": text if _payload(event) is None else titles.get(text, text)})
         elif kind == "bot":
             buttons = map(object_of, object_of(event.get("data")).get("buttons") or ())
             titles |= {str(button.get("payload")): str(button.get("title")) for button in buttons}
@@ -224,11 +219,6 @@ def _dialogue(
         turns=tuple(_turn((*turn.user, *turn.assistant), start_s or 0.0) for turn in turns),
         feedback=tuple(dict.fromkeys(of_dialogue)),
     )
-
-
-def _said(event: Mapping[str, Any], titles: Mapping[str, str]) -> str:
-    text = _text(event)
-    return titles.get(text, text) if _payload(event) is not None else text
 
 
 def _turn(lines: Sequence[dict[str, Any]], start_s: float) -> Turn:

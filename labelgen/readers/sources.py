@@ -15,10 +15,9 @@ import msgspec
 
 from labelgen.base.errors import InputError, UsageError, first_line
 from labelgen.base.files import DamagedError, decompressed
-from labelgen.data.json_text import too_deep
-from labelgen.data.reader import files_of, number_lines, open_input, read_bytes
+from labelgen.data.reader import named_files, number_lines, open_input
 from labelgen.data.record import Rejected, parse
-from labelgen.data.tables import check_columns, python_rows, rows_of
+from labelgen.data.tables import check_columns, parquet_damage, parquet_reason, python_rows, rows_of
 from labelgen.readers.cells import MISSING
 from labelgen.readers.mapping import ColumnMapping, JsonPath
 
@@ -69,8 +68,7 @@ def read_source(source: Path, mapping: ColumnMapping) -> Iterator[SourceRow | Re
     if is_dataset(source):
         yield from _of_splits(_opened(source), _name(source), str(source), mapping)
     else:
-        for file in files_of(source, SUFFIXES):
-            name = file.relative_to(source).as_posix() if source.is_dir() else file.name
+        for name, file in named_files(source, SUFFIXES):
             yield from READ[form_of(file, mapping)](file, name, mapping)
 
 
@@ -96,12 +94,7 @@ def _start(file: Path) -> bytes:
 def _is_lines(start: bytes) -> bool:
     """Whether a text of JSON begins with a whole object on its first line, and another behind it."""
     first, _, rest = start.partition(b"\n")
-    if too_deep(first) is not None:
-        return False
-    try:
-        return isinstance(msgspec.json.decode(first), dict) and rest.lstrip()[:1] == b"{"
-    except (msgspec.MsgspecError, UnicodeError):
-        return False
+    return isinstance(parse(first, dict[str, Any], ""), dict) and rest.lstrip()[:1] == b"{"
 
 
 def _check_text(file: Path, name: str, form: str, start: bytes, encoding: str | None) -> None:
@@ -109,13 +102,8 @@ def _check_text(file: Path, name: str, form: str, start: bytes, encoding: str | 
     what = next((what for magic, what in _MAGIC.items() if start.startswith(magic)), None)
     marked = any(start.startswith(mark) for mark, _ in _MARKS)
     wide = marked or (encoding or "").lower().startswith("utf-16")
-    if (
-        what is None
-        and not wide
-        and (
-            b"\0" in start and len(start) - len(start.translate(None, _CONTROLS)) > max(1, len(start) * _MOST_CONTROLS)
-        )
-    ):
+    controls = len(start) - len(start.translate(None, _CONTROLS))
+    if what is None and not wide and b"\0" in start and controls > max(1, len(start) * _MOST_CONTROLS):
         what = "binary"
     if what is not None:
         hint = "give its true form by form (csv, excel, json, jsonl, parquet), or its encoding if it is UTF-16"
@@ -165,11 +153,7 @@ def _csv(file: Path, name: str, mapping: ColumnMapping) -> Iterator[SourceRow | 
         raise UsageError(f"{name} is empty", str(file), "give a table with a header")
     try:
         for line, row in rows_of(file, name, (), delimiter, encoding, mapping.quotes):
-            if line and isinstance(row, Rejected):
-                yield row
-            else:
-                assert not isinstance(row, Rejected)
-                yield SourceRow(name, line, row)
+            yield row if isinstance(row, Rejected) else SourceRow(name, line, row)
     except UnicodeError as error:
         hint = "give the encoding that the file has"
         raise InputError(f"{name} is not {encoding}: {error}", str(file), hint) from error
@@ -228,11 +212,8 @@ def _json(file: Path, name: str, mapping: ColumnMapping) -> Iterator[SourceRow |
 
 
 def _unpacked(file: Path, name: str) -> bytes:
-    if file.suffix not in _PACKED:
-        data = read_bytes(file)
-    else:
-        with open_input(file) as opened:
-            data = opened.read()
+    with open_input(file) as opened:
+        data = opened.read()
     _check_text(file, name, "JSON", data[:_SAMPLE], None)
     return data
 
@@ -270,21 +251,15 @@ def _record(record: Any, name: str, number: int) -> SourceRow | Rejected:
 
 
 def _parquet(file: Path, name: str, mapping: ColumnMapping) -> Iterator[SourceRow | Rejected]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    number = 0
     try:
         with file.open("rb") as raw, pq.ParquetFile(raw) as table:
-            for batch in table.iter_batches(batch_size=_BATCH):
-                for row in python_rows(batch):
-                    number += 1
-                    yield SourceRow(name, number, row)
-    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-        # Arrow raises an OSError without a number for data that are damaged, with one where the disk failed.
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        yield Rejected(file=name, reason=f"bad_parquet: {first_line(error)}")
+            rows = (row for batch in table.iter_batches(batch_size=_BATCH) for row in python_rows(batch))
+            for number, row in enumerate(rows, 1):
+                yield SourceRow(name, number, row)
+    except parquet_damage() as error:
+        yield Rejected(file=name, reason=parquet_reason(error))
 
 
 RECORD = frozenset({"id", "turns"})

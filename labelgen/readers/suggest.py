@@ -5,7 +5,7 @@ A suggestion is for people to check: names of columns are a convention, no fact.
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,6 @@ from labelgen.readers.cells import MISSING
 from labelgen.readers.mapping import (
     COLUMNS,
     COMMENT,
-    INPUTS,
     RATING,
     THUMBS,
     YES_NO,
@@ -49,6 +48,9 @@ _NAMES = {
     "audio": "audio audio_path wav",
 }
 """Field -> names that its column often has, the most certain first."""
+
+_INPUTS = "text request response device locale domain status asr_confidence nlu_confidence intent slots"
+"""Fields that a model reads."""
 
 _BY_WORD = ("dialogue", "speaker", "text", "time")
 """Fields whose column may have one of these words in its name, such as `Message body` or `Ticket No`, where no name is one."""
@@ -121,25 +123,18 @@ def _are_by_id(objects: Sequence[Mapping[str, Any]]) -> bool:
     return names.total() < 2 * len(names) if len(objects) > 1 else len(names) > _FEW_NAMES
 
 
-def feedback_kind(path: str) -> str | None:
-    """The kind of feedback that a column has by its name; None where it looks like something else."""
+def feedback_kind(path: str, values: Sequence[Any] = ()) -> str | None:
+    """The kind of feedback that a column has by its name, or by values that are all thumbs; None where it looks like something
+    else."""
     last = _plain(path.rpartition(".")[2])
-    if last.split()[-1:] and last.split()[-1] in _NO_FEEDBACK:
-        return None
+    named = last.split()[-1:] and last.split()[-1] not in _NO_FEEDBACK
     words = _plain(path) if last.strip() in _GENERIC else last
-    return next((kind for kind, pattern in _FEEDBACK if re.search(pattern, words)), None)
+    kind = next((kind for kind, pattern in _FEEDBACK if named and re.search(pattern, words)), None)
+    thumbs = {str(value).strip().casefold() for value in values if not _empty(value)}
+    return kind or ("thumbs" if thumbs and thumbs <= set(_THUMBS.split()) else None)
 
 
-def looks_like_feedback(path: str, values: Sequence[Any]) -> bool:
-    """Whether a column has user feedback by its name, or by values that are all thumbs."""
-    words = {str(value).strip().casefold() for value in values if not _empty(value)}
-    return feedback_kind(path) is not None or (bool(words) and words <= _THUMBS)
-
-
-_THUMBS = {
-    "up", "down", "thumbs_up", "thumbs_down", "thumbsup", "thumbsdown", "👍", "👎",
-    "like", "dislike", "liked", "disliked", "upvote", "downvote",
-}  # fmt: skip
+_THUMBS = "up down thumbs_up thumbs_down thumbsup thumbsdown 👍 👎 like dislike liked disliked upvote downvote"
 
 
 def _plain(path: str) -> str:
@@ -183,8 +178,7 @@ def suggest(rows: Sequence[SourceRow], given: ColumnMapping) -> ColumnMapping:
     if choice.of("time") is None:
         # A name says little in a language that is not known, a date is one in all.
         moments = (path for path, values in entries.items() if path not in choice.taken and _are_moments(values))
-        choice.chosen["time"] = next(moments, None)
-        choice.taken.add(choice.chosen["time"])
+        choice.take("time", next(moments, None))
     if not given.time_format and (time := choice.of("time")) is not None:
         choice.chosen["time_format"] = _time_formats(entries.get(time, ()))
     if given.decimal == "." and any(map(_have_decimal_commas, entries.values())):
@@ -256,13 +250,18 @@ class _Choice:
         column: str | None = getattr(self.given, field) or self.chosen.get(field)
         return column
 
+    def take(self, field: str, path: str | None) -> None:
+        """Choose a column for a field; None for none."""
+        if path is not None:
+            self.chosen[field] = path
+            self.taken.add(path)
+
     def pick(self, paths: Mapping[str, Sequence[Any]], *fields_: str) -> None:
         """Choose for each field that is not given the first free column with one of its names."""
         for field in fields_:
             free = [path for path, values in paths.items() if path not in self.taken and not all(map(_empty, values))]
-            if getattr(self.given, field) is None and (path := _by_name(field, free)) is not None:
-                self.chosen[field] = path
-                self.taken.add(path)
+            if getattr(self.given, field) is None:
+                self.take(field, _by_name(field, free))
 
     def pick_speaker(self, paths: Mapping[str, Sequence[Any]]) -> None:
         """Choose the speaker by its values: nearly all are words for one of the two sides, and both sides speak."""
@@ -274,8 +273,7 @@ class _Choice:
             known = sum(word in users or word in assistants or word == "system" for word in words)
             sides = bool(users.intersection(words)) and bool(assistants.intersection(words))
             if path not in self.taken and sides and known >= _KNOWN_SPEAKERS * len(words):
-                self.chosen["speaker"] = path
-                self.taken.add(path)
+                self.take("speaker", path)
                 return
 
     def pick_text(self, paths: Mapping[str, Sequence[Any]]) -> None:
@@ -290,14 +288,13 @@ class _Choice:
                 lengths[path] = sum(len(text.split()) for text in texts) / len(texts)
         longest = max(lengths, key=lambda path: lengths[path], default=None)
         if longest is not None and lengths[longest] >= _WORDS_OF_TEXT:
-            self.chosen["text"] = longest
-            self.taken.add(longest)
+            self.take("text", longest)
 
     def feedback(self, paths: Mapping[str, Sequence[Any]], of: Callable[[str], str]) -> dict[str, str]:
         """The free columns that look like feedback, with their meanings. of: what a column is about."""
         found = {}
         for path, values in paths.items():
-            kind = feedback_kind(path) or ("thumbs" if looks_like_feedback(path, values) else None)
+            kind = feedback_kind(path, values)
             if (
                 kind is not None
                 and path not in self.taken
@@ -339,7 +336,7 @@ def _last(path: str) -> str:
 
 def _is_turns(values: Sequence[Any]) -> bool:
     filled = [value for value in values if not _empty(value)]
-    return bool(filled) and all(entries_of(value) for value in filled)
+    return bool(filled) and all(map(entries_of, filled))
 
 
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+\s*%?")
@@ -449,32 +446,26 @@ def meaning_of(kind: str, values: Sequence[Any], name: str = "") -> str | None:
     return COMMENT if long else None
 
 
-def explained(column: str, text: str, values: Sequence[Any]) -> str:
-    """One line about a column of feedback: what its values mean, and how many there are of each."""
-    meaning = Meaning.of_text(column, text)
-    counts = Counter(str(value).strip() for value in values if not _empty(value))
-    silent = sum(map(_empty, values))
-    sides: dict[str, list[str]] = {"good": [], "bad": [], "no feedback": [], "": []}
-    for word, count in counts.most_common(_SHOWN_VALUES):
-        plain = plain_word(word)
-        known = (side for side, words in (("good", meaning.good), ("bad", meaning.bad)) if plain in words)
-        side = "no feedback" if plain in meaning.none else next(known, "")
-        sides[side].append(f"{word[:_SHOWN_LETTERS]} ({count:,})")
-    sides["no feedback"] += [f"empty ({silent:,})"] if silent else []
-    parts = [f"{side}: {', '.join(words)}".removeprefix(": ") for side, words in sides.items() if words]
-    rest = f", and {len(counts) - _SHOWN_VALUES:,} more values" if len(counts) > _SHOWN_VALUES else ""
-    zero = ""
-    if meaning.kind == RATING and min(meaning.scale) == 0 and max(meaning.scale) == max(_SCALES[0]):
-        zero = "; if 0 means that nobody rated, write 'rating 1..5 none=0'"
-    return f"{column!r} is {text}: {'; '.join(parts)}{rest}{zero}"
-
-
 def feedback_lines(given: ColumnMapping, rows: Sequence[SourceRow]) -> Iterator[str]:
-    """One line about each column of feedback."""
-    cells = [row.cells for row in rows]
-    for column, text in given.feedback.items():
-        if given.meanings[column].kind != COMMENT:
-            yield explained(column, text, _values(column, cells, given))
+    """One line about each column of feedback: what its values mean, and how many there are of each."""
+    for column, meaning in given.meanings.items():
+        if meaning.kind == COMMENT:
+            continue
+        values = _values(column, [row.cells for row in rows], given)
+        counts = Counter(str(value).strip() for value in values if not _empty(value))
+        silent = sum(map(_empty, values))
+        sides: dict[str, list[str]] = {"good": [], "bad": [], "no feedback": [], "": []}
+        for word, count in counts.most_common(_SHOWN_VALUES):
+            named = {"no feedback": meaning.none, "good": meaning.good, "bad": meaning.bad}
+            side = next((side for side, words in named.items() if plain_word(word) in words), "")
+            sides[side].append(f"{word[:_SHOWN_LETTERS]} ({count:,})")
+        sides["no feedback"] += [f"empty ({silent:,})"] if silent else []
+        parts = [f"{side}: {', '.join(words)}".removeprefix(": ") for side, words in sides.items() if words]
+        rest = f", and {len(counts) - _SHOWN_VALUES:,} more values" if len(counts) > _SHOWN_VALUES else ""
+        zero = ""
+        if meaning.kind == RATING and min(meaning.scale) == 0 and max(meaning.scale) == max(_SCALES[0]):
+            zero = "; if 0 means that nobody rated, write 'rating 1..5 none=0'"
+        yield f"{column!r} is {given.feedback[column]}: {'; '.join(parts)}{rest}{zero}"
 
 
 _SHOWN_VALUES = 12
@@ -489,15 +480,14 @@ def warnings(given: ColumnMapping, rows: Sequence[SourceRow]) -> Iterator[str]:
     """Sentences about columns that look like feedback: those that a model would read, and those that nothing reads."""
     cells = [row.cells for row in rows]
     roots = leaves(cells)
-    entries = roots
-    if given.turns is not None:
-        entries = leaves(_entries(given.turns, cells))
-    inputs = {getattr(given, name): name for name in INPUTS if getattr(given, name) is not None}
+    entries = roots if given.turns is None else leaves(_entries(given.turns, cells))
+    inputs = {getattr(given, name): name for name in _INPUTS.split() if getattr(given, name) is not None}
     inputs |= {column: name for name in ("categories", "numbers") for column in getattr(given, name)}
     for column, name in inputs.items():
         values = _values(column, cells, given)
-        if looks_like_feedback(column, values) and name not in ("text", "request", "response"):
-            kind = meaning_of(feedback_kind(column) or "thumbs", values, column) or _ASK
+        looks = feedback_kind(column, values)
+        if looks is not None and name not in ("text", "request", "response"):
+            kind = meaning_of(looks, values, column) or _ASK
             yield (
                 f"{column!r} looks like feedback and is mapped to {name}, which a model reads: it would learn from the answer; "
                 f"map it by feedback {column}='{kind}'"
@@ -510,11 +500,7 @@ def warnings(given: ColumnMapping, rows: Sequence[SourceRow]) -> Iterator[str]:
                 f"{column!r} has payloads of buttons such as {pressed[:40]!r}, which no user wrote and which may tell the answer; to leave "
                 f"them out add drop {column}='/{_BUTTON.pattern}/'"
             )
-    used = {
-        *inputs,
-        *given.feedback,
-        *(getattr(given, item.name) for item in fields(given) if item.name in COLUMNS),
-    }
+    used = {*inputs, *given.feedback, *(getattr(given, name) for name in COLUMNS)}
     for column, values in {**roots, **entries}.items():
         looks = feedback_kind(column)
         if column not in used and looks is not None and not _is_turns(values):

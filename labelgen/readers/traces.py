@@ -26,13 +26,8 @@ from labelgen.readers.messages import (
     identified_steps,
 )
 
-
-class Tool(msgspec.Struct, frozen=True):
-    """A step that has a span of its own. call: id of the call in the messages."""
-
-    step: Step
-    call: str | None = None
-    start_s: float | None = None
+IdentifiedStep = tuple[str | None, Step]
+"""The id of a call in the messages, and its step."""
 
 
 class GivenScore(msgspec.Struct, frozen=True):
@@ -61,7 +56,7 @@ class Visit(WithFeedback, frozen=True):
     start_s: float | None = None
     end_s: float | None = None
     error: str | None = None
-    tools: tuple[Tool, ...] = ()
+    steps: tuple[IdentifiedStep, ...] = ()
 
 
 class Trace(WithFeedback, frozen=True):
@@ -77,14 +72,14 @@ Of = TypeVar("Of", bound=WithFeedback)
 
 
 class Span(msgspec.Struct, frozen=True):
-    """One span of a trace. visit: its messages, if it has any. tool: the step that it is. conversation, user: whose it is, where it
+    """One span of a trace. visit: its messages, if it has any. step: that which it is. conversation, user: whose it is, where it
     says so itself."""
 
     id: str
     parent: str | None = None
     start_s: float | None = None
     visit: Visit | None = None
-    tool: Tool | None = None
+    step: IdentifiedStep | None = None
     conversation: str | None = None
     user: str | None = None
 
@@ -94,17 +89,13 @@ NO_SPAN = "\x00"
 
 
 def step_span(
-    identity: str,
-    parent: str | None,
-    times: tuple[float | None, float | None],
-    step: Step,
-    call: str | None = None,
+    identity: str, parent: str | None, times: tuple[float | None, float | None], step: Step, call: str | None = None
 ) -> Span:
     """The span of a step. times: its begin and end, which give the latency. call: its id in the messages."""
     start_s, end_s = times
     if start_s is not None and end_s is not None:
         step = replace(step, latency_s=end_s - start_s)
-    return Span(identity, parent, start_s, tool=Tool(step, call, start_s))
+    return Span(identity, parent, start_s, step=(call, step))
 
 
 def visits_of(spans: Sequence[Span]) -> tuple[tuple[Visit, ...], dict[str, int]]:
@@ -118,24 +109,22 @@ def visits_of(spans: Sequence[Span]) -> tuple[tuple[Visit, ...], dict[str, int]]
         key=lambda name: (time_or_last(by_id[name].start_s), name),
     )
     number = {name: k for k, name in enumerate(order)}
-    tools: list[list[Tool]] = [[] for _ in order]
+    steps: list[list[IdentifiedStep]] = [[] for _ in order]
     belongs: dict[str, int] = {}
     for span in sorted(spans, key=lambda span: (time_or_last(span.start_s), span.id)):
         top = tops[span.id]
         if top is not None and top.id in number:
             belongs[span.id] = number[top.id]
         elif order:
-            earlier = [
-                k for k, name in enumerate(order) if time_or_last(by_id[name].start_s) <= time_or_last(span.start_s)
-            ]
-            belongs[span.id] = earlier[-1] if earlier else 0
-        if span.tool is not None and span.id in belongs:
-            tools[belongs[span.id]].append(span.tool)
+            earlier = sum(time_or_last(by_id[name].start_s) <= time_or_last(span.start_s) for name in order)
+            belongs[span.id] = max(0, earlier - 1)
+        if span.step is not None and span.id in belongs:
+            steps[belongs[span.id]].append(span.step)
     visits = []
-    for name, used in zip(order, tools, strict=True):
+    for name, used in zip(order, steps, strict=True):
         visit = by_id[name].visit or Visit()
         extra = visit.extra if name.startswith(NO_SPAN) else {**visit.extra, "span": name}
-        visits.append(replace(visit, tools=tuple(used), extra=extra))
+        visits.append(replace(visit, steps=tuple(used), extra=extra))
     return tuple(visits), belongs
 
 
@@ -186,30 +175,24 @@ def _turn(user: Sequence[Message], assistant: Sequence[Message], visits: Sequenc
     turn = exchange_turn(user, assistant, start_s)
     steps = identified_steps(assistant)
     free = set(range(len(steps)))
-    for tool in (tool for visit in visits for tool in visit.tools):
-        place = next((k for k in sorted(free) if _is_call(steps[k], tool)), None)
+    for call, step in (one for visit in visits for one in visit.steps):
+        place = next((k for k in sorted(free) if _is_call(steps[k], (call, step))), None)
         if place is None:
-            steps.append((tool.call, tool.step))
+            steps.append((call, step))
             continue
         free.discard(place)
-        step = steps[place][1]
-        steps[place] = (
-            tool.call,
-            replace(
-                tool.step,
-                name=step.name or tool.step.name,
-                arguments=step.arguments if step.arguments is not None else tool.step.arguments,
-                result=step.result if step.result is not None else tool.step.result,
-                error=tool.step.error or step.error,
-            ),
-        )
-    error = next((visit.error for visit in visits if visit.error is not None), None)
-    status = "error" if error is not None and not turn.response else "tool_call" if steps else None
+        told = steps[place][1]
+        arguments = told.arguments if told.arguments is not None else step.arguments
+        result = told.result if told.result is not None else step.result
+        name, error = told.name or step.name, step.error or told.error
+        steps[place] = (call, replace(step, name=name, arguments=arguments, result=result, error=error))
+    failed = next((visit.error for visit in visits if visit.error is not None), None)
+    status = "error" if failed is not None and not turn.response else "tool_call" if steps else None
     extras = [visit.extra for visit in visits if visit.extra]
     extra = {
         **json.loads(turn.extra or "{}"),
         **({"spans": extras} if extras else {}),
-        **({"error": error} if error else {}),
+        **({"error": failed} if failed else {}),
     }
     return replace(
         turn,
@@ -220,10 +203,10 @@ def _turn(user: Sequence[Message], assistant: Sequence[Message], visits: Sequenc
     )
 
 
-def _is_call(known: tuple[str | None, Step], tool: Tool) -> bool:
-    if known[0] is not None and tool.call is not None:
-        return known[0] == tool.call
-    return known[1].kind == tool.step.kind and known[1].name == tool.step.name
+def _is_call(one: IdentifiedStep, other: IdentifiedStep) -> bool:
+    if one[0] is not None and other[0] is not None:
+        return one[0] == other[0]
+    return (one[1].kind, one[1].name) == (other[1].kind, other[1].name)
 
 
 _AT_ONCE_S = 1.0

@@ -2,7 +2,9 @@
 
 import json
 import os
+from inspect import cleandoc
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import msgspec
@@ -13,12 +15,32 @@ from hypothesis import strategies as st
 from strategies import dialogues
 
 from labelgen.data.dialogue import Dialogue
+from labelgen.data.groups import Record
 from labelgen.data.labels import AtGoal, AtTurn, NoLabel, answers
 from labelgen.data.log import Log, write_log
-from labelgen.data.record import Rejected, arrow_schema, convert, decode, encode, features, json_schema, to_plain
+from labelgen.data.record import Rejected, arrow_schema, convert, decode, encode, features, to_plain
 
 ROOT = Path(__file__).parents[2]
 FULL = ROOT / "docs" / "reference" / "record.md"
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of one record. Fields that labelgen does not know are allowed."""
+    schema = msgspec.json.schema(Record)
+    definitions = schema["$defs"]
+    record = {**definitions.pop(schema["$ref"].rpartition("/")[2]), "title": "Record"}
+    schema = {"$ref": "#/$defs/Record", "$defs": {"Record": record, **definitions}}
+    for definition in schema["$defs"].values():
+        del definition["additionalProperties"]
+        if "description" in definition:
+            # Python 3.13 strips the indentation of docstrings, earlier versions keep it.
+            definition["description"] = cleandoc(definition["description"])
+        for field in definition["properties"].values():
+            if isinstance(field.get("default"), dict):
+                del field["default"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "labelgen record", **schema}
+
+
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 
 

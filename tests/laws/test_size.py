@@ -10,12 +10,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LINES = {
     "labelgen/agreement": 640,
-    "labelgen/api": 1_285,
+    "labelgen/api": 1_295,
     "labelgen/base": 1_450,
     "labelgen/cli": 2_560,
     "labelgen/confidence": 1_140,
-    "labelgen/data": 3_755,
-    "labelgen/evaluation": 3_260,
+    "labelgen/data": 3_700,
+    "labelgen/evaluation": 3_265,
     "labelgen/features": 1_750,
     "labelgen/feedback": 2_710,
     "labelgen/kernels": 430,
@@ -24,20 +24,20 @@ LINES = {
     "labelgen/model": 2_620,
     "labelgen/nn": 1_250,
     "labelgen/pretraining": 350,
-    "labelgen/readers": 5_195,
+    "labelgen/readers": 4_980,
     "labelgen/report": 1_590,
     "labelgen/review": 1_490,
     "labelgen/simulator": 1_905,
     "labelgen/steps": 2_350,
     "labelgen/tasks": 1_530,
-    "labelgen/training": 3_775,
+    "labelgen/training": 3_770,
     "labelgen/verdicts": 1_395,
-    "labelgen": 45_655,
-    "benchmarks": 6_665,
-    "tests": 33_135,
+    "labelgen": 45_395,
+    "benchmarks": 6_745,
+    "tests": 33_125,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
-FILES = 246
+FILES = 250
 """Python files of the package; the aim is 180."""
 FILE_LINES = 600
 FUNCTION_LINES = 80

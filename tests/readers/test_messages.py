@@ -38,25 +38,6 @@ def test_answer_in_each_shape_is_read_with_its_steps(shape: str) -> None:
     )
 
 
-def test_result_beside_a_text_of_the_user_stays_with_its_call() -> None:
-    first, second = turns_of(
-        read_messages(
-            [
-                {"role": "user", "content": "Rain in Ely?"},
-                {"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "weather", "input": {}}]},
-                {
-                    "role": "user",
-                    "content": [
-                        {"type": "tool_result", "tool_use_id": "c1", "content": "no"},
-                        {"type": "text", "text": "So?"},
-                    ],
-                },
-            ]
-        )
-    )
-    assert ([step.result for step in first.steps], second.request) == (["no"], "So?")
-
-
 @pytest.mark.parametrize("text", ['{"rule": "user", "con', '{"a": {"b": 1}}', "[" * 9999, "[NaN]"])
 def test_text_that_is_no_message_stays_text(text: str) -> None:
     assert [(message.role, message.text) for message in messages_in(text, "user")] == [("user", text)]

@@ -135,18 +135,6 @@ def test_calls_with_any_window_of_the_history_give_each_turn_once(said: list[tup
     assert lines(dialogue_of("d", [Trace(tuple(visits))])) == said
 
 
-def test_same_history_with_another_answer_is_a_regeneration() -> None:
-    asked = [say("user", "a")]
-    visits = (
-        visit(0, asked, "x"),
-        visit(5, asked, "y"),
-        visit(9, [*asked, say("assistant", "y"), say("user", "b")], "z"),
-    )
-    dialogue = dialogue_of("d", [Trace(visits)])
-    assert lines(dialogue) == [("a", "y"), ("b", "z")]
-    assert [turn.feedback for turn in dialogue.turns] == [(Feedback(kind="regenerate", text="x"),), ()]
-
-
 def test_history_with_another_last_request_is_an_edit_of_the_prompt() -> None:
     before = [say("user", "a"), say("assistant", "x")]
     visits = (
