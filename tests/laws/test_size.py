@@ -14,10 +14,10 @@ LINES = {
     "labelgen/base": 1_450,
     "labelgen/cli": 2_560,
     "labelgen/confidence": 1_140,
-    "labelgen/data": 3_755,
+    "labelgen/data": 3_760,
     "labelgen/evaluation": 3_260,
     "labelgen/features": 1_750,
-    "labelgen/feedback": 2_710,
+    "labelgen/feedback": 2_920,
     "labelgen/kernels": 430,
     "labelgen/labeling": 1_850,
     "labelgen/metrics": 1_320,
@@ -25,23 +25,23 @@ LINES = {
     "labelgen/nn": 1_250,
     "labelgen/pretraining": 350,
     "labelgen/readers": 5_195,
-    "labelgen/report": 1_590,
+    "labelgen/report": 1_595,
     "labelgen/review": 1_490,
-    "labelgen/simulator": 1_905,
+    "labelgen/simulator": 1_915,
     "labelgen/steps": 2_350,
     "labelgen/tasks": 1_530,
     "labelgen/training": 3_775,
     "labelgen/verdicts": 1_395,
-    "labelgen": 45_655,
-    "benchmarks": 6_665,
-    "tests": 33_135,
+    "labelgen": 45_885,
+    "benchmarks": 6_795,
+    "tests": 33_225,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
-FILES = 246
+FILES = 247
 """Python files of the package; the aim is 180."""
 FILE_LINES = 600
 FUNCTION_LINES = 80
-DOCS_KB = 204
+DOCS_KB = 206
 """Documents without results; the aim is 170."""
 DOUBLED = {"Annotator", "Answer", "Candidate", "Counts", "Rating"}
 """Class names that are still used twice."""
