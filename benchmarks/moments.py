@@ -19,7 +19,7 @@ from scipy.stats import binomtest
 from labelgen.confidence.resampling import Array, of_statistic, resamples
 from labelgen.data.dialogue import extra
 from labelgen.data.log import Log
-from labelgen.feedback.detectors.moments import Moment, moments
+from labelgen.feedback.detectors.moments import TeachableMoment, moments
 from labelgen.feedback.signal import find_signals
 from labelgen.metrics.metric import divide
 from labelgen.simulator.log import simulate
@@ -34,7 +34,7 @@ KINDS = {"preference": "preference", "correction": "fact", "memory": "remember",
 DRAWS = 15
 RESAMPLES = 1000
 
-Example = tuple[str, str, Moment | None]
+Example = tuple[str, str, TeachableMoment | None]
 """A template, a request drawn from it, and its moment."""
 
 
@@ -50,7 +50,7 @@ def examples(form: str) -> Iterator[Example]:
                 if form == "spoken":
                     text = " ".join(re.sub(r"[^\w'\[\] -]", "", text.lower()).split())
                 start, end = text.find("["), text.find("]") - 1
-                yield template, re.sub(r"[\[\]]", "", text), None if kind is None else Moment(kind, start, end)
+                yield template, re.sub(r"[\[\]]", "", text), None if kind is None else TeachableMoment(kind, start, end)
 
 
 def templates() -> list[Result]:

@@ -119,7 +119,7 @@ _CHOICE = re.compile(r"i (?:really |much )?prefer (?!(?:an?|the|it|that|this|to|
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class TeachableMoment:
     """A statement in a request: its kind (a detector of this module) and its span in code points."""
 
     kind: str
@@ -128,11 +128,11 @@ class Moment:
 
 
 @lru_cache(maxsize=4096)
-def moments(request: str, response: str | None = "") -> tuple[Moment, ...]:
+def moments(request: str, response: str | None = "") -> tuple[TeachableMoment, ...]:
     """The teachable moments of a request, at most one for each sentence. response: that before it, which it may correct; None at first."""
     text = "".join(c.lower() if len(c.lower()) == 1 else c for c in request.replace("’", "'"))
     text = re.sub(r"[^\S\n]", " ", text)
-    found: list[Moment] = []
+    found: list[TeachableMoment] = []
     denied = False
     for sentence in _SENTENCE.finditer(text):
         body = sentence.group().strip(' .!?"')
@@ -152,7 +152,7 @@ def moments(request: str, response: str | None = "") -> tuple[Moment, ...]:
             stop = cut.start()
         # A statement that goes on to the question mark is a question.
         if kind == "remember" or stop < start + len(body) or not sentence.group().endswith("?"):
-            found.append(Moment(kind, start + place[0], stop))
+            found.append(TeachableMoment(kind, start + place[0], stop))
     return tuple(found)
 
 
