@@ -121,6 +121,7 @@ def _signal_rows(dialogue: Dialogue) -> Iterator[dict[str, Any]]:
             "strength": one.strength,
             "explicit": one.explicit,
             "evidence": one.evidence,
+            "span": one.span,
         }
 
 

@@ -126,7 +126,8 @@ class Signal(RecordPart, frozen=True, kw_only=True):
 
     turns: the turns that it judges, ascending; all of them for feedback on the whole dialogue. evidence: the turns where
     it was seen (a "thanks" at turn 3 judges turn 2); they are masked when the signal is a target. vote: `fair` is a rating
-    in the middle of its scale. strength: 0..1, the detector's own certainty. explicit: the user was asked, or rated."""
+    in the middle of its scale. strength: 0..1, the detector's own certainty. explicit: the user was asked, or rated. span: place
+    in the request of the one turn of evidence, of a statement to remember (detectors/moments.py), which judges no turn."""
 
     kind: str
     turns: tuple[int, ...]
@@ -134,6 +135,7 @@ class Signal(RecordPart, frozen=True, kw_only=True):
     strength: float = 1.0
     explicit: bool = False
     evidence: tuple[int, ...] = ()
+    span: tuple[int, int] | None = None
 
 
 class CheckedPart(RecordPart, frozen=True, kw_only=True):

@@ -280,6 +280,10 @@ def faults(record: Record) -> Iterator[Fault]:
     for s, signal in enumerate(record.signals):
         yield from _indices(f"signals[{s}].turns", (*signal.turns, *signal.evidence), len(lengths))
         yield from _probability(f"signals[{s}].strength", signal.strength)
+        if signal.span is not None:
+            for seen in signal.evidence:
+                if 0 <= seen < len(lengths):
+                    yield from _span(f"signals[{s}].span", seen, *signal.span, lengths)
     for t, target in enumerate(record.targets):
         yield from _target(f"targets[{t}]", target, lengths)
 
@@ -448,7 +452,7 @@ def _span(field: str, turn: int, start: int, end: int, lengths: list[int]) -> It
     if not 0 <= start < end:
         yield Fault(field, f"bad_span: [{start}, {end}) of turn {turn} is empty or negative")
     elif end > lengths[turn]:
-        reason = f"bad_span: the slot of turn {turn} ends at {end}, its request has {lengths[turn]} characters"
+        reason = f"bad_span: the span of turn {turn} ends at {end}, its request has {lengths[turn]} characters"
         yield Fault(f"{field}.end", reason)
 
 

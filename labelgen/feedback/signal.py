@@ -19,8 +19,8 @@ from labelgen.feedback.detectors import DETECTORS
 class Detector(Protocol):
     """A class or module that finds signals of one kind. A plug-in declares it as an entry point of the group `labelgen.detectors`.
 
-    Four more names are optional: PRECISION and FAMILY (see `Reliability`); CONTENT, which is true where the detector reads the
-    assistant's side alone, so that its signals are no reaction of a user (verdicts/content.py); and `detect_all`, which finds the signals
+    Four more names are optional: PRECISION and FAMILY (see `Reliability`); CONTENT, which is true where its signals are no reaction of a
+    user: it reads the assistant's side alone (verdicts/content.py), or a statement (moments.py); and `detect_all`, which finds the signals
     of many dialogues at once. A detector with `detect_all` takes long, so only `signals_of` runs it unasked."""
 
     EVIDENCE: tuple[str, ...]

@@ -288,6 +288,8 @@ def _places(signal: Signal) -> tuple[int, ...]:
 
 
 def _signal(signal: Signal) -> Text:
+    if signal.span is not None:
+        return Text(f"⚐ {printable(signal.kind)}, characters {signal.span[0]} to {signal.span[1]}", "yellow")
     about = f" on {ranges(signal.turns)}" if signal.turns != _places(signal) else ""
     return Text(f"⚐ {printable(signal.kind)} {signal.vote} {signal.strength:.2f}{about}", "yellow")
 

@@ -39,7 +39,7 @@ class TurnTruth:
 @dataclass(slots=True)
 class Talk:
     """State of a dialogue: the logged turns, their ground truth, the goals, and the user's mood. left: the user ended it. recovered: turns
-    with a mistake that was repaired."""
+    with a mistake that was repaired. repeats: of each turn whose request repeats one, whole and in any words, the last such turn."""
 
     user: User
     options: WorldOptions
@@ -54,6 +54,7 @@ class Talk:
     clock_s: float = 0.0
     left: bool = False
     recovered: set[int] = field(default_factory=set)
+    repeats: dict[int, int] = field(default_factory=dict)
 
 
 def keep(talk: Talk, turn: Turn, truth: TurnTruth, delay_s: float) -> None:
@@ -253,7 +254,9 @@ def _disturb(talk: Talk) -> bool:
     if options.out_of_scope and rng.random() < options.out_of_scope:
         goal = _failed_goal(talk)
         phrase = plain(language.aside("out_of_scope", rng))
-        for _ in range(3):
+        for tries in range(3):
+            if tries:
+                talk.repeats[len(talk.turns)] = len(talk.turns) - 1
             heard = hear(phrase, talk.user, talk.noise, options, rng)
             reply = answer_to_nothing(True, talk.user, options, rng)
             _log_exchange(talk, goal, GoalStep((), (), {}, "full"), phrase, heard, reply)
@@ -301,7 +304,12 @@ def pursue(talk: Talk, goal: UserGoal, step: GoalStep) -> None:
     tries = 0
     broken_at: int | None = None
     wrong: list[int] = []
+    said: list[tuple[GoalStep, int]] = []
     while True:
+        same = [turn for other, turn in said if other is spoken]
+        if same:
+            talk.repeats[len(talk.turns)] = same[-1]
+        said.append((spoken, len(talk.turns)))
         reply = _exchange(talk, goal, spoken, phrase)
         if reply.mistake is None and reply.asks is None:
             talk.recovered.update(wrong)

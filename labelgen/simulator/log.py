@@ -3,8 +3,8 @@
 Each dialogue is a pure function of the log's seed, its index and the options. So a log can be made in parts, a longer log starts
 with the shorter one, and the same seed gives the same bytes.
 
-Failures are recorded in `extra`, which no model reads. A turn's `faults` names the stages that failed, in order, harmful or not. A
-dialogue's `causes` lists the failed goals: each with its first turn, the earliest turn with a mistake that was not repaired, and the
+Failures are recorded in `extra`, which no model reads. A turn's `faults` names the stages that failed, in order, harmful or not; its
+`repeats` is the turn whose request it repeats. A dialogue's `causes` lists the failed goals: each with its first turn, the earliest turn with a mistake that was not repaired, and the
 first stage that failed there; the last two are null if the user gave up without any.
 
 docs/explanation/simulation.md defines the labels, and says what is realistic and what is not."""
@@ -42,10 +42,13 @@ STAGES = ("wake", "recognition", "intent", "slot", "entity", "result")
 
 
 def with_faults(talk: Talk) -> tuple[Turn, ...]:
-    """Turns of a dialogue, with their failed stages."""
+    """Turns of a dialogue, with their failed stages, and the turn that each repeats."""
+    known = (
+        ({"faults": truth.faults} if truth.faults else {}) | ({"repeats": talk.repeats[t]} if t in talk.repeats else {})
+        for t, truth in enumerate(talk.truths)
+    )
     return tuple(
-        replace(turn, extra=_text({"faults": truth.faults})) if truth.faults else turn
-        for turn, truth in zip(talk.turns, talk.truths, strict=True)
+        replace(turn, extra=_text(fields)) if fields else turn for turn, fields in zip(talk.turns, known, strict=True)
     )
 
 

@@ -67,11 +67,14 @@ class Counted(tuple[Turn, ...]):
         return super().__getitem__(at)
 
 
+TAUGHT = "thanks. Remember that I live here. No, my name is Ann. I always want tea"
+
+
 def endless(requests: int) -> Dialogue:
     """One user who asks, repeats, corrects, stops, thanks, answers, rates and moves on without end."""
     asked = talk("play the purple haze", "Playing Rain.", "play that purple haze", "Sorry, I didn't get that.")
     left = talk(
-        "no, I meant haze", "I don't know.", "never mind", "Ok.", "thanks", "Welcome.", "a timer", "For how long?"
+        "no, I meant haze", "I don't know.", "never mind", "Ok.", TAUGHT, "Welcome.", "a timer", "For how long?"
     )
     pattern = (*asked.turns, *left.turns)
     kinds = ("barge_in", "disconnect", "answer", "rating", "questionnaire", "regenerate", "retry", "edit", "copy")

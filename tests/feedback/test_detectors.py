@@ -57,6 +57,9 @@ def tooled(*steps: tuple[str, str | None]) -> Dialogue:
 
 LONG = "Here is a rather long story about a king and his seven horses"
 
+MOMENTS = ("preference", "fact", "remember")
+"""Kinds that judge no turn."""
+
 SPEAKS: list[tuple[str, Dialogue, tuple[int, ...], str]] = [
     ("reaction", talk("a table for Friday", "Your table is booked for Thursday.", "Friday, I said."), (0,), "bad"),
     ("answer", talk("rain?", "No. Did I answer your question?", "yes"), (0,), "good"),
@@ -107,6 +110,9 @@ SPEAKS: list[tuple[str, Dialogue, tuple[int, ...], str]] = [
     ("edit", pressed("edit_response", text="Playing Haze."), (0,), "bad"),
     ("copy", replace(pressed("copy"), feedback=(Feedback(kind="copy", about=0),)), (0,), "good"),
     ("tool_error", tooled(("search", "no route")), (0,), "bad"),
+    ("preference", talk("I always want window seats"), (), "fair"),
+    ("fact", talk("where is my brother", "In London.", "no, my brother lives in Leeds"), (), "fair"),
+    ("remember", talk("remember that my locker is number 12"), (), "fair"),
 ]
 SILENT: list[tuple[str, Dialogue]] = [
     ("reaction", talk("a table for Friday", "Is a table at 7 pm alright?", "no")),
@@ -183,6 +189,11 @@ SILENT: list[tuple[str, Dialogue]] = [
         "tool_error",
         replace(tooled(), turns=(Turn(request="a", response="b", steps=(Step(kind="result", error="x"),)),)),
     ),
+    ("preference", talk("call me a taxi")),
+    ("preference", replace(talk("I always want window seats"), locale="de-DE")),
+    ("fact", talk("a train", "To London?", "no, to Leeds")),
+    ("fact", talk("no, my brother lives in Leeds")),
+    ("remember", talk("remember to water the plants")),
 ]
 
 
@@ -204,6 +215,7 @@ UNSEEN: list[tuple[str, Dialogue, int]] = [
     ("repetition", talk("play haze", ""), 0),
     ("gratitude", talk("play haze", "Playing."), 0),
     *((kind, talk("play haze", "Playing."), 0) for kind in ("regenerate", "retry", "edit", "copy", "tool_error")),
+    *((kind, talk("play haze", "Playing.", "thanks"), 0) for kind in MOMENTS),
 ]
 
 
@@ -360,10 +372,10 @@ def test_detectors_of_any_dialogue_give_valid_signals(dialogue: Dialogue) -> Non
     for kind in DETECTORS:
         assert all(s.kind == kind for s in find_signals(dialogue, [kind]))
     for s in signals:
-        assert s.turns
+        assert bool(s.turns) == (s.kind not in MOMENTS) == (s.span is None)
         assert list(s.turns) == sorted(set(s.turns))
         assert all(0 <= t < count for t in (*s.turns, *s.evidence))
-        assert s.vote in (QUALITY_NAMES if s.kind == "rating" else ("good", "bad"))
+        assert s.vote in (QUALITY_NAMES if s.kind in ("rating", *MOMENTS) else ("good", "bad"))
         assert 0.0 < s.strength <= 1.0
     if not count:
         assert signals == ()

@@ -10,14 +10,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LINES = {
     "labelgen/agreement": 640,
-    "labelgen/api": 1_295,
+    "labelgen/api": 1_285,
     "labelgen/base": 1_450,
     "labelgen/cli": 2_560,
     "labelgen/confidence": 1_140,
-    "labelgen/data": 3_700,
+    "labelgen/data": 3_705,
     "labelgen/evaluation": 3_265,
     "labelgen/features": 1_750,
-    "labelgen/feedback": 2_710,
+    "labelgen/feedback": 2_920,
     "labelgen/kernels": 430,
     "labelgen/labeling": 1_850,
     "labelgen/metrics": 1_320,
@@ -27,14 +27,14 @@ LINES = {
     "labelgen/readers": 4_980,
     "labelgen/report": 1_590,
     "labelgen/review": 1_490,
-    "labelgen/simulator": 1_905,
+    "labelgen/simulator": 1_915,
     "labelgen/steps": 2_350,
     "labelgen/tasks": 1_530,
     "labelgen/training": 3_770,
     "labelgen/verdicts": 1_395,
-    "labelgen": 45_395,
-    "benchmarks": 6_745,
-    "tests": 33_125,
+    "labelgen": 45_615,
+    "benchmarks": 6_870,
+    "tests": 33_215,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 250

@@ -1,4 +1,4 @@
-"""Detectors of feedback signals: a class for each kind, in four modules by what they read."""
+"""Detectors of feedback signals: one for each kind, in five modules by what they read."""
 
 from labelgen.base.registry import Registry
 
@@ -24,5 +24,8 @@ DETECTORS = Registry(
         "edit": f"{_HERE}.recorded:Edit",
         "copy": f"{_HERE}.recorded:Copy",
         "tool_error": f"{_HERE}.recorded:ToolError",
+        "preference": f"{_HERE}.moments:PREFERENCE",
+        "fact": f"{_HERE}.moments:FACT",
+        "remember": f"{_HERE}.moments:REMEMBER",
     },
 )
