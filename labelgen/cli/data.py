@@ -86,6 +86,12 @@ def convert(options: ConvertOptions) -> None:
                     names.add(dialogue.source, label.task, (label.name,))
             write(dialogue)
             count += 1
+        if not count:
+            raise UsageError(
+                f"no dialogue was read; {log.reasons.total():,} records were rejected",
+                ", ".join(map(str, options.log)),
+                "check the path, --format and its --option; labelgen data convert --help lists the formats",
+            )
     if options.out != "-":
         labels = Path(options.out).parent / "labels.json"
         write_labels(labels, merge(log.labels(), names.sources()))
