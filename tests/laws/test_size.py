@@ -12,7 +12,7 @@ LINES = {
     "labelgen/agreement": 640,
     "labelgen/api": 1_285,
     "labelgen/base": 1_450,
-    "labelgen/cli": 2_560,
+    "labelgen/cli": 2_565,
     "labelgen/confidence": 1_140,
     "labelgen/data": 3_705,
     "labelgen/evaluation": 3_265,
@@ -33,8 +33,8 @@ LINES = {
     "labelgen/training": 3_770,
     "labelgen/verdicts": 1_395,
     "labelgen": 45_615,
-    "benchmarks": 6_870,
-    "tests": 33_215,
+    "benchmarks": 7_360,
+    "tests": 33_405,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 250
