@@ -116,4 +116,6 @@ def _row(metric: str, ours: Sequence[Measured], less: Sequence[Measured] = ()) -
         values = values - np.array([one.interval.value or 0.0 for one in less])
         draws = [own - other.draws for own, other in zip(draws, less, strict=True)]
     value, drawn = over_trainings(list(values), draws, _SETTING.seed)
-    return Result(metric=metric, n=ours[0].items, **bootstrap(interval(value, drawn, _SETTING.level).rounded()))
+    return Result(
+        system=LABELS, metric=metric, n=ours[0].items, **bootstrap(interval(value, drawn, _SETTING.level).rounded())
+    )
