@@ -20,11 +20,12 @@ from random import Random
 import numpy as np
 from msgspec.structs import replace
 
+from labelgen.base.errors import UsageError
 from labelgen.confidence.resampling import Array, interval, over_trainings, resamples
 from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.labels import GOALS, Annotation, AtDialogue, AtGoal, AtTurn, Label, NoLabel, answers, division
 from labelgen.data.log import Log, write_log
-from labelgen.data.split import position
+from labelgen.data.split import Seen, position
 from labelgen.feedback import posterior
 from labelgen.feedback.masking import mask
 from labelgen.feedback.signal import find_signals
@@ -39,6 +40,32 @@ USER = "user"
 WATERFALL = "implicit signals (waterfall)"
 CONFIRMED = ("confirm date scheduled", "confirm change schedule")
 Key = Callable[[Dialogue], Hashable]
+
+
+def held_back(
+    source: Sequence[Path],
+    format: str,
+    train: Sequence[Path],
+    out: Sequence[Path],
+    only: str = "",
+    keep_copies: bool = False,
+) -> None:
+    """Write a test set in a corpus's published form, without copies of what the recipe learns from.
+
+    only: source of the dialogues that are kept; empty: all. keep_copies: of equal requests by other users. Raises
+    UsageError if nothing is read, or nothing is left."""
+    read = [d for d in Log(list(source), format) if (d.source or "").startswith(only)]
+    if not read:
+        hint = (
+            "it is a folder of the corpus as published; of several corpora choose one, as docs/how-to/reproduce.md says"
+        )
+        raise UsageError(f"no dialogue {f'of {only} ' if only else ''}was read as {format}", str(source[0]), hint)
+    seen = Seen([] if keep_copies else Log(list(train)))
+    kept = [d for d in read if d not in seen]
+    if not kept:
+        raise UsageError("every dialogue is also in the training data", str(source[0]), "give data that were held back")
+    print(f"{len(kept):,} dialogues held back; {len(read) - len(kept):,} copies of training dialogues left out")
+    write_log(out[0], kept, force=True)
 
 
 def with_waterfall(dialogue: Dialogue, base: float = 0.5) -> Dialogue:

@@ -35,7 +35,7 @@ from .rows import PERSON, pooled
 
 MODEL = "model"
 KEPT = "test"
-"""Name of the fold that is a log kept for checking."""
+"""Name of the fold that is a test source."""
 DEVELOP = "develop"
 _AT_ONCE = 256
 _RESAMPLES = 2000
@@ -65,7 +65,7 @@ def judge(
     """Write the test dialogues with the answers of each training, named by its seed, and of the rivals. Answers about goals are on the
     goals of the reference, and no model sees what users said explicitly where that is the reference. Copies of training dialogues are
     left out."""
-    setting, tasks = _setting(settings[group])
+    setting, tasks = setting_of(settings[group])
     training = list(Log(list(train)))
     seen = Seen(training)
     dialogues = with_reference([d for d in Log(list(test)) if d not in seen], tasks, setting)
@@ -101,10 +101,8 @@ def rows(
     logs: dict[str, list[Dialogue]] = {}
     of_group: dict[str, str] = {}
     fold_of: dict[str, str] = {}
-    kept = False
     for path in judged:
         group, fold = _found(_GROUP, path), _found(_FOLD, path)
-        kept = kept or fold == KEPT
         for dialogue in Log([path]):
             corpus = corpora.get(dialogue.source or "")
             if corpus is not None and (fold == KEPT or not _is_developed(dialogue, develop.get(group, 0.0))):
@@ -118,9 +116,9 @@ def rows(
         )
     results: list[Result] = []
     differences: dict[str, dict[str, tuple[float, Array]]] = {}
-    split = "kept for checking" if kept else "folds"
+    split = "" if all(_found(_FOLD, path) == KEPT for path in judged) else "folds"
     for corpus in [name for name in corpora.values() if name in logs]:
-        setting, tasks = _setting(settings[of_group[corpus]])
+        setting, tasks = setting_of(settings[of_group[corpus]])
         dialogues = sorted(logs[corpus], key=lambda dialogue: dialogue.id)
         reference = "other annotators" if setting.reference == "consensus" else setting.reference
         units = f"{len(set(map(user_key, dialogues)))} users or dialogues"
@@ -139,7 +137,8 @@ def rows(
     return results
 
 
-def _setting(options: Mapping[str, Any]) -> tuple[Setting, tuple[EvaluationTask, ...]]:
+def setting_of(options: Mapping[str, Any]) -> tuple[Setting, tuple[EvaluationTask, ...]]:
+    """How a group is judged, and its task."""
     setting = Setting(
         reference=options["reference"],
         annotators=Setting().annotators if options["reference"] == "consensus" else None,

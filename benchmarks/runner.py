@@ -25,6 +25,10 @@ may be a pattern such as `f[!0].jsonl`. A parameter that is a mapping gives `eac
 `{variable_options}` is the value of the key; of a list it is the value itself. A reference to a stage with more variables means all of its instances with equal values of
 the shared ones. `{data:path}` is an input below the folder of corpora, `{file:path}` one in the repository. A word that is one
 reference becomes one word for each path; within a longer word the paths are joined by commas.
+
+Recipes that learn from a corpus and are judged on it have the parameter `test_source`, empty by default. Given, such as
+`{data:/path/to/star}`, it is a log in the corpus's published form, and the test set alone: nothing is learned from it, the recipe's own
+data stay what they are, and only tables that are judged on it are made. The parameters of `held_back` are then those of the run.
 """
 
 import hashlib
@@ -43,7 +47,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +63,7 @@ RECIPES = FOLDER / "recipes"
 RESUMABLE = ("finetune", "pretrain", "label")
 """Commands of labelgen that continue in the folder of an interrupted run."""
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "TOKENIZERS_PARALLELISM": "false"}
+TEST_SOURCE, HELD_BACK = "test_source", "held back"
 _REFERENCE = re.compile(r"\{([\w-]+)(?::([^{}\s]+))?\}")
 Values = Mapping[str, str]
 
@@ -131,6 +136,7 @@ class Run:
     _records: dict[Instance, Record] = field(default_factory=dict)
     _locks: dict[Instance, threading.RLock] = field(default_factory=dict)
     _own: threading.local = field(default_factory=threading.local)
+    _reads_test: dict[Instance, bool] = field(default_factory=dict)
 
     def all(self, only: Sequence[str] = (), jobs: int = 1) -> None:
         """Run every stage that is not cached, then write the rows of each table.
@@ -138,7 +144,7 @@ class Run:
         Args:
             only: tables, with the stages that they need.
             jobs: stages at once."""
-        chosen = [i for i in self.instances() if not only or self.table_of(i) in only]
+        chosen = [i for i in self.instances() if (not only or self.table_of(i) in only) and self._is_wanted(i)]
         missing = set(only) - {self.table_of(i) for i in chosen}
         if missing:
             known = sorted({self.table_of(i) for i in self.instances()} - {""})
@@ -154,9 +160,30 @@ class Run:
             if table := self.table_of(instance):
                 made = msgspec.json.decode((self.folder(instance) / "rows.json").read_bytes(), type=list[Result])
                 made = [structs.replace(row, table=table, command=self.recipe.command) for row in made]
+                if self.recipe.parameters.get(TEST_SOURCE):
+                    made = [structs.replace(row, split=", ".join(filter(None, [HELD_BACK, row.split]))) for row in made]
                 tables.setdefault(table, []).extend(made)
         for table, rows in tables.items():
             write_results(self.results / f"{page_of(table)}.csv", rows)
+
+    def _is_wanted(self, instance: Instance) -> bool:
+        """Whether a stage is run for itself: with a test source, if its table is judged on that; without one, if it reads none."""
+        given = bool(self.recipe.parameters.get(TEST_SOURCE))
+        return self.reads_test(instance) == given and (not given or bool(self.table_of(instance)))
+
+    def reads_test(self, instance: Instance) -> bool:
+        """Whether a stage reads the test source, itself or through other stages."""
+        if instance not in self._reads_test:
+            self._reads_test[instance] = False  # Until it is known, for stages that depend on each other.
+            itself = f"{{{TEST_SOURCE}}}" in _text(self.recipe.stages[instance.stage])
+            self._reads_test[instance] = itself or any(map(self.reads_test, self.sources_of(instance)))
+        return self._reads_test[instance]
+
+    def sources_of(self, instance: Instance) -> list[Instance]:
+        """The stages whose outputs a stage refers to."""
+        text = self._filled(instance, _text(self.recipe.stages[instance.stage]))
+        names = {match[1] for match in _REFERENCE.finditer(text)} & set(self.recipe.stages)
+        return [other for name in names for other in self.instances(name, dict(instance.values))]
 
     def table_of(self, instance: Instance) -> str:
         """The table of a stage's rows; it may be a parameter."""
@@ -264,18 +291,7 @@ class Run:
         """The command of a stage; the digest of each input is added to `inputs`."""
         if bool(spec.run) == bool(spec.call):
             raise self._error(f"stage {instance.stage} needs either run or call", "give one of them")
-        parameters = self.recipe.parameters
-        values = {name: " ".join(map(str, as_list(value))) for name, value in parameters.items()}
-        values |= dict(instance.values)
-        for variable, parameter in spec.each.items():
-            options = parameters[parameter]
-            value = values[variable]
-            values[f"{variable}_options"] = str(options[value]) if isinstance(options, dict) else value
-
-        def fill(text: str) -> str:
-            for _ in range(3):  # A parameter may contain placeholders.
-                text = re.sub(r"\{([\w-]+)\}", lambda m: values.get(m[1], m[0]), text)
-            return text
+        parameters, fill = self.recipe.parameters, partial(self._filled, instance)
 
         def expand(text: str) -> tuple[list[str], list[str]]:
             """The words that a text becomes, as paths and as tokens."""
@@ -303,6 +319,18 @@ class Run:
                 arguments[name] = [Path(word) for word in words] if _REFERENCE.search(fill(value)) else words[0]
             tokens.append([spec.call, f"{name}={' '.join(shown)}"])
         return Command(lines, tokens, arguments)
+
+    def _filled(self, instance: Instance, text: str) -> str:
+        """The text with values in place of parameters and variables."""
+        parameters = self.recipe.parameters
+        values = {name: " ".join(map(str, as_list(value))) for name, value in parameters.items()}
+        values |= dict(instance.values)
+        for variable, parameter in self.recipe.stages[instance.stage].each.items():
+            options, value = parameters[parameter], values[variable]
+            values[f"{variable}_options"] = str(options[value]) if isinstance(options, dict) else value
+        for _ in range(3):  # A parameter may contain placeholders.
+            text = re.sub(r"\{([\w-]+)\}", lambda m: values.get(m[1], m[0]), text)
+        return text
 
     def _paths(
         self, instance: Instance, name: str, below: str | None, inputs: dict[str, str]
@@ -367,7 +395,8 @@ def load_recipe(name: str, changes: Mapping[str, Any] | None = None) -> Recipe:
             str(path),
             f"parameters: {', '.join(parameters)}",
         )
-    return Recipe(name, {**parameters, **(changes or {})}, stages, changes or {})
+    held_back = parameters.get("held_back", {}) if (changes or {}).get(TEST_SOURCE) else {}
+    return Recipe(name, {**parameters, **held_back, **(changes or {})}, stages, changes or {})
 
 
 def _load(path: Path) -> tuple[dict[str, Any], dict[str, StageSpec]]:
@@ -386,6 +415,11 @@ def digest(path: Path) -> str:
         return digest_file(path)
     lines = [f"{file.relative_to(path)} {digest_file(file)}" for file in sorted(path.rglob("*")) if file.is_file()]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _text(spec: StageSpec) -> str:
+    """Where a stage may refer to others."""
+    return " ".join([spec.run, *map(str, spec.arguments.values())])
 
 
 def _code(spec: StageSpec) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from msgspec import structs
 
+from labelgen.base.errors import UsageError
 from labelgen.confidence.resampling import Array, interval, over_trainings, resamples
 from labelgen.data.dialogue import Audio, Dialogue, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label, answers
@@ -55,8 +56,9 @@ _OF_NAME = {
 }
 
 
-def dialogues(clips: Sequence[Path], corpus: str, folds: Sequence[int], out: Sequence[Path]) -> None:
-    """Write the clips and, beside them, the dialogues of each fold as f0.jsonl, f1.jsonl, ..."""
+def dialogues(clips: Sequence[Path], corpus: str, folds: Sequence[int | str], out: Sequence[Path]) -> None:
+    """Write the clips and, beside them, the dialogues of each fold as f0.jsonl, f1.jsonl, ...; one fold, `test`, has all. Raises
+    UsageError without clips."""
     folder = out[0]
     folder.mkdir(parents=True)
     by_actor: dict[str, list[tuple[Path, str, bool]]] = {}
@@ -68,8 +70,12 @@ def dialogues(clips: Sequence[Path], corpus: str, folds: Sequence[int], out: Seq
             by_actor.setdefault(found["actor"], []).append((path, text, _BAD[found["emotion"]]))
     order = sorted(by_actor)
     Random(corpus).shuffle(order)
-    for fold in folds:
-        made = [d for actor in order[fold :: len(folds)] for d in _of_actor(corpus, actor, by_actor[actor])]
+    if not order:
+        raise UsageError(
+            f"no clip of {corpus} was read", str(clips[0]), "name its folder of .ogg files, and --set corpora"
+        )
+    for position, fold in enumerate(folds):
+        made = [d for actor in order[position :: len(folds)] for d in _of_actor(corpus, actor, by_actor[actor])]
         write_log(folder / f"f{fold}.jsonl", made)
 
 

@@ -100,6 +100,12 @@ def write_converted(log: Log, dialogues: Iterable[Dialogue], out: str, force: bo
                     names.add(dialogue.source, label.task, (label.name,))
             write(dialogue)
             count += 1
+        if not count:
+            raise UsageError(
+                f"no dialogue was read; {log.reasons.total():,} records were rejected",
+                ", ".join(map(str, log.paths)),
+                "check the path, --format and its --option; labelgen data convert --help lists the formats",
+            )
     if out != "-":
         labels = Path(out).parent / "labels.json"
         write_labels(labels, merge(log.labels(), names.sources()))
