@@ -7,6 +7,7 @@ import pytest
 from heard import dialogues, talk
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import resolve
@@ -124,6 +125,15 @@ def test_shuffled_order_marks_moved_turns(dialogue: Dialogue, seed: int) -> None
         AtTurn(t): "kept" if before == after else "moved"
         for t, (before, after) in enumerate(zip(words(dialogue), words(made), strict=True))
     }
+
+
+@given(dialogues(), seeds, st.sampled_from(sorted(set(CORRUPTIONS) - {"swapped_answers", "hidden_answers"})))
+def test_times_never_reveal_the_order_or_the_seams(dialogue: Dialogue, seed: int, name: str) -> None:
+    """Of all corruptions whose targets are about order or goals."""
+    timed = [replace(t, time_s=10.0 * k, response_time_s=10.0 * k + 5.0) for k, t in enumerate(dialogue.turns)]
+    dialogue = replace(dialogue, turns=tuple(timed))
+    made, _ = resolve(CORRUPTIONS, name, "corruption")(dialogue, DialoguePool([dialogue, *log(3)]), Random(seed))
+    assert {(turn.time_s, turn.response_time_s) for turn in made.turns} <= {(None, None)}
 
 
 @given(dialogues(), seeds)
