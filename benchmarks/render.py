@@ -12,6 +12,7 @@ from labelgen.base.errors import InputError
 from labelgen.base.files import write_text
 
 from . import results
+from .curves import curves
 from .results import KEYS, Result, as_list, load_yaml
 
 ABSENT = "–"
@@ -183,6 +184,7 @@ def page(
         "",
         f"All numbers of this page: `results/{name}.csv`.",
         "",
+        *([f"![{declared['title']}]({name}.svg)", ""] if "picture" in declared else []),
     ]
     text += [table(one, rows, notes) + "\n" for one in declared["tables"]]
     used = {metric(row) for one in declared["tables"] for row in select(rows, one["query"])}
@@ -301,6 +303,8 @@ def pages(root: Path) -> dict[Path, str]:
     texts = {Path("RESULTS.md"): first_page(declared, rows)}
     for name, one in declared["pages"].items():
         texts[Path("docs/results") / f"{name}.md"] = page(name, one, rows[name], metrics, notes)
+        if "picture" in one:
+            texts[Path("docs/results") / f"{name}.svg"] = curves(rows[name], one["picture"])
     return texts
 
 
