@@ -12,7 +12,7 @@ LINES = {
     "labelgen/agreement": 640,
     "labelgen/api": 1_285,
     "labelgen/base": 1_450,
-    "labelgen/cli": 2_560,
+    "labelgen/cli": 2_565,
     "labelgen/confidence": 1_140,
     "labelgen/data": 3_705,
     "labelgen/evaluation": 3_265,
@@ -32,16 +32,16 @@ LINES = {
     "labelgen/tasks": 1_530,
     "labelgen/training": 3_770,
     "labelgen/verdicts": 1_395,
-    "labelgen": 45_615,
-    "benchmarks": 6_870,
-    "tests": 33_215,
+    "labelgen": 45_620,
+    "benchmarks": 7_365,
+    "tests": 33_420,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 250
 """Python files of the package; the aim is 180."""
 FILE_LINES = 600
 FUNCTION_LINES = 80
-DOCS_KB = 208
+DOCS_KB = 211
 """Documents without results; the aim is 170."""
 DOUBLED = {"Annotator", "Answer", "Candidate", "Counts", "Rating"}
 """Class names that are still used twice."""
