@@ -67,7 +67,7 @@ class Answers:
     def recalls(self, given: Index, accepted: NDArray[np.bool_]) -> Array:
         """[units, 6]: of each class, right answers and answers, among what is accepted."""
         own = [accepted & (self.true == k) for k in range(len(NAMES))]
-        return self.sums(*[x & (given == k) for k, x in enumerate(own)], *own)  # type: ignore[arg-type]
+        return self.sums(*[x & (given == k) for k, x in enumerate(own)], *own)
 
     def flags(self, flagged: NDArray[np.bool_]) -> Array:
         """[units, 3]: rightly called bad, called bad, and bad."""
@@ -158,8 +158,8 @@ def rows(judged: Sequence[Path], corpora: Mapping[str, str], settings: Mapping[s
     """Rows of each people-judged corpus. corpora: source of a dialogue -> name of its corpus."""
     logs: dict[str, list[Dialogue]] = {}
     for dialogue in Log(list(judged)):
-        if dialogue.source in corpora:
-            logs.setdefault(corpora[dialogue.source], []).append(dialogue)
+        if corpus := corpora.get(dialogue.source or ""):
+            logs.setdefault(corpus, []).append(dialogue)
     made: list[Result] = []
     for corpus in [name for name in corpora.values() if name in logs]:
         group = next(source for source, name in corpora.items() if name == corpus).partition("/")[0]
@@ -218,7 +218,13 @@ def _of_corpus(find: Answers, prove: Answers, system: str, shown: str, corpora: 
 
     def row(name: str, metric: str, draws: Array, setting: str = "", baseline: str = "") -> Result:
         cell = bootstrap(interval(float(draws[0]), draws[1:]).rounded())
-        about = {"split": split, "setting": setting, "baseline": baseline, "task": "quality", "n": len(prove.true)}
+        about: dict[str, Any] = {
+            "split": split,
+            "setting": setting,
+            "baseline": baseline,
+            "task": "quality",
+            "n": len(prove.true),
+        }
         return Result(system=name, metric=metric, seed="0" if name == MODEL else "", **about, **cell)
 
     person = balanced_accuracy(proving.person)

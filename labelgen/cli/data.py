@@ -101,9 +101,11 @@ def write_converted(log: Log, dialogues: Iterable[Dialogue], out: str, force: bo
             write(dialogue)
             count += 1
         if not count:
-            what = f"no dialogue was read; {log.reasons.total():,} records were rejected"
-            hint = "check the path, --format and its --option; labelgen data convert --help lists the formats"
-            raise UsageError(what, ", ".join(made_from), hint)
+            raise UsageError(
+                f"no dialogue was read; {log.reasons.total():,} records were rejected",
+                ", ".join(map(str, log.paths)),
+                "check the path, --format and its --option; labelgen data convert --help lists the formats",
+            )
     if out != "-":
         labels = Path(out).parent / "labels.json"
         write_labels(labels, merge(log.labels(), names.sources()))

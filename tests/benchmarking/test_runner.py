@@ -248,7 +248,20 @@ def make_output(out: Path, text: str) -> None:
     if out.suffix:
         out.write_text(text)
         return
-    parts = ("train", "valid", "test", "held", "calib", "pool", "predictions", "ftest", *(f"f{k}" for k in range(5)))
+    parts = (
+        "train",
+        "valid",
+        "test",
+        "held",
+        "calib",
+        "pool",
+        "predictions",
+        "ftest",
+        "answered",
+        "feedback",
+        "rated",
+        *(f"f{k}" for k in range(5)),
+    )
     for name in parts:
         out.mkdir(exist_ok=True)
         (out / f"{name}.jsonl").write_text(name)

@@ -51,8 +51,8 @@ def calls(count: int, first: int) -> str:
     for k in range(first, first + count):
         call = json.loads(json.dumps(samples[k % len(samples)]))
         call["LUHF"] = "luhf" if k % 3 else "not_luhf"
-        for act in call["utterances_annotations"]:
-            act["intent"] = f"{act['intent']} {k % 5} of call {k}"
+        for act in call["utterances_annotations"][: k % 7 + 4]:
+            act["intent"] = f"{act['intent']} {k}"
         out.append(call)
     return json.dumps(out)
 

@@ -32,9 +32,9 @@ LINES = {
     "labelgen/tasks": 1_530,
     "labelgen/training": 3_770,
     "labelgen/verdicts": 1_395,
-    "labelgen": 45_615,
-    "benchmarks": 7_360,
-    "tests": 33_405,
+    "labelgen": 45_620,
+    "benchmarks": 7_365,
+    "tests": 33_420,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 250
