@@ -33,8 +33,8 @@ LINES = {
     "labelgen/training": 3_775,
     "labelgen/verdicts": 1_395,
     "labelgen": 45_655,
-    "benchmarks": 6_665,
-    "tests": 33_135,
+    "benchmarks": 6_961,
+    "tests": 33_214,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 246
