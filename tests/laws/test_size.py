@@ -12,7 +12,7 @@ LINES = {
     "labelgen/agreement": 640,
     "labelgen/api": 1_285,
     "labelgen/base": 1_450,
-    "labelgen/cli": 2_562,
+    "labelgen/cli": 2_617,
     "labelgen/confidence": 1_140,
     "labelgen/data": 3_767,
     "labelgen/evaluation": 3_260,
@@ -32,9 +32,9 @@ LINES = {
     "labelgen/tasks": 1_544,
     "labelgen/training": 3_775,
     "labelgen/verdicts": 1_395,
-    "labelgen": 45_714,
+    "labelgen": 45_769,
     "benchmarks": 6_961,
-    "tests": 33_299,
+    "tests": 33_325,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 246
