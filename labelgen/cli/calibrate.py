@@ -46,6 +46,8 @@ def certified_lines(calibration: "Calibration", options: CertifyOptions) -> Iter
         if certificate is None:
             continue
         name = f"  {one.task} of a {one.unit}"
+        if one.idle:
+            name += f", labels other than {', '.join(one.idle)}"
         if certificate.threshold is None:
             yield f"{name}: no threshold, labels are given whatever their probability; {certificate.reason}"
             continue

@@ -5,6 +5,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,6 +40,8 @@ _SHOWN_DIALOGUES = 2
 _FEW_DIALOGUES = 20
 """With fewer annotated dialogues people are no reference."""
 _CONSENSUS = 3
+_VERSION = "version"
+"""The field of a log that names the version of the assistant."""
 _SMALL = 4000
 """Logs of as many dialogues are learned with a fixed encoder, which encodes each text once: minutes on two cores."""
 _TRAINING = """# Options of `labelgen finetune` besides those of the other configs; `labelgen finetune --help` lists them.
@@ -80,7 +83,8 @@ class InitOptions(ForceOptions):
 @dataclass(slots=True)
 class Findings:
     """What a log holds. people: dialogues by number of people who annotated them. by_person: dialogues by person. answered: dialogues in
-    which users said themselves how it was. understood: what the assistant's hypotheses have. locales: dialogues by locale, None for those without one."""
+    which users said themselves how it was. understood: what the assistant's hypotheses have. locales: dialogues by locale, None for those without one.
+    days: of each version of the assistant, None where it is not named, how many dialogues of each day people or users judged."""
 
     stats: LogStats = field(default_factory=LogStats)
     people: Counter[int] = field(default_factory=Counter)
@@ -88,6 +92,7 @@ class Findings:
     answered: int = 0
     understood: set[str] = field(default_factory=set)
     locales: Counter[str | None] = field(default_factory=Counter)
+    days: dict[str | None, Counter[str]] = field(default_factory=dict)
 
     def add(self, dialogue: Dialogue) -> None:
         self.stats.add(dialogue)
@@ -95,7 +100,11 @@ class Findings:
         names = [annotation.annotator for annotation in dialogue.annotations if annotation.kind == "person"]
         self.people[len(names)] += bool(names)
         self.by_person.update(names)
-        self.answered += user_annotation(dialogue) is not None
+        answered = user_annotation(dialogue) is not None
+        self.answered += answered
+        version, day = _version_and_day(dialogue)
+        if day is not None:
+            self.days.setdefault(version, Counter())[day] += bool(names) or answered
         for turn in dialogue.turns:
             if turn.hypothesis is not None:
                 self.understood |= {"intents"} if turn.hypothesis.intents else set()
@@ -114,6 +123,31 @@ class Findings:
         if self.by_person and (most := self.by_person.most_common(1)[0])[1] >= _FEW_DIALOGUES:
             return most[0]
         return USER if self.answered else None
+
+    def release(self) -> tuple[str, str | None] | None:
+        """How rates can be compared over time, as `by` and `release` of a pipeline: at the first day of a second version, by versions, or by weeks.
+        None where no two of them have dialogues enough that somebody judged."""
+        if self.reference() is None:
+            return None
+        versions = {name: days for name, days in self.days.items() if name and days.total() >= _FEW_DIALOGUES}
+        first, *later = sorted(versions.values(), key=lambda days: min(days)) or [Counter[str]()]
+        if len(later) == 1 and max(first) < min(later[0]):
+            return "week", min(later[0])
+        if later:
+            return _VERSION, None
+        weeks: Counter[str] = Counter()
+        for days in self.days.values():
+            for day, count in days.items():
+                weeks[date.fromisoformat(day).strftime("%G-%V")] += count
+        return ("week", None) if sum(count >= _FEW_DIALOGUES for count in weeks.values()) > 1 else None
+
+
+def _version_and_day(dialogue: Dialogue) -> tuple[str | None, str | None]:
+    """The version of the assistant and the day; None for what the log does not name."""
+    from labelgen.evaluation.slices import value_of
+
+    version, day = (value_of(dialogue, name, USER) for name in (_VERSION, "day"))
+    return None if version is None else f"{version}", None if day is None else f"{day}"
 
 
 def init(options: InitOptions) -> None:
@@ -161,6 +195,7 @@ def write_config(options: InitOptions) -> tuple[Path, list[str]]:
             hint = f"correct {mapping}, then {_again(source, options, mapping)}; or name another form by --format"
         raise InputError(f"no dialogue could be read as the form {form}{reasons}", source, hint)
     print_lines("", *_summary(found, log, form, options.dialogues), *_unread(source, form, options.option))
+    by, release = found.release() or (None, None)
     made = PipelineOptions(
         log=source,
         format="labelgen" if mapping is not None else form,
@@ -171,6 +206,8 @@ def write_config(options: InitOptions) -> tuple[Path, list[str]]:
         tasks=found.tasks(),
         annotators=("kind=person",) if found.by_person else (),
         reference=found.reference(),
+        by=by,
+        release=release,
     )
     write_text(out / CONFIG, config_text(made))
     small = found.stats.dialogues <= _SMALL

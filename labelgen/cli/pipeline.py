@@ -29,6 +29,8 @@ STATE = "steps.json"
 LABELS = "labels"
 MODEL_NAME = "model"
 """Folder of the labels, and their annotator."""
+RELEASE = "release.html"
+"""Page of the rates over time."""
 _HINT = "delete the file; the steps are then done again"
 
 
@@ -65,6 +67,10 @@ class PipelineOptions:
     reference: str | None = None
     """annotator that the model is compared with: a name, `consensus` of people, or `user` for what users said themselves; without a
     value nothing is evaluated or calibrated"""
+    by: str | None = None
+    """field whose values are compared with those before, such as week or version (labelgen diff); it needs a reference"""
+    release: str | None = None
+    """first value of `by` after a release, or its date for weeks; without a value each is compared with the one before"""
     workers: Count | None = None
     """number of processes that label; without a value the cores of the machine"""
 
@@ -76,6 +82,8 @@ class PipelineOptions:
             require(task, TASKS, "task")
         if not self.tasks:
             raise UsageError("no task to learn", "tasks", "name at least one, such as quality")
+        if self.by is not None and self.reference is None:
+            raise UsageError("rates are compared by labels of a reference, and there is none", "by", "name a reference")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +154,14 @@ def stages_of(options: PipelineOptions) -> list[Stage]:
     label = {"input": signals, "output": labels, "model": model, "workers": options.workers}
     stages.append(Stage("labels of the whole log", "label", label, labels, resumes=True))
     stages.append(Stage("check of the labels", "verify", {"output": labels, "input": signals}))
+    if options.by is not None:
+        page, judged = out / RELEASE, labels
+        if by_users:
+            judged = out / "answered.jsonl"
+            answered = {"log": labels, "out": judged, "answers": True, "method": "waterfall"}
+            stages.append(Stage("answers of users", "feedback aggregate", answered, judged, needed=False))
+        diff = {"by": options.by, "release": options.release, "reference": options.reference, "page": page}
+        stages.append(Stage("comparison of releases", "diff", {"log": [judged], **diff}, page, needed=False))
     table = out / "labels.csv"
     write = {"log": labels, "out": table, "annotator": [MODEL_NAME]}
     stages.append(Stage("table of the labels", "data labels", write, table))
@@ -278,6 +294,8 @@ def _results(options: PipelineOptions) -> Iterator[str]:
     yield f"model: {out / 'training' / 'model'}"
     if (out / "evaluation" / "report.html").exists():
         yield f"report: {out / 'evaluation' / 'report.html'}"
+    if (out / RELEASE).exists():
+        yield f"rates by {options.by}: {out / RELEASE}"
     yield f"look at labels: labelgen show {out / LABELS} --count 3"
 
 

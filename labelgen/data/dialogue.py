@@ -3,7 +3,7 @@
 All values are frozen. `None` means unknown, an empty tuple means none. Every span is `[start, end)` in Unicode code
 points of the turn's request. Field names are those of the record on disk (docs/reference/record.md)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from types import UnionType
 from typing import Any, Generic, get_args, get_origin, get_type_hints
@@ -265,3 +265,15 @@ def extra(part: Dialogue | Turn) -> Mapping[str, Any]:
 def _extra(text: str | None) -> Mapping[str, Any]:
     fields = decoded(text)
     return fields if isinstance(fields, dict) else {}
+
+
+def words_of_step(index: int, step: Step) -> str:
+    """A step of a turn in words, such as `step 2 search`; a label at the turn that names it has them as its value."""
+    return f"step {index + 1} {step.name or step.kind}"
+
+
+def steps_if_named(turn: Turn, values: Collection[object]) -> tuple[tuple[str, Step, bool], ...]:
+    """The steps of a turn in words, and whether one of the values of its labels names it; () where none does."""
+    steps = [(words_of_step(k, step), step) for k, step in enumerate(turn.steps)]
+    named = tuple((words, step, words in values) for words, step in steps)
+    return named if any(one for *_, one in named) else ()

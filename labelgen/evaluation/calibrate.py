@@ -106,7 +106,8 @@ def certify_tasks(
     """The lowest threshold of each task above which at most `max_error` of its labels is wrong, with this confidence. dialogues: as in
     scale_tasks; their part "scale" is not read. scaled: the scalings of the model, where it has some.
 
-    The division into goals comes first: answers about goals are certified on the goals above their threshold."""
+    The division into goals comes first: answers about goals are certified on the goals above their threshold. Labels with an idle name of their
+    task are not counted: there are many, and mostly right, so errors of the others would hide among them."""
     parts = parts_of(dialogues, setting.seed)
     known = {(one.task, one.unit): one for one in scaled}
     kept: frozenset[tuple[int, At]] | None = None
@@ -114,14 +115,13 @@ def certify_tasks(
     for task in sorted(tasks, key=lambda one: not one.divides):
         key = task.tasks[0], UNIT_OF[task.scopes[0]]
         one = known.get(key) or TaskCalibration(task=key[0], unit=key[1], labels=Scaling(), none=Scaling(), measured={})
-        answers = {
+        one = replace(one, idle=task.idle)
+        answers: dict[str, list[Answer]] = {}
+        for name in ("choose", "certify"):
+            of_part = _of_kept_goals(_answers(dialogues, parts[name], task, model, setting.reference), kept)
             # As a model that abstains has them, or the certificate would be of another rule.
-            name: [
-                scaled_answer(x, one.scaling(dialogues[x.place].source))
-                for x in _of_kept_goals(_answers(dialogues, parts[name], task, model, setting.reference), kept)
-            ]
-            for name in ("choose", "certify")
-        }
+            as_labeled = (scaled_answer(x, one.scaling(dialogues[x.place].source)) for x in of_part)
+            answers[name] = [x for x in as_labeled if not x.labels or any(y.name not in task.idle for y in x.labels)]
         certificate, accepts = _certified(dialogues, parts, answers, task, one, max_error, confidence)
         if task.divides and certificate.threshold is not None:
             kept = frozenset(

@@ -173,12 +173,15 @@ class TieCounts(Struct, kw_only=True):
 
 
 class Confusion(Struct, kw_only=True):
-    """counts[i][j]: items where the reference is labels[i] and the system's answer columns[j]."""
+    """counts[i][j]: items where the reference is labels[i] and the system's answer columns[j]. recall, precision: of each of the labels; None
+    where the reference, or the system, never gives it."""
 
     system: str
     labels: list[str]
     columns: list[str]
     counts: list[list[int]]
+    recall: list[float | None] = []
+    precision: list[float | None] = []
 
 
 class Bin(Struct, kw_only=True):

@@ -32,13 +32,13 @@ ByField = Mapping[tuple[str, Unit], TaskCalibration]
 
 
 def by_field(calibration: Calibration | None, chosen: Mapping[tuple[str, Unit], float] = {}) -> ByField:
-    """The calibration of each task and unit. chosen: thresholds that replace certified ones."""
+    """The calibration of each task and unit. chosen: thresholds that replace certified ones, for labels of all names."""
     known = {} if calibration is None else {(one.task, one.unit): one for one in calibration.tasks}
     for (task, unit), threshold in chosen.items():
         before = known.get((task, unit)) or TaskCalibration(
             task=task, unit=unit, labels=Scaling(), none=Scaling(), measured={}
         )
-        known[task, unit] = dataclasses.replace(before, certificate=Certificate(threshold=threshold))
+        known[task, unit] = dataclasses.replace(before, certificate=Certificate(threshold=threshold), idle=())
     return known
 
 
@@ -105,7 +105,8 @@ def _below(field: Field, labels: list[Label], calibrated: ByField) -> tuple[Labe
     one = _of(field, calibrated)
     if divides(field.task):
         return tuple(label for label in labels if not _accepts(one, label.probability))
-    return () if _accepts(one, score(tuple(labels))) else tuple(labels)
+    idle = one is not None and all(label.name in one.idle for label in labels)
+    return () if idle or _accepts(one, score(tuple(labels))) else tuple(labels)
 
 
 def _accepts(one: TaskCalibration | None, confidence: float | None) -> bool:

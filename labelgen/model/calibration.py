@@ -39,7 +39,8 @@ class TaskCalibration:
     """Calibration of one task.
 
     unit: of the fields. labels: scaling of the probability of each label; none: of "none here". certificate: None before certify.
-    measured: figures for people. sources: source -> weights of names that take the place of those of `labels` there."""
+    measured: figures for people. sources: source -> weights of names that take the place of those of `labels` there.
+    idle: names whose labels the certificate does not count, and so its threshold does not withhold."""
 
     task: str
     unit: Unit
@@ -48,6 +49,7 @@ class TaskCalibration:
     certificate: Certificate | None = None
     measured: Mapping[str, Any]
     sources: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    idle: tuple[str, ...] = ()
 
     def scaling(self, source: str | None) -> Scaling:
         """The scaling of labels in the dialogues of a source."""

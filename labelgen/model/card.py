@@ -182,7 +182,8 @@ def _thresholds(calibration: Any) -> Iterator[str]:
         why = "not certified" if certificate is None else f"none: {certificate.reason}"
         threshold = why if one.threshold is None else f"{one.threshold:.3f}"
         shown = (_shown_mapping(measured.get(name)) for name in ("coverage", "precision"))
-        yield f"| {_cell(one.task)} | {_cell(one.unit)} | {_cell(one.labels.kind)} | {_cell(threshold)} | {' | '.join(shown)} |"
+        named = f"{one.task}, except {', '.join(one.idle)}" if one.idle else one.task
+        yield f"| {_cell(named)} | {_cell(one.unit)} | {_cell(one.labels.kind)} | {_cell(threshold)} | {' | '.join(shown)} |"
 
 
 def _limits(card: Mapping[str, Any], calibration: Any, evaluation: Evaluation | None) -> Iterator[str]:

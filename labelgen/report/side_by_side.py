@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Literal
 
 from labelgen.base.errors import InputError
-from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
+from labelgen.data.dialogue import Dialogue, Feedback, Signal, Step, Turn, steps_if_named
 from labelgen.data.labels import (
     Abstained,
     Annotation,
@@ -156,6 +156,11 @@ class SideBySide:
             hover.append(label.origin)
         return Chip(text, label.probability, ", ".join(hover))
 
+    def values(self, turn: int) -> set[object]:
+        """The values of the labels at a turn by reference and system."""
+        both = (a.labels for a in (self.reference, self.system) if a is not None)
+        return {label.value for labels in both for label in labels if label.at == AtTurn(turn)}
+
     def lines(self, turn: int) -> tuple[RequestLine, ...]:
         """The request with the reference's spans; a second time with the system's where they are not the same."""
         request = self.dialogue.turns[turn].request
@@ -295,11 +300,14 @@ def tracks(goals: Sequence[Goal], turns: int) -> tuple[Track, ...]:
 
 @dataclass(frozen=True, slots=True)
 class TurnView:
+    """steps: in words, with whether a label of reference or system names it as the one that failed; () where none is named."""
+
     index: int
     turn: Turn
     lines: tuple[RequestLine, ...]
     answers: tuple[AnswerPair, ...]
     signals: tuple[Signal, ...]
+    steps: tuple[tuple[str, Step, bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +356,7 @@ def view(example: ExampleDialogue, without: Collection[str] = ()) -> ExampleView
                 side_by_side.lines(k),
                 side_by_side.answers(AtTurn(k), AtTurn(k)),
                 tuple(_seen_at(dialogue.signals, k)),
+                steps_if_named(turn, side_by_side.values(k)),
             )
             for k, turn in enumerate(dialogue.turns)
         ),

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from textwrap import shorten
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -18,7 +19,7 @@ from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 from labelgen.base.terminal import printable
-from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
+from labelgen.data.dialogue import Dialogue, Feedback, Signal, Step, Turn, steps_if_named
 from labelgen.data.labels import (
     Abstained,
     Annotation,
@@ -36,6 +37,8 @@ from labelgen.report.wording import NO_BASELINES
 _TRACKS = ("cyan", "magenta", "yellow", "green", "blue", "bright_red")
 _SPANS = ("green", "cyan", "magenta", "yellow", "blue", "bright_red", "bright_cyan", "bright_magenta")
 _MUTED = "bright_black"
+_STEP_WIDTH = 60
+"""Characters of the arguments and of the result of a step."""
 _TELLING = {"success": "green", "good": "green", "failure": "red", "bad": "red"}
 
 
@@ -207,7 +210,9 @@ def _turn(dialogue: Dialogue, k: int, turn: Turn, annotation: Annotation | None)
     lines.append(Text("reply ", f"bold {_MUTED}").append(printable(turn.response) or "(nothing)", "italic"))
     notes: list[Text] = []
     if annotation is not None:
-        notes += [_named(label) for label in annotation.labels if label.at == AtTurn(k)]
+        here = [label for label in annotation.labels if label.at == AtTurn(k)]
+        lines += map(_step, steps_if_named(turn, {label.value for label in here}))
+        notes += map(_named, here)
         notes += [_none(none) for none in annotation.none if none.at == AtTurn(k)]
         notes += [_withheld(a) for a in annotation.abstained if a.field.at == AtTurn(k)]
     notes += [_feedback(feedback) for feedback in turn.feedback]
@@ -217,6 +222,16 @@ def _turn(dialogue: Dialogue, k: int, turn: Turn, annotation: Annotation | None)
     if notes:
         lines.append(Text("      ").append_text(Text(" · ", _MUTED).join(notes)))
     return Text("\n").join(lines)
+
+
+def _step(step: tuple[str, Step, bool]) -> Text:
+    """One step of the assistant; a label names it as the one that failed, or one of its neighbors."""
+    words, one, failing = step
+    text = Text("    ✗ " if failing else "      ", "red").append(printable(words), "bold red" if failing else _MUTED)
+    for part in (one.arguments, one.result and f"→ {one.result}", one.error):
+        if part:
+            text.append(f" {shorten(printable(part), _STEP_WIDTH)}", "red" if part is one.error else _MUTED)
+    return text
 
 
 def _request(request: str, spans: Sequence[Label]) -> Text:

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from msgspec.structs import replace
 from torch import Tensor, nn
 
-from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.dialogue import Dialogue, Turn, words_of_step
 from labelgen.data.labels import Answers, At, AtTurn, Label, Unit
 from labelgen.features.layout import Layout, States, Voice
 from labelgen.feedback.items import goals_of
@@ -127,5 +127,4 @@ def step_words(turn: Turn, cause: str) -> str | None:
         index = next((k for k in of_kind if turn.steps[k].error), of_kind[0] if of_kind else None)
     if index is None:
         return None
-    step = turn.steps[index]
-    return f"step {index + 1} {step.name or step.kind}"
+    return words_of_step(index, turn.steps[index])

@@ -19,7 +19,14 @@ def confusions(system: str, items: Sequence[Item], task: EvaluationTask) -> Conf
         pairs.update(confusion(item))
     labels = [*task.names, *sorted({name for pair in pairs for name in pair} - {*task.names, ABSENT})]
     counts = [[pairs[wanted, predicted] for predicted in [*labels, ABSENT]] for wanted in labels]
-    return Confusion(system=system, labels=labels, columns=[*labels, "absent"], counts=counts)
+    rows, columns = map(sum, counts), map(sum, zip(*counts, strict=True))
+    recall, precision = (
+        [counts[k][k] / of if of else None for k, of in zip(range(len(labels)), totals, strict=False)]
+        for totals in (rows, columns)
+    )
+    return Confusion(
+        system=system, labels=labels, columns=[*labels, "absent"], counts=counts, recall=recall, precision=precision
+    )
 
 
 def reliability(system: str, items: Sequence[Item], shares: Sequence[float] | None = None) -> ReliabilityDiagram | None:

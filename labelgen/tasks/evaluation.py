@@ -34,7 +34,8 @@ class EvaluationTask:
     """A task at one unit, at several units pooled, or several tasks jointly.
 
     name: unique, for headings. tasks: usually one; of several, a field is answered where all are, and right where all are right.
-    metrics: of labelgen.metrics.METRICS, the main one first. names: the label set of an exclusive task, else None. first_turn: earlier turns are not judged."""
+    metrics: of labelgen.metrics.METRICS, the main one first. names: the label set of an exclusive task, else None. first_turn: earlier turns are not judged.
+    idle: as those of the task (tasks/task.py)."""
 
     name: str
     tasks: tuple[str, ...]
@@ -42,6 +43,7 @@ class EvaluationTask:
     metrics: tuple[str, ...]
     names: tuple[str, ...] | None = None
     first_turn: int = 0
+    idle: tuple[str, ...] = ()
 
     @cached_property
     def divides(self) -> bool:
@@ -55,12 +57,18 @@ class EvaluationTask:
 
 
 def tasks_of_units(
-    task: str, units: Sequence[Unit], metrics: Sequence[str], names: Sequence[str] | None = None
+    task: str,
+    units: Sequence[Unit],
+    metrics: Sequence[str],
+    names: Sequence[str] | None = None,
+    idle: tuple[str, ...] = (),
 ) -> tuple[EvaluationTask, ...]:
     """One evaluation task for each unit of a task."""
     known = None if names is None else tuple(names)
     return tuple(
-        EvaluationTask(task if len(units) == 1 else f"{task}, {unit}", (task,), (unit,), tuple(metrics), known)
+        EvaluationTask(
+            task if len(units) == 1 else f"{task}, {unit}", (task,), (unit,), tuple(metrics), known, idle=idle
+        )
         for unit in units
     )
 
@@ -75,7 +83,7 @@ def evaluation_tasks(joint: Mapping[str, Sequence[str]] | None = None) -> tuple[
     for name in TASKS:
         task: Any = resolve(TASKS, name, "task")
         if task.metrics:
-            out += tasks_of_units(name, task.units, task.metrics, None if task.divides else task.names)
+            out += tasks_of_units(name, task.units, task.metrics, None if task.divides else task.names, task.idle)
     for name, (units, metrics) in WITHOUT_HEAD.items():
         out += tasks_of_units(name, units, metrics)
     for metric, tasks in (joint or {}).items():

@@ -21,8 +21,6 @@ class ExclusiveTask(Task[Float[Tensor, "rows labels"]]):
     """A task whose head gives a row of scores for each place, one score for each of its names."""
 
     names: ClassVar[tuple[str, ...]]
-    idle: ClassVar[tuple[str, ...]] = ()
-    """Names that need no reason."""
     has_witnesses: ClassVar[bool] = False
     """Whether its names are verdicts, about which users' reactions say something (verdicts/witnesses.py)."""
     has_member: ClassVar[bool] = False

@@ -42,7 +42,8 @@ class Task(ABC, Generic[Out]):
         reads_alone: its head reads turns without their dialogue too.
         gives_several: several of its labels may hold at one place; which do is learned from its targets.
         reads_label_texts: its labels are scored by their texts.
-        hides_response: its states hide the responses of its target turns and all later turns."""
+        hides_response: its states hide the responses of its target turns and all later turns.
+        idle: names of labels that say that there is nothing to say; they need no reason, and certificates do not count them."""
 
     name: ClassVar[str]
     units: ClassVar[tuple[Unit, ...]]
@@ -54,6 +55,7 @@ class Task(ABC, Generic[Out]):
     gives_several: ClassVar[bool] = False
     reads_label_texts: ClassVar[bool] = False
     hides_response: ClassVar[bool] = False
+    idle: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, labels: LabelSet, options: TaskOptions) -> None:
         self.labels = labels

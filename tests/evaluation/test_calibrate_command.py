@@ -68,7 +68,10 @@ def test_what_is_below_the_threshold_is_left_out_and_the_manifest_adds_up(calibr
         abstained += len(said.abstained)
         for label in said.labels:
             unit = {"AtTurn": "turn", "AtDialogue": "dialogue", "AtGoal": "goal"}[type(scope(label).at).__name__]
-            assert (label.probability or 0) >= least.get((label.task, unit), 0)
+            # A certificate of causes does not count the turns at which no failure begins.
+            assert (label.task, label.name) == ("cause", "none") or (label.probability or 0) >= least.get(
+                (label.task, unit), 0
+            )
         assert all(none.probability is not None for none in said.none)
     assert abstained
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())

@@ -1,6 +1,7 @@
 # mypy: disable-error-code="operator"
 """labelgen diff, from logs whose truth is set."""
 
+import dataclasses
 import json
 import random
 from datetime import date, timedelta
@@ -11,10 +12,11 @@ from msgspec.structs import replace
 
 import labelgen
 from labelgen.cli.main import main
+from labelgen.cli.pipeline import read_pipeline, stages_of
 from labelgen.confidence.resampling import holm
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtGoal, Label
-from labelgen.data.log import write_log
+from labelgen.data.log import Log, write_log
 
 RELEASE = date(2024, 2, 12)
 
@@ -178,3 +180,27 @@ def test_estimates_are_sliced_by_time_and_version(logs, tmp_path):
 def test_what_cannot_be_compared_is_refused(logs, words, code):
     names = dict(zip(("before", "after", "both"), logs, strict=True))
     assert main(["diff", *(word.format(**names) for word in words), "--reference", "anna"]) == code
+
+
+def test_run_compares_weeks_around_the_release_where_init_finds_two_versions(logs, tmp_path):
+    assert main(["init", logs[2], "--out", str(tmp_path / "p")]) == 0
+    options = read_pipeline(tmp_path / "p" / "run.yaml")
+    assert (options.by, options.release) == ("week", RELEASE.isoformat())
+    [stage] = [stage for stage in stages_of(options) if stage.command == "diff"]
+    options.out.mkdir()
+    labeled = dataclasses.replace(stage, values={**stage.values, "log": [logs[2]]})
+    labeled.run(force=False)
+    assert stage.made is not None
+    text = stage.made.read_text()
+    assert text.count(">release<") == 1
+    assert text.count("<circle") == 12
+
+
+@pytest.mark.parametrize("lacks", ["start", "people"])
+def test_run_compares_nothing_where_the_log_lacks_times_or_judges(logs, tmp_path, lacks):
+    gaps = {"start": {"start": None, "extra": None}, "people": {"annotations": ()}}[lacks]
+    write_log(tmp_path / "log.jsonl", [replace(x, **gaps) for x in Log([Path(logs[2])])])
+    assert main(["init", str(tmp_path / "log.jsonl"), "--out", str(tmp_path / "p")]) == 0
+    options = read_pipeline(tmp_path / "p" / "run.yaml")
+    assert options.by is None
+    assert not [x for x in stages_of(options) if x.command == "diff"]

@@ -23,6 +23,7 @@ COUNTS: dict[str, tuple[str, int, str, dict[str, int]]] = {
     "dbdc3": ("dbdc3", 415, "person quality", {"good": 40900, "fair": 46432, "bad": 37168}),
     "abredial": ("abredial", 140, "person outcome", {"success": 275, "failure": 33}),
     "stc3": ("stc3", 2941, "person outcome", {"success": 13757, "failure": 18757}),
+    "taskmaster": ("taskmaster/TM-3-2020", 2924, "person quality", {"good": 461, "bad": 2463}),
     "dstc10": ("dstc10", 263, "person intents", {"knowledge_seeking": 104}),
 }
 """format -> (path, dialogues, kind of annotator and task, labels by name)."""

@@ -34,6 +34,8 @@ CASES: dict[str, tuple[str, str, Mapping[str, str]]] = {
     "dstc10": ("dstc10", "dstc10", {}),
     "multidogo": ("multidogo", "multidogo", {}),
     "irc": ("irc", "irc", {"context": "2"}),
+    "taskmaster": ("taskmaster", "taskmaster/TM-3-2020", {}),
+    "taskmaster_coffee": ("taskmaster", "taskmaster/TM-4-2024", {}),
 }
 """name -> (format, sample, options)."""
 

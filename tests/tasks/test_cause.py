@@ -1,8 +1,10 @@
 """Where a goal broke: the decision by the goal, its probabilities, steps and reasons."""
 
 import json
+import math
 from dataclasses import replace as changed
 from itertools import product
+from statistics import fmean
 
 import pytest
 import torch
@@ -10,13 +12,21 @@ from layouts import layout_of
 from msgspec.structs import replace
 
 from labelgen.base.registry import resolve
+from labelgen.cli.calibrate import certified_lines
+from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Step, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label, annotation_of, targets_of
+from labelgen.data.log import Log, write_log
 from labelgen.data.reader import READERS, Reader
+from labelgen.data.record import to_plain
+from labelgen.metrics.results import ExampleDialogue
 from labelgen.model.annotate import annotate, reasons
+from labelgen.model.annotator import Annotator
 from labelgen.model.build import build_model
+from labelgen.model.calibration import read_calibration
 from labelgen.model.folder import load_model, save_model
 from labelgen.model.options import ModelOptions
+from labelgen.report.side_by_side import view
 from labelgen.report.terminal import DialogueView, drawn_text
 from labelgen.simulator.log import TRUTH, simulate
 from labelgen.simulator.world import WorldOptions
@@ -127,7 +137,15 @@ def test_failed_call_of_a_trace_is_shown_as_its_step(tmp_path):
     goal = tuple(range(len(dialogue.turns)))
     [answers] = TASK.decode(scores, changed(layout([goal], len(goal)), dialogues=(dialogue,)))
     assert [x.value for x in answers if isinstance(x, Label) and x.name == "tool_error"] == ["step 2 weather"]
-    assert "cause tool_error step 2 weather" in drawn_text(DialogueView(dialogue, annotation_of("m", "model", answers)))
+    drawn = drawn_text(DialogueView(dialogue, annotation_of("m", "model", answers)))
+    assert "cause tool_error step 2 weather" in drawn
+    assert '✗ step 2 weather {"place": "Ely"} timeout' in drawn
+    example = replace(dialogue, annotations=(annotation_of("m", "model", answers),))
+    seen = view(ExampleDialogue(errors=1, system="m", reference="m", record=to_plain(example)))
+    assert [(words, failing) for words, _, failing in seen.turns[0].steps] == [
+        ("step 1 places", False),
+        ("step 2 weather", True),
+    ]
 
 
 def learned(log):
@@ -181,3 +199,67 @@ def test_explained_label_carries_the_facts_of_its_label(model, held_out):
     explained = [(label, why) for d in held_out[:20] for label, why in reasons(model, d) if label.task == "cause"]
     assert any(why == label.origin and "=" in why for label, why in explained if label.name != "none")
     assert {type(label.at) for label, _ in explained} == {AtTurn}
+
+
+@pytest.fixture(scope="module")
+def certified(model, tmp_path_factory):
+    """The folder of the model, calibrated and certified against the truth of a log, and others of its world."""
+    world = WorldOptions(causes=1.0, annotated=0.0, steps=True, false_wakes=0.1, out_of_scope=0.1, phrases="odd")
+    log = list(simulate(380, 5, world))
+    folder = tmp_path_factory.mktemp("certified")
+    save_model(model, folder / "model", {})
+    write_log(folder / "calibration.jsonl", log[:280], {})
+    write_log(folder / "new.jsonl", log[280:], {})
+    words = [str(folder / "calibration.jsonl"), "--model", str(folder / "model"), "--reference", TRUTH]
+    assert main(["calibrate", *words]) == 0
+    assert main(["certify", *words, "--max-error", "0.3", "--confidence", "0.9"]) == 0
+    return folder
+
+
+def named_and_right(annotation, dialogue):
+    truth = causes(dialogue.annotation(TRUTH))
+    labels = (x for x in annotation.labels if x.task == "cause" and x.name != "none" and x.at.turn in truth)
+    return [(x, truth[x.at.turn] == x.name) for x in labels]
+
+
+def test_scaled_probabilities_have_a_lower_log_loss_in_new_dialogues(certified):
+    log, nats = list(Log([certified / "new.jsonl"])), []
+    for calibrated in (False, True):
+        # Of a threshold of 0 all labels are given.
+        annotator = Annotator(certified / "model", calibrated=calibrated, thresholds={"cause": 0.0})
+        nats.append(
+            fmean(
+                -math.log(dict(x.distribution)[truth[x.at.turn]])
+                for annotation, dialogue in zip(annotator.annotate(log), log, strict=True)
+                for truth in [causes(dialogue.annotation(TRUTH))]
+                for x in annotation.labels
+                if x.task == "cause" and x.at.turn in truth
+            )
+        )
+    assert nats[1] < nats[0]
+
+
+def test_certified_threshold_withholds_named_causes_alone_and_bounds_their_errors_in_new_dialogues(certified):
+    [threshold] = [t.probability for t in read_calibration(certified / "model").thresholds() if t.task == "cause"]
+    words = ["label", str(certified / "new.jsonl"), str(certified / "labeled"), "--workers", "1"]
+    assert main([*words, "--model", str(certified / "model")]) == 0
+    pairs, withheld, none = [], [], []
+    for dialogue in Log([certified / "labeled" / "new.jsonl"]):
+        annotation = dialogue.annotation("model")
+        pairs += named_and_right(annotation, dialogue)
+        withheld += [x for a in annotation.abstained if a.field.task == "cause" for x in a.best]
+        none += [x for x in annotation.labels if x.task == "cause" and x.name == "none"]
+    assert all(x.probability >= threshold for x, _ in pairs)
+    assert withheld
+    assert all(x.name != "none" and x.probability < threshold for x in withheld)
+    assert any(x.probability < threshold for x in none)
+    assert sum(not right for _, right in pairs) <= 0.3 * len(pairs)
+
+
+def test_certificate_says_which_labels_it_does_not_count(certified):
+    [one] = [x for x in read_calibration(certified / "model").tasks if x.task == "cause"]
+    assert one.idle == ("none",)
+    assert "cause of a turn, labels other than none: from" in "\n".join(
+        certified_lines(read_calibration(certified / "model"), TRUTH)
+    )
+    assert "cause, except none" in (certified / "model" / "README.md").read_text()
