@@ -34,6 +34,7 @@ COMMANDS = {
     "adapt": ("labelgen.cli.calibrate:ADAPT", "adapt a calibrated model to a new log with a few labeled dialogues"),
     "estimate": ("labelgen.cli.estimate:ESTIMATE", "estimate a log's success rate from few labels of people"),
     "diff": ("labelgen.cli.estimate:DIFF", "estimate whether a release helped"),
+    "discover": ("labelgen.cli.discover:DISCOVER", "discover topics of requests without intents"),
     "label": ("labelgen.cli.label:LABEL", "label a log with a model; killed and run again, it finishes the rest"),
     "verify": ("labelgen.cli.label:VERIFY", "check labeled records against their manifest"),
     "review sample": ("labelgen.cli.review:SAMPLE", "draw a sample of dialogues for people"),
