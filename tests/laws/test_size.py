@@ -12,7 +12,7 @@ LINES = {
     "labelgen/agreement": 640,
     "labelgen/api": 1_285,
     "labelgen/base": 1_450,
-    "labelgen/cli": 2_650,
+    "labelgen/cli": 2_695,
     "labelgen/confidence": 1_140,
     "labelgen/data": 3_705,
     "labelgen/evaluation": 3_265,
@@ -26,23 +26,23 @@ LINES = {
     "labelgen/pretraining": 350,
     "labelgen/readers": 4_980,
     "labelgen/report": 1_590,
-    "labelgen/requests": 400,
+    "labelgen/requests": 645,
     "labelgen/review": 1_490,
-    "labelgen/simulator": 1_915,
-    "labelgen/steps": 2_455,
+    "labelgen/simulator": 1_925,
+    "labelgen/steps": 2_525,
     "labelgen/tasks": 1_530,
     "labelgen/training": 3_770,
     "labelgen/verdicts": 1_400,
-    "labelgen": 46_210,
+    "labelgen": 46_585,
     "benchmarks": 7_360,
-    "tests": 33_590,
+    "tests": 33_715,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
-FILES = 252
+FILES = 255
 """Python files of the package; the aim is 180."""
 FILE_LINES = 600
 FUNCTION_LINES = 80
-DOCS_KB = 214
+DOCS_KB = 217
 """Documents without results; the aim is 170."""
 DOUBLED = {"Annotator", "Answer", "Candidate", "Counts", "Rating"}
 """Class names that are still used twice."""
