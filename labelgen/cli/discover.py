@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from labelgen.base.files import fresh_file, write_text
-from labelgen.base.terminal import print_lines
-from labelgen.cli.command import Command, ForceOptions, LogOptions, open_log
-from labelgen.steps.changed import aligned
+from labelgen.base.terminal import aligned, print_lines
+from labelgen.cli.command import Command, ResultOptions, open_log
 from labelgen.steps.discover import Discovered, DiscoverOptions, discover
 
 if TYPE_CHECKING:
@@ -21,9 +20,7 @@ _LONGEST_EXAMPLE = 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiscoverCommand(DiscoverOptions, LogOptions, ForceOptions):
-    out: Annotated[Path | None, "FILE"] = None
-    """JSON file for the topics, with all numbers and examples"""
+class DiscoverCommand(DiscoverOptions, ResultOptions):
     labels: Annotated[Path | None, "FILE"] = None
     """label set for the names of the topics as intents; names that are there stay"""
 
@@ -34,7 +31,7 @@ def discover_command(options: DiscoverCommand) -> None:
 
     if options.out is not None:
         fresh_file(options.out, options.force)
-    found = discover(open_log(options, options.log), options)
+    found = discover(open_log(options), options)
     print_lines(*topic_lines(found, options.unit))
     if options.out is not None:
         write_text(options.out, msgspec.json.format(msgspec.json.encode(found.topics), indent=1).decode() + "\n")

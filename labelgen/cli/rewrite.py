@@ -6,9 +6,8 @@ from typing import Annotated
 
 from labelgen.base.files import write_text
 from labelgen.base.options import ARGUMENT
-from labelgen.base.terminal import print_lines
+from labelgen.base.terminal import aligned, print_lines
 from labelgen.cli.command import Command, ForceOptions, OneLogOptions, fresh_log, open_log
-from labelgen.steps.changed import aligned
 from labelgen.steps.rewrite import MineOptions, mine_rewrites
 
 _SHOWN = 20
@@ -24,7 +23,7 @@ class MineCommand(MineOptions, OneLogOptions, ForceOptions):
 def mine_command(options: MineCommand) -> None:
     """Mine, write the table, and print its first rows."""
     fresh_log(options.out, options.force, [options.log])
-    found = mine_rewrites(open_log(options, [options.log]), options)
+    found = mine_rewrites(open_log(options), options)
     write_text(options.out, found.table())
     rows = []
     for one in found.rewrites[:_SHOWN]:
