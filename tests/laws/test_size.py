@@ -34,7 +34,7 @@ LINES = {
     "labelgen/training": 3_770,
     "labelgen/verdicts": 1_400,
     "labelgen": 46_585,
-    "benchmarks": 7_360,
+    "benchmarks": 7_605,
     "tests": 33_715,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
