@@ -34,6 +34,8 @@ COMMANDS = {
     "adapt": ("labelgen.cli.calibrate:ADAPT", "adapt a calibrated model to a new log with a few labeled dialogues"),
     "estimate": ("labelgen.cli.estimate:ESTIMATE", "estimate a log's success rate from few labels of people"),
     "diff": ("labelgen.cli.estimate:DIFF", "estimate whether a release helped"),
+    "discover": ("labelgen.cli.discover:DISCOVER", "discover topics of requests without intents"),
+    "rewrite mine": ("labelgen.cli.rewrite:MINE", "mine rewrites of requests that fail"),
     "label": ("labelgen.cli.label:LABEL", "label a log with a model; killed and run again, it finishes the rest"),
     "verify": ("labelgen.cli.label:VERIFY", "check labeled records against their manifest"),
     "review sample": ("labelgen.cli.review:SAMPLE", "draw a sample of dialogues for people"),
@@ -49,6 +51,7 @@ COMMANDS = {
 GROUPS = {
     "data": "validate, convert, count and split logs",
     "feedback": "find the signals in a log, turn them into targets, choose what to ask users, correct requests",
+    "rewrite": "mine rewrites of requests that fail",
     "review": "draw a sample of a log, export it for people or an LLM, import their answers",
 }
 """First word of several commands -> one line of help."""

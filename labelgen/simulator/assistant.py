@@ -8,6 +8,7 @@ from random import Random
 from typing import Literal
 
 from labelgen.data.dialogue import Hypothesis, HypothesisIntent, HypothesisSlot, Step
+from labelgen.simulator.grammar import Phrase
 from labelgen.simulator.language import ASSISTANT, ask, missing_slot, mistaken, respond, speak
 from labelgen.simulator.recognizer import HeardRequest
 from labelgen.simulator.users import GoalStep, User
@@ -93,8 +94,9 @@ def answer(step: GoalStep, heard: HeardRequest, user: User, options: WorldOption
     # Errors in other words affect the intent, errors in a slot's words affect the slot.
     doubt = (2.0 if -1 in heard.distorted else 1.0) * (2.0 if step.manner == "follow" else 1.0)
     chance = rng.random()
-    confused = chance < options.intent_errors * doubt
-    by_words = chance >= options.intent_errors * (2.0 if step.manner == "follow" else 1.0)
+    blind = is_blind_spot(heard.phrase, options.blind_spots, getattr(rng, "world", ""))
+    confused = blind or chance < options.intent_errors * doubt
+    by_words = not blind and chance >= options.intent_errors * (2.0 if step.manner == "follow" else 1.0)
     confidence = rng.betavariate(4.0, 3.0) if confused else rng.betavariate(11.0, 1.6)
     if heard.distorted:
         confidence *= rng.uniform(0.55, 1.0)
@@ -131,6 +133,12 @@ def answer(step: GoalStep, heard: HeardRequest, user: User, options: WorldOption
         stage=outcome.stage,
         steps=logged_steps(outcome, intents, rng) if options.steps else (),
     )
+
+
+def is_blind_spot(phrase: Phrase, rate: float, world: str) -> bool:
+    """Whether the grammar of a world's assistant lacks a wording: the words outside of slots, in their order. It always fails, for all."""
+    wording = " ".join(word for word, owner in zip(phrase.words, phrase.owners, strict=True) if owner < 0)
+    return rate > 0.0 and bool(wording) and Random(f"blind spot/{world}/{wording}").random() < rate
 
 
 def logged_steps(outcome: _Outcome, intents: tuple[str, ...], rng: Random) -> tuple[Step, ...]:

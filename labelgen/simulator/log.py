@@ -96,7 +96,7 @@ def dialogue_at(seed: int, index: int, options: WorldOptions | None = None) -> D
     """Dialogue number `index`, from 0, of the log with that seed."""
     options = options or WorldOptions()
     rng = Draws(f"dialogue/{seed}/{index}")
-    rng.phrases = options.phrases
+    rng.phrases, rng.world = options.phrases, str(seed)
     who = _user(seed, int(rng.random() * options.users))
     talk = converse(who, options, rng)
     start = _FIRST_DAY + timedelta(seconds=_INTERVAL_S * index + int(rng.random() * _INTERVAL_S))

@@ -50,9 +50,11 @@ def parsed(texts: Sequence[str]) -> Templates:
 
 
 class Draws(Random):
-    """Random numbers of a dialogue. phrases: of each list of templates, all, or the even or odd ones (WorldOptions.phrases)."""
+    """Random numbers of a dialogue. phrases: of each list of templates, all, or the even or odd ones (WorldOptions.phrases). world: names
+    the log, all of whose dialogues have the same blind spots."""
 
     phrases = "all"
+    world = ""
 
 
 def pick(templates: Templates, rng: Random) -> Template:

@@ -35,6 +35,8 @@ class WorldOptions:
     """rate of words between people that wake the assistant before a request; each is a goal of nobody, and fails"""
     out_of_scope: Rate = 0.0
     """rate of requests, before one of a goal, for something that the assistant cannot do; each is a goal, and fails"""
+    blind_spots: Rate = 0.0
+    """rate of wordings, with any values of slots, that the assistant of this log always takes for another intent"""
     asked: Rate = 0.12
     """rate at which the assistant asks for feedback after a response"""
     rated: Rate = 0.1

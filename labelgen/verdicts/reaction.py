@@ -91,14 +91,15 @@ def head() -> Head:
     return Head(means, components, vectors, weights, *found["numbers"].tolist())
 
 
-class _Encoder:
-    """The first layers of the offline encoder."""
+class TextVectors:
+    """Vectors of texts by the first layers of an encoder. layers: how many; None for all."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, layers: int | None = None) -> None:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.tokenizer = load_tokenizer(str(folder))
         encoder: Any = load_encoder(str(folder))
-        encoder.encoder.layer = encoder.encoder.layer[:LAYERS]
+        if layers is not None:
+            encoder.encoder.layer = encoder.encoder.layer[:layers]
         self.encoder = encoder.eval().to(self.device)
 
     @torch.inference_mode()
@@ -124,11 +125,16 @@ def _weights() -> Path | None:
 
 
 @cache
-def _encoder() -> _Encoder:
+def _encoder() -> TextVectors:
+    return TextVectors(required_weights("detector reaction"), LAYERS)
+
+
+def required_weights(where: str) -> Path:
+    """The folder of the offline encoder. where: what needs it, for the error. Raises UsageError if the package is not installed."""
     folder = _weights()
     if folder is None:
-        raise UsageError(f"the package {PACKAGE} is not installed", "detector reaction", INSTALL)
-    return _Encoder(folder)
+        raise UsageError(f"the package {PACKAGE} is not installed", where, INSTALL)
+    return folder
 
 
 def vectors_of(replies: Sequence[ReplyInContext]) -> Floats:

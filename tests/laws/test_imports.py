@@ -17,7 +17,7 @@ LAYERS = (
     ("kernels",),
     ("features",),
     ("verdicts",),
-    ("nn",),
+    ("nn", "requests"),
     ("tasks",),
     ("model",),
     ("training", "labeling"),

@@ -1,0 +1,80 @@
+"""labelgen discover: topics of requests or goals that nobody named, with the share that failed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from labelgen.base.files import fresh_file, write_text
+from labelgen.base.terminal import aligned, print_lines
+from labelgen.cli.command import Command, ResultOptions, open_log
+from labelgen.steps.discover import Discovered, DiscoverOptions, discover
+
+if TYPE_CHECKING:
+    from labelgen.metrics.results import Interval
+    from labelgen.requests.topics import Topic
+
+_LONGEST_EXAMPLE = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscoverCommand(DiscoverOptions, ResultOptions):
+    labels: Annotated[Path | None, "FILE"] = None
+    """label set for the names of the topics as intents; names that are there stay"""
+
+
+def discover_command(options: DiscoverCommand) -> None:
+    """Discover, print the topics, and write the files that are named."""
+    from labelgen.data.label_sets import write_labels
+
+    if options.out is not None:
+        fresh_file(options.out, options.force)
+    found = discover(open_log(options), options)
+    print_lines(*topic_lines(found, options.unit))
+    if options.out is not None:
+        write_text(options.out, msgspec.json.format(msgspec.json.encode(found.topics), indent=1).decode() + "\n")
+    if options.labels is not None:
+        write_labels(options.labels, found.labels)
+
+
+def topic_lines(found: Discovered, unit: str) -> Iterator[str]:
+    """A row for each topic, and what is not in one."""
+    topics = found.topics
+    heads = ("topic", "example", f"{unit}s", "users", "share", "failed", "above the mean")
+    heads = (*heads[:2], *(("since", *heads[2:]) if topics.date else heads[2:]))
+    rows = [_row(one, found) for one in topics.topics]
+    yield from aligned([heads, *rows], 3 if topics.date else 2)
+    yield f"{topics.requests:,} {unit}s of {topics.users:,} users; failed: {_shown(topics.failed)}"
+    if topics.date:
+        yield f"{topics.users_before:,} users before {topics.date}, {topics.users_since:,} since"
+    if topics.small:
+        yield f"{topics.small:,} are in groups of too few users (--least-users)"
+    if found.left_out:
+        yield f"{found.left_out:,} have intents and are left out (--with-intents)"
+    if topics.failed.value is None:
+        yield "nothing says what failed: run labelgen feedback aggregate first, or name an annotator by --annotator"
+
+
+def _row(one: "Topic", found: Discovered) -> tuple[str, ...]:
+    topics = found.topics
+    example = one.examples[0] if one.examples else ""
+    shown = example if len(example) <= _LONGEST_EXAMPLE else f"{example[: _LONGEST_EXAMPLE - 1]}…"
+    news = (one.news(topics.users_before, topics.users_since),) if topics.date else ()
+    numbers = (f"{one.requests:,}", f"{one.users:,}", f"{one.share:.1%}", _shown(one.failed))
+    return (one.name, shown, *news, *numbers, f"{one.excess:+.1f}" if one.judged else "-")
+
+
+def _shown(interval: "Interval") -> str:
+    if interval.value is None:
+        return "-"
+    return f"{interval.value:.2f}" + ("" if interval.low is None else f" ({interval.low:.2f} to {interval.high:.2f})")
+
+
+DISCOVER = Command(
+    "discover",
+    DiscoverCommand,
+    discover_command,
+    "labelgen discover targets.jsonl --since 2026-02-01 --labels labels.json",
+)

@@ -1,0 +1,1 @@
+"""What users ask for: topics of their requests, and rewrites of requests that fail."""
