@@ -25,7 +25,7 @@ from labelgen.metrics.results import BASELINE, Setting
 from labelgen.model.annotator import Annotator
 from labelgen.tasks.evaluation import about, evaluation_tasks, from_turn
 
-from .corpora import USER, outcomes_of, with_waterfall
+from .corpora import USER, WATERFALL, outcomes_of, with_waterfall
 from .people import measured_by_fold
 from .results import Result, bootstrap
 from .rows import pooled
@@ -101,8 +101,9 @@ def _rows_of(count: str, by_seed: Mapping[str, Sequence[Path]]) -> Iterator[Resu
 
 
 def _systems(dialogues: Iterable[Dialogue]) -> list[str]:
-    names = {a.annotator for d in dialogues for a in d.annotations} - {USER}
-    return sorted(names, key=lambda name: (name != LABELS, name))
+    names = {a.annotator for d in dialogues for a in d.annotations}
+    judged = [name for name in names if name in (LABELS, WATERFALL) or name.startswith(BASELINE)]
+    return sorted(judged, key=lambda name: (name != LABELS, name))
 
 
 def _plain(system: str) -> str:

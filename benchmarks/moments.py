@@ -46,7 +46,8 @@ def examples(form: str) -> Iterator[Example]:
         for template in content[group]:
             rng = Random(template)
             for _ in range(DRAWS):
-                text = re.sub(r"\{(\w+)\}", lambda found, rng=rng: rng.choice(values[found[1]]), template)
+                parts = enumerate(re.split(r"\{(\w+)\}", template))
+                text = "".join(rng.choice(values[part]) if k % 2 else part for k, part in parts)
                 if form == "spoken":
                     text = " ".join(re.sub(r"[^\w'\[\] -]", "", text.lower()).split())
                 start, end = text.find("["), text.find("]") - 1
@@ -106,8 +107,7 @@ def repeats(dialogues: int, seeds: Sequence[int]) -> list[Result]:
     setting = f"{len(seeds)} worlds, {len(table):,} users"
     rows = [Result(system="rephrase", metric="f1", setting=setting, n=int(table[:, 2].sum()), **_f1(table))]
     for metric, column in (("precision", 1), ("recall", 2)):
-        times = resamples(len(table), RESAMPLES, 0)
-        cell = bootstrap(of_statistic(lambda w, c=column: divide(w @ table[:, 0], w @ table[:, c]), times).rounded())
+        cell = _f1(table[:, [0, column, column]])  # F1 of equal counts is their precision, and their recall.
         rows.append(Result(system="rephrase", metric=metric, setting=setting, n=int(table[:, column].sum()), **cell))
     return rows
 
@@ -124,5 +124,5 @@ def _share(system: str, metric: str, setting: str, said: Sequence[bool]) -> Resu
     """A share with its exact interval."""
     found = binomtest(sum(said), len(said)).proportion_ci()
     numbers = {"value": sum(said) / len(said), "low": found.low, "high": found.high}
-    rounded = {name: round(float(value), 4) for name, value in numbers.items()}
+    rounded: dict[str, Any] = {name: round(float(value), 4) for name, value in numbers.items()}
     return Result(system=system, metric=metric, setting=setting, interval="exact", n=len(said), **rounded)

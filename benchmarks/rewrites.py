@@ -66,11 +66,11 @@ def rivals(walks: Walks) -> dict[str, dict[str, str]]:
             follows.setdefault(form, Counter())[after] += 1
     rate = (served[:, 0] + 1.0) / (served[:, 1] + 2.0)
     tables: dict[str, dict[str, str]] = {NEXT: {}, BEST: {}}
-    for form, after in follows.items():
-        known = [k for k in after if len(users[k]) >= LEAST_USERS and rate[k] > rate[form]]
+    for form, nexts in follows.items():
+        known = [k for k in nexts if len(users[k]) >= LEAST_USERS and rate[k] > rate[form]]
         if known and len(users[form]) >= LEAST_USERS:
-            tables[NEXT][names[form]] = names[max(known, key=lambda k: (after[k], rate[k]))]
-            tables[BEST][names[form]] = names[max(known, key=lambda k: (rate[k], after[k]))]
+            tables[NEXT][names[form]] = names[max(known, key=lambda k: (nexts[k], rate[k]))]
+            tables[BEST][names[form]] = names[max(known, key=lambda k: (rate[k], nexts[k]))]
     return tables
 
 

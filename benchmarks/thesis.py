@@ -19,6 +19,7 @@ from msgspec import structs
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from labelgen.agreement.consensus import CONSENSUS
 from labelgen.confidence.resampling import Array, interval, resamples
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log
@@ -37,6 +38,7 @@ NAMES = ("bad", "fair", "good")
 FIND = 1 / 3
 LEVEL = 0.025
 """Of a one-sided test: what passes has a two-sided 95% interval that excludes zero."""
+RIVAL = BASELINE + "words and actions"
 COVERAGES = tuple(k / 20 for k in range(2, 21))
 FLAGGED = tuple(k / 50 for k in range(1, 31))
 """Shares of all answers that are called bad."""
@@ -158,8 +160,9 @@ def rows(judged: Sequence[Path], corpora: Mapping[str, str], settings: Mapping[s
     """Rows of each people-judged corpus. corpora: source of a dialogue -> name of its corpus."""
     logs: dict[str, list[Dialogue]] = {}
     for dialogue in Log(list(judged)):
-        if corpus := corpora.get(dialogue.source or ""):
-            logs.setdefault(corpus, []).append(dialogue)
+        source = dialogue.source or ""
+        if source in corpora and settings[source.partition("/")[0]]["reference"] == CONSENSUS:
+            logs.setdefault(corpora[source], []).append(dialogue)
     made: list[Result] = []
     for corpus in [name for name in corpora.values() if name in logs]:
         group = next(source for source, name in corpora.items() if name == corpus).partition("/")[0]
@@ -180,7 +183,9 @@ def read(dialogues: Sequence[Dialogue], options: Mapping[str, Any]) -> tuple[Ans
     (joint,) = from_turn(pooled(about(evaluation_tasks(), [tasks[0].tasks[0]])), setting.first_turn)
     dialogues = [four for d in dialogues if (four := _of_four(d, joint)) is not None]
     known = [{a.annotator: answered(a, joint) for a in d.annotations if a.kind != "person"} for d in dialogues]
-    systems = sorted({name for of in known for name in of if name.startswith((MODEL, BASELINE))})
+    names = {name for of in known for name in of}
+    # Of several trainings the first, and of the rivals one.
+    systems = [*sorted(name for name in names if name.startswith(MODEL))[:1], *sorted(names & {RIVAL})]
     units: dict[str, int] = {}
     kept: list[tuple[int, int, int]] = []
     scores: dict[str, list[list[float]]] = {name: [] for name in systems}

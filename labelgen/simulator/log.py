@@ -9,7 +9,7 @@ first stage that failed there; the last two are null if the user gave up without
 
 docs/explanation/simulation.md defines the labels, and says what is realistic and what is not."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -66,7 +66,7 @@ def causes(talk: Talk) -> str | None:
     return _text({"causes": failed}) if failed else None
 
 
-def _text(fields: dict[str, object]) -> str:
+def _text(fields: Mapping[str, object]) -> str:
     return msgspec.json.encode(fields).decode()
 
 

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from tiny import write_tiny_encoder
 
 from benchmarks.results import read_results
 from benchmarks.runner import HELD_BACK, RECIPES, TEST_SOURCE, Instance, Run, load_recipe
 from labelgen.base.errors import LabelgenError
 from labelgen.cli.main import main
-from tests.tiny import write_tiny_encoder
 
 LEARNS = ("labelgen finetune", "labelgen pretrain", "labelgen calibrate")
 LEARNING = [

@@ -31,7 +31,10 @@ def dialogue(k: int, right: float) -> Dialogue:
         return [name if rng.random() < share else rng.choice(NAMES) for name in truth]
 
     people = [quality(f"p{j}", "person", said(0.6)) for j in range(5)]
-    systems = [quality("model 0", "model", said(right), 0.8), quality("baseline: rule", "rule", ["fair"] * 6, 0.5)]
+    systems = [
+        quality("model 0", "model", said(right), 0.8),
+        quality("baseline: words and actions", "rule", ["fair"] * 6, 0.5),
+    ]
     turns = tuple(Turn(request=f"request {k} {t}", response="") for t in range(6))
     return Dialogue(id=f"d{k}", turns=turns, source="x", annotations=(*people, *systems))
 
@@ -43,8 +46,8 @@ def test_coverage_is_proven_for_a_model_better_than_a_person_alone(tmp_path: Pat
     found = {(r.system, r.metric, r.setting): r for r in made if not r.baseline}
     assert found["model", "proven_coverage", "each corpus by itself"].value == share
     assert found["model", "bad_proven", "each corpus by itself"].value == share
-    assert found["rule", "proven_coverage", "each corpus by itself"].value == 0.0
-    assert found["rule", "balanced_accuracy", "about 100% accepted"].value == pytest.approx(1 / 3, abs=1e-4)
+    assert found["words and actions", "proven_coverage", "each corpus by itself"].value == 0.0
+    assert found["words and actions", "balanced_accuracy", "about 100% accepted"].value == pytest.approx(1 / 3, abs=1e-4)
     assert {r.reference for r in made} == {"3 other annotators"}
 
 

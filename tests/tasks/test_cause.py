@@ -30,6 +30,7 @@ from labelgen.report.side_by_side import view
 from labelgen.report.terminal import DialogueView, drawn_text
 from labelgen.simulator.log import TRUTH, simulate
 from labelgen.simulator.world import WorldOptions
+from labelgen.steps.calibrate import CertifyOptions
 from labelgen.tasks.cause import BEGINNINGS, Cause, step_words
 from labelgen.tasks.options import TaskOptions
 from labelgen.tasks.task import fixed_labels
@@ -168,7 +169,8 @@ def held_out():
     return list(simulate(80, 4, world))
 
 
-def causes(annotation: Annotation):
+def causes(annotation: Annotation | None):
+    assert annotation is not None
     return {x.at.turn: x.name for x in annotation.labels if isinstance(x.at, AtTurn) and x.task == "cause"}
 
 
@@ -229,37 +231,42 @@ def test_scaled_probabilities_have_a_lower_log_loss_in_new_dialogues(certified):
         annotator = Annotator(certified / "model", calibrated=calibrated, thresholds={"cause": 0.0})
         nats.append(
             fmean(
-                -math.log(dict(x.distribution)[truth[x.at.turn]])
+                -math.log(dict(x.distribution or ())[truth[x.at.turn]])
                 for annotation, dialogue in zip(annotator.annotate(log), log, strict=True)
                 for truth in [causes(dialogue.annotation(TRUTH))]
                 for x in annotation.labels
-                if x.task == "cause" and x.at.turn in truth
+                if x.task == "cause" and isinstance(x.at, AtTurn) and x.at.turn in truth
             )
         )
     assert nats[1] < nats[0]
 
 
 def test_certified_threshold_withholds_named_causes_alone_and_bounds_their_errors_in_new_dialogues(certified):
-    [threshold] = [t.probability for t in read_calibration(certified / "model").thresholds() if t.task == "cause"]
+    calibration = read_calibration(certified / "model")
+    assert calibration is not None
+    [threshold] = [t.probability for t in calibration.thresholds() if t.task == "cause"]
     words = ["label", str(certified / "new.jsonl"), str(certified / "labeled"), "--workers", "1"]
     assert main([*words, "--model", str(certified / "model")]) == 0
     pairs, withheld, none = [], [], []
     for dialogue in Log([certified / "labeled" / "new.jsonl"]):
         annotation = dialogue.annotation("model")
+        assert annotation is not None
         pairs += named_and_right(annotation, dialogue)
         withheld += [x for a in annotation.abstained if a.field.task == "cause" for x in a.best]
         none += [x for x in annotation.labels if x.task == "cause" and x.name == "none"]
     assert all(x.probability >= threshold for x, _ in pairs)
     assert withheld
-    assert all(x.name != "none" and x.probability < threshold for x in withheld)
-    assert any(x.probability < threshold for x in none)
+    assert all(x.name != "none" and x.probability is not None and x.probability < threshold for x in withheld)
+    assert any(x.probability is not None and x.probability < threshold for x in none)
     assert sum(not right for _, right in pairs) <= 0.3 * len(pairs)
 
 
 def test_certificate_says_which_labels_it_does_not_count(certified):
-    [one] = [x for x in read_calibration(certified / "model").tasks if x.task == "cause"]
+    calibration = read_calibration(certified / "model")
+    assert calibration is not None
+    [one] = [x for x in calibration.tasks if x.task == "cause"]
     assert one.idle == ("none",)
     assert "cause of a turn, labels other than none: from" in "\n".join(
-        certified_lines(read_calibration(certified / "model"), TRUTH)
+        certified_lines(calibration, CertifyOptions(model=certified / "model", reference=TRUTH))
     )
     assert "cause, except none" in (certified / "model" / "README.md").read_text()
