@@ -100,7 +100,7 @@ def write_converted(log: Log, dialogues: Iterable[Dialogue], out: str, force: bo
                     names.add(dialogue.source, label.task, (label.name,))
             write(dialogue)
             count += 1
-        if not count:
+        if not log.kept:
             raise UsageError(
                 f"no dialogue was read; {log.reasons.total():,} records were rejected",
                 ", ".join(map(str, log.paths)),

@@ -20,7 +20,7 @@ _BAD = {"quality": "bad", "outcome": "failure"}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedText:
     """A request, or the first request of a goal. place: dialogue and turn. user: the independent unit (`split.user_key`). start: of the
     dialogue, ISO 8601; None where unknown. failed: probability that it failed; None where nobody judged it. intents: whether an annotator
     names any."""
@@ -50,7 +50,7 @@ def passing_turns(dialogue: Dialogue) -> set[int]:
     return {t for s in signals if s.kind in IN_PASSING for t in s.evidence if t not in s.turns}
 
 
-def asked_in(dialogues: Iterable[Dialogue], kind: Kind, annotator: str | None) -> Iterator[Asked]:
+def asked_in(dialogues: Iterable[Dialogue], kind: Kind, annotator: str | None) -> Iterator[AskedText]:
     """The requests with words, or the goals with one. annotator: see `failures`; goals are those of its outcomes, else provisional."""
     for dialogue in dialogues:
         failed, passing = failures(dialogue, annotator), passing_turns(dialogue)
@@ -66,7 +66,7 @@ def asked_in(dialogues: Iterable[Dialogue], kind: Kind, annotator: str | None) -
             if first is not None:
                 text, place = dialogue.turns[first].request, (dialogue.id, first)
                 intents = not named.isdisjoint(turns)
-                yield Asked(text, place, user_key(dialogue), dialogue.start, failed.get(at), intents)
+                yield AskedText(text, place, user_key(dialogue), dialogue.start, failed.get(at), intents)
 
 
 def rate_over_users(values: Sequence[float], users: Sequence[str]) -> RateEstimate | None:

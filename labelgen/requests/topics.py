@@ -15,7 +15,7 @@ from labelgen.confidence.prediction_powered import interval_of
 from labelgen.confidence.resampling import holm
 from labelgen.feedback.phrases import plain
 from labelgen.metrics.results import Interval
-from labelgen.requests.asked import Asked, rate_over_users
+from labelgen.requests.asked import AskedText, rate_over_users
 from labelgen.requests.grouping import Floats, Groups, centered, group
 
 MOST_GROUPED = 3000
@@ -75,12 +75,12 @@ class Topics(Struct, frozen=True, kw_only=True):
 class GroupedRequests:
     """Requests with the group of each. vectors: centered, [requests, width]."""
 
-    asked: Sequence[Asked]
+    asked: Sequence[AskedText]
     groups: Groups
     vectors: Floats
 
 
-def group_requests(asked: Sequence[Asked], encode: Encode, seed: int = 0) -> GroupedRequests:
+def group_requests(asked: Sequence[AskedText], encode: Encode, seed: int = 0) -> GroupedRequests:
     """Requests in groups by meaning. Requests with the same words are one text."""
     texts: dict[str, int] = {}
     places = [texts.setdefault(plain(one.text), len(texts)) for one in asked]
@@ -140,7 +140,7 @@ def topics_of(grouped: GroupedRequests, least_users: int, level: float = 0.95, d
     )
 
 
-def class_terms(groups: Sequence[Sequence[Asked]], least_users: int) -> list[list[str]]:
+def class_terms(groups: Sequence[Sequence[AskedText]], least_users: int) -> list[list[str]]:
     """Words and pairs of words that set each group apart, the strongest first, each used there by so many users."""
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
 
@@ -201,14 +201,14 @@ def _examples(grouped: GroupedRequests, members: Sequence[int]) -> tuple[str, ..
     return tuple({plain(text): text for text in reversed(list(ranked))}.values())[::-1][:_EXAMPLES]
 
 
-def _failed(judged: Sequence[Asked], level: float) -> Interval:
+def _failed(judged: Sequence[AskedText], level: float) -> Interval:
     estimate = rate_over_users([one.failed or 0.0 for one in judged], [one.user for one in judged])
     if estimate is None and judged:
         return Interval(float(np.mean([one.failed or 0.0 for one in judged])))
     return interval_of(estimate, level)
 
 
-def _sides(ones: Sequence[Asked], date: str | None) -> tuple[int, int]:
+def _sides(ones: Sequence[AskedText], date: str | None) -> tuple[int, int]:
     """Users before the date, and since it."""
     if date is None:
         return 0, 0

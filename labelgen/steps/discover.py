@@ -12,7 +12,7 @@ from labelgen.base.errors import InputError, UsageError
 from labelgen.base.options import Count, Probability
 from labelgen.base.terminal import progress
 from labelgen.data.dialogue import Dialogue
-from labelgen.requests.asked import Asked, Kind, asked_in
+from labelgen.requests.asked import AskedText, Kind, asked_in
 from labelgen.requests.topics import Topics, group_requests, topics_of
 from labelgen.steps.changed import place_of
 
@@ -93,7 +93,7 @@ def discover(dialogues: Iterable[Dialogue], options: DiscoverOptions) -> Discove
     return Discovered(topics, labels, len(every) - len(asked))
 
 
-def _check(asked: list[Asked], every: int, where: str, options: DiscoverOptions) -> None:
+def _check(asked: list[AskedText], every: int, where: str, options: DiscoverOptions) -> None:
     if not asked:
         what = f"all {every:,} have intents" if every else f"the log has no {options.unit} with words"
         raise InputError(f"nothing can be grouped: {what}", where, "--with-intents groups those with intents too")

@@ -47,7 +47,9 @@ def test_coverage_is_proven_for_a_model_better_than_a_person_alone(tmp_path: Pat
     assert found["model", "proven_coverage", "each corpus by itself"].value == share
     assert found["model", "bad_proven", "each corpus by itself"].value == share
     assert found["words and actions", "proven_coverage", "each corpus by itself"].value == 0.0
-    assert found["words and actions", "balanced_accuracy", "about 100% accepted"].value == pytest.approx(1 / 3, abs=1e-4)
+    assert found["words and actions", "balanced_accuracy", "about 100% accepted"].value == pytest.approx(
+        1 / 3, abs=1e-4
+    )
     assert {r.reference for r in made} == {"3 other annotators"}
 
 

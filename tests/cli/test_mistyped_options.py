@@ -9,6 +9,7 @@ WORDS = {
     "data": ["data", "convert"],
     "feedback": ["feedback", "signals"],
     "review": ["review", "sample"],
+    "rewrite": ["rewrite", "mine"],
 }
 NEAR = [
     (["label", "logs/", "labeled/", "--modle", "m"], "--model"),

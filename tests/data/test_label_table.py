@@ -54,7 +54,7 @@ def test_only_the_named_annotator_is_written_and_an_unknown_name_is_refused(tmp_
     assert main(words) == 2
     assert not (tmp_path / "other.csv").exists()
     with pytest.raises(labelgen.LabelgenError, match="nobody"):
-        labelgen.labels(log, annotator="nobody")
+        labelgen.labels(log, annotator="nobody").to_pandas()
 
 
 @given(st.lists(dialogues(), max_size=3, unique_by=lambda one: one.id))

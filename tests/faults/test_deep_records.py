@@ -90,7 +90,6 @@ def test_truncated_record_is_bad_json():
 
 COMMANDS = {
     "validate": ["data", "validate", "LOG", "RATE"],
-    "stats": ["data", "stats", "LOG", "RATE"],
     "convert": ["data", "convert", "LOG", "OUT.parquet", "RATE"],
     "split": ["data", "split", "LOG", "OUT", "RATE"],
     "signals": ["feedback", "signals", "LOG", "OUT.jsonl", "RATE"],

@@ -131,7 +131,7 @@ def test_rows_in_any_order_and_over_files_give_equal_dialogues_within_little_mem
     folder.mkdir()
     _jsonl(folder / "a.jsonl", shuffled[:70])
     _jsonl(folder / "b.jsonl", shuffled[70:])
-    monkeypatch.setattr(sorting, "_IN_MEMORY", 2000)
+    monkeypatch.setattr(sorting, "_CACHE_KB", 2)
     found, bad, remarks = parts(folder, MAPPING_WITHOUT)
     assert not bad
     assert [d.id for d in found] == list(dict.fromkeys(row["call"] for row in shuffled))

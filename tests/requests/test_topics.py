@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from labelgen.requests.asked import Asked, asked_in
+from labelgen.requests.asked import AskedText, asked_in
 from labelgen.requests.grouping import Floats, Groups, communities, group
 from labelgen.requests.topics import GroupedRequests, group_requests, topics_of
 from labelgen.simulator.log import simulate
@@ -23,8 +23,8 @@ THEMES = (
 )
 
 
-def asked(text: str, user: str, failed: float | None = None, start: str | None = None) -> Asked:
-    return Asked(text, (f"dialogue {user}", 0), user, start, failed, False)
+def asked(text: str, user: str, failed: float | None = None, start: str | None = None) -> AskedText:
+    return AskedText(text, (f"dialogue {user}", 0), user, start, failed, False)
 
 
 def words_as_vectors(texts: Sequence[str]) -> Floats:
@@ -34,7 +34,7 @@ def words_as_vectors(texts: Sequence[str]) -> Floats:
     return np.asarray(counts / np.linalg.norm(counts, axis=1, keepdims=True), np.float32)
 
 
-def themes(users: int) -> list[Asked]:
+def themes(users: int) -> list[AskedText]:
     """Requests of four themes by so many users, half of them since February; only the second theme fails, and the fourth is new."""
     return [
         asked(f"{text} number {user}", f"u{user}", float(k == 1), f"2026-0{1 + user % 2}-03")
