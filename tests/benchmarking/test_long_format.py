@@ -58,6 +58,6 @@ def test_a_wrong_cell_is_refused_with_its_line(tmp_path: Path, cells, message: s
 
 
 def test_a_table_without_a_page_is_refused():
-    assert page_of("dbdc3_baselines") == "dbdc3"
+    assert page_of("answers_star") == "feedback"
     with pytest.raises(InputError, match="no page shows the table nothing"):
         page_of("nothing")
