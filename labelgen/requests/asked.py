@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from labelgen.confidence.prediction_powered import RateEstimate, Sums, rate_of
-from labelgen.data.dialogue import Dialogue
+from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.labels import At, AtGoal, AtTurn
 from labelgen.data.split import user_key
 from labelgen.feedback.items import IN_PASSING, goals_of
@@ -44,22 +44,27 @@ def failures(dialogue: Dialogue, annotator: str | None) -> Mapping[At, float]:
     return {x.at: float(x.name == _BAD[x.task]) for x in labels if x.task in VERDICTS}
 
 
-def passing_turns(dialogue: Dialogue) -> set[int]:
+def signals_in(dialogue: Dialogue) -> Sequence[Signal]:
+    """The signals of a record, or those that detectors find in it."""
+    return dialogue.signals or find_signals(dialogue)
+
+
+def passing_turns(signals: Iterable[Signal]) -> set[int]:
     """Turns whose words ask for nothing, such as thanks and answers to a question about the service."""
-    signals = dialogue.signals or find_signals(dialogue)
     return {t for s in signals if s.kind in IN_PASSING for t in s.evidence if t not in s.turns}
 
 
 def asked_in(dialogues: Iterable[Dialogue], kind: Kind, annotator: str | None) -> Iterator[AskedText]:
     """The requests with words, or the goals with one. annotator: see `failures`; goals are those of its outcomes, else provisional."""
     for dialogue in dialogues:
-        failed, passing = failures(dialogue, annotator), passing_turns(dialogue)
+        failed, signals = failures(dialogue, annotator), signals_in(dialogue)
+        passing = passing_turns(signals)
         named = {x.at.turn for a in dialogue.annotations for x in a.labels if x.task == "intents"}  # type: ignore[union-attr]
         worded = [t for t, turn in enumerate(dialogue.turns) if plain(turn.request) and t not in passing]
         places: list[tuple[At, tuple[int, ...]]] = [(AtTurn(t), (t,)) for t in worded]
         if kind == "goal":
             judged = [at.turns for at in failed if isinstance(at, AtGoal)]
-            goals = judged or goals_of(dialogue, annotator, dialogue.signals or find_signals(dialogue))[0]
+            goals = judged or goals_of(dialogue, annotator, signals)[0]
             places = [(AtGoal(turns), turns) for turns in goals]
         for at, turns in places:
             first = next((t for t in turns if t in worded), None)

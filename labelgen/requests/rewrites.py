@@ -21,9 +21,8 @@ from labelgen.data.labels import AtGoal, AtTurn
 from labelgen.data.split import user_key
 from labelgen.data.values import plain_words
 from labelgen.feedback.items import goals_of
-from labelgen.feedback.signal import find_signals
 from labelgen.metrics.results import Interval
-from labelgen.requests.asked import failures, passing_turns, rate_over_users
+from labelgen.requests.asked import failures, passing_turns, rate_over_users, signals_in
 
 SHRINKAGE = 2.0
 """Imagined requests of each form that end at once, at the log's rate of satisfied ones."""
@@ -74,9 +73,10 @@ def walks_of(dialogues: Iterable[Dialogue], annotator: str | None) -> Walks:
 
 
 def _goals(dialogue: Dialogue, annotator: str | None, walks: Walks) -> Iterator[list[tuple[str, float]]]:
-    failed, passing = failures(dialogue, annotator), passing_turns(dialogue)
+    failed, signals = failures(dialogue, annotator), signals_in(dialogue)
+    passing = passing_turns(signals)
     judged = [at.turns for at in failed if isinstance(at, AtGoal)]
-    for turns in judged or goals_of(dialogue, annotator, dialogue.signals or find_signals(dialogue))[0]:
+    for turns in judged or goals_of(dialogue, annotator, signals)[0]:
         requests = []
         for turn in turns:
             form = plain_words(dialogue.turns[turn].request)
