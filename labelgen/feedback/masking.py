@@ -59,8 +59,9 @@ def hide_answers(dialogue: Dialogue) -> Dialogue:
 
 
 def reactions(signals: Sequence[Signal]) -> list[Signal]:
-    """Signals of what users did; those that read the assistant's side alone are left out."""
-    return [s for s in signals if s.kind not in DETECTORS or not getattr(detector(s.kind), "CONTENT", False)]
+    """Signals of what users did; those that judge no turn, or read the assistant's side alone, are left out."""
+    judging = (signal for signal in signals if signal.turns)
+    return [s for s in judging if s.kind not in DETECTORS or not getattr(detector(s.kind), "CONTENT", False)]
 
 
 def _without_spans(annotation: Annotation, blank: frozenset[int]) -> Annotation:

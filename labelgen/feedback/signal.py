@@ -19,9 +19,8 @@ from labelgen.feedback.detectors import DETECTORS
 class Detector(Protocol):
     """A class or module that finds signals of one kind. A plug-in declares it as an entry point of the group `labelgen.detectors`.
 
-    Four more names are optional: PRECISION and FAMILY (see `Reliability`); CONTENT, which is true where its signals are no reaction of a
-    user: it reads the assistant's side alone (verdicts/content.py), or a statement (moments.py); and `detect_all`, which finds the signals
-    of many dialogues at once. A detector with `detect_all` takes long, so only `signals_of` runs it unasked."""
+    Four more names are optional: PRECISION and FAMILY (see `Reliability`); CONTENT, which is true where it reads the assistant's side alone
+    (verdicts/content.py), so that its signals are no reaction of a user; and `detect_all`, which finds the signals of many dialogues at once. A detector with `detect_all` takes long, so only `signals_of` runs it unasked."""
 
     EVIDENCE: tuple[str, ...]
     """Fields of a turn that hold the evidence; they are masked where the signal is a target (masking.py)."""
