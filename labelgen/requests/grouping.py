@@ -15,7 +15,6 @@ Floats = NDArray[np.float32]
 Groups = NDArray[np.int64]
 
 NEIGHBORS = 15
-_LEAST_GAIN = 1e-9
 _ROWS_AT_ONCE = 1024
 
 
@@ -60,37 +59,11 @@ def neighbor_graph(vectors: Floats, neighbors: int) -> Any:
 
 def communities(graph: Any, seed: int = 0) -> Groups:
     """The community of each node of a symmetric sparse matrix of weights, by the method of Louvain."""
-    from scipy import sparse
+    import networkx
 
-    members = np.arange(graph.shape[0])
-    while True:
-        found = np.unique(_moved(graph, np.random.default_rng(seed)), return_inverse=True)[1]
-        members = found[members]
-        if len(found) == found.max(initial=-1) + 1:
-            return members
-        joins = sparse.csr_matrix((np.ones(len(found)), (np.arange(len(found)), found)))
-        graph = (joins.T @ graph @ joins).tocsr()
-
-
-def _moved(graph: Any, rng: np.random.Generator) -> Groups:
-    """Each node in the community of a neighbor that adds most to modularity, until no move adds any."""
-    strength = np.asarray(graph.sum(axis=1)).ravel()
-    total, inside = max(float(strength.sum()), _LEAST_GAIN), strength.tolist()
-    of, starts = list(range(len(strength))), graph.indptr.tolist()
-    order, changed = rng.permutation(len(strength)).tolist(), True
-    while changed:
-        changed = False
-        for node in order:
-            own, links = of[node], {of[node]: 0.0}
-            span = slice(starts[node], starts[node + 1])
-            for other, weight in zip(graph.indices[span].tolist(), graph.data[span].tolist(), strict=True):
-                if other != node:
-                    links[of[other]] = links.get(of[other], 0.0) + weight
-            share = strength[node] / total
-            inside[own] -= strength[node]
-            gain, best = max((weight - share * inside[one], -one) for one, weight in links.items())
-            if gain <= links[own] - share * inside[own] + _LEAST_GAIN:
-                best = -own
-            inside[-best] += strength[node]
-            of[node], changed = -best, changed or -best != own
-    return np.array(of)
+    found = np.zeros(graph.shape[0], np.int64)
+    for k, nodes in enumerate(
+        networkx.community.louvain_communities(networkx.from_scipy_sparse_array(graph), seed=seed)
+    ):
+        found[list(nodes)] = k
+    return found
