@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
-
-from labelgen.base.files import fresh_file, write_text
-from labelgen.base.terminal import aligned, print_lines
+from labelgen.base.files import fresh_file, write_json
+from labelgen.base.terminal import aligned, interval_text, print_lines
 from labelgen.cli.command import Command, ResultOptions, open_log
 from labelgen.steps.discover import Discovered, DiscoverOptions, discover
 
@@ -31,34 +29,34 @@ def discover_command(options: DiscoverCommand) -> None:
 
     if options.out is not None:
         fresh_file(options.out, options.force)
-    found = discover(open_log(options), options)
-    print_lines(*topic_lines(found, options.unit))
+    discovered = discover(open_log(options), options)
+    print_lines(*topic_lines(discovered, options.unit))
     if options.out is not None:
-        write_text(options.out, msgspec.json.format(msgspec.json.encode(found.topics), indent=1).decode() + "\n")
+        write_json(options.out, discovered.topics)
     if options.labels is not None:
-        write_labels(options.labels, found.labels)
+        write_labels(options.labels, discovered.labels)
 
 
-def topic_lines(found: Discovered, unit: str) -> Iterator[str]:
+def topic_lines(discovered: Discovered, unit: str) -> Iterator[str]:
     """A row for each topic, and what is not in one."""
-    topics = found.topics
+    topics = discovered.topics
     heads = ("topic", "example", f"{unit}s", "users", "share", "failed", "above the mean")
     heads = (*heads[:2], *(("since", *heads[2:]) if topics.date else heads[2:]))
-    rows = [_row(one, found) for one in topics.topics]
+    rows = [_row(one, discovered) for one in topics.topics]
     yield from aligned([heads, *rows], 3 if topics.date else 2)
     yield f"{topics.requests:,} {unit}s of {topics.users:,} users; failed: {_shown(topics.failed)}"
     if topics.date:
         yield f"{topics.users_before:,} users before {topics.date}, {topics.users_since:,} since"
     if topics.small:
         yield f"{topics.small:,} are in groups of too few users (--least-users)"
-    if found.left_out:
-        yield f"{found.left_out:,} have intents and are left out (--with-intents)"
+    if discovered.left_out:
+        yield f"{discovered.left_out:,} have intents and are left out (--with-intents)"
     if topics.failed.value is None:
         yield "nothing says what failed: run labelgen feedback aggregate first, or name an annotator by --annotator"
 
 
-def _row(one: "Topic", found: Discovered) -> tuple[str, ...]:
-    topics = found.topics
+def _row(one: "Topic", discovered: Discovered) -> tuple[str, ...]:
+    topics = discovered.topics
     example = one.examples[0] if one.examples else ""
     shown = example if len(example) <= _LONGEST_EXAMPLE else f"{example[: _LONGEST_EXAMPLE - 1]}…"
     news = (one.news(topics.users_before, topics.users_since),) if topics.date else ()
@@ -69,7 +67,7 @@ def _row(one: "Topic", found: Discovered) -> tuple[str, ...]:
 def _shown(interval: "Interval") -> str:
     if interval.value is None:
         return "-"
-    return f"{interval.value:.2f}" + ("" if interval.low is None else f" ({interval.low:.2f} to {interval.high:.2f})")
+    return interval_text(interval.value, interval.low, interval.high, f"{interval.value:.2f}", ".2f")
 
 
 DISCOVER = Command(

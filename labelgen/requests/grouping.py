@@ -22,11 +22,11 @@ def group(vectors: Floats, neighbors: int = NEIGHBORS, seed: int = 0) -> Groups:
     """The group of each text, 0 for the largest. vectors: [texts, width], of length 1. The same vectors get the same groups."""
     if len(vectors) < 2:
         return np.zeros(len(vectors), np.int64)
-    found = communities(neighbor_graph(centered(vectors), neighbors), seed)
-    sizes = np.bincount(found)
+    of_node = communities(neighbor_graph(centered(vectors), neighbors), seed)
+    sizes = np.bincount(of_node)
     rank = np.empty(len(sizes), np.int64)
     rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
-    return rank[found]
+    return rank[of_node]
 
 
 def centered(vectors: Floats) -> Floats:
@@ -61,9 +61,9 @@ def communities(graph: Any, seed: int = 0) -> Groups:
     """The community of each node of a symmetric sparse matrix of weights, by the method of Louvain."""
     import networkx
 
-    found = np.zeros(graph.shape[0], np.int64)
+    of_node = np.zeros(graph.shape[0], np.int64)
     for k, nodes in enumerate(
         networkx.community.louvain_communities(networkx.from_scipy_sparse_array(graph), seed=seed)
     ):
-        found[list(nodes)] = k
-    return found
+        of_node[list(nodes)] = k
+    return of_node

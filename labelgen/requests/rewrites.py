@@ -227,7 +227,7 @@ def mine(
     No rewrite is rewritten itself: of a chain of rewrites only the last step is kept, so applying them twice changes nothing."""
     chain, forms = chain_of(walks, shrinkage), _Forms(walks, least_users, blocked)
     sources = [k for k in sorted(forms.known) if chain.moves.indptr[k + 1] > chain.moves.indptr[k]]
-    found: dict[int, tuple[int, Rewrite]] = {}
+    rewrites: dict[int, tuple[int, Rewrite]] = {}
     for start in range(0, len(sources), _ROWS_AT_ONCE):
         some = sources[start : start + _ROWS_AT_ONCE]
         rows = ends(chain, some)
@@ -237,8 +237,8 @@ def mine(
             others = sorted((-p, k) for k, p in reached.items() if k in forms.known and k != source)[:_TRIED]
             tried = ((k, forms.rewrite(source, k, -p, level)) for p, k in others)
             if (first := next(((k, one) for k, one in tried if one is not None), None)) is not None:
-                found[source] = first
-    kept = [one for best, one in found.values() if best not in found]
+                rewrites[source] = first
+    kept = [one for best, one in rewrites.values() if best not in rewrites]
     return sorted(kept, key=lambda one: (-one.requests, one.request))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from labelgen.confidence.prediction_powered import interval_of
 from labelgen.confidence.resampling import holm
@@ -86,14 +87,14 @@ def group_requests(asked: Sequence[AskedText], encode: Encode, seed: int = 0) ->
     places = [texts.setdefault(plain(one.text), len(texts)) for one in asked]
     vectors = centered(encode(list(texts)))
     chosen = np.sort(np.random.default_rng(seed).permutation(len(texts))[:MOST_GROUPED])
-    found = group(vectors[chosen], seed=seed)
+    groups = group(vectors[chosen], seed=seed)
     if len(chosen) < len(texts):
-        means = np.stack([vectors[chosen[found == k]].mean(axis=0) for k in range(found.max() + 1)])
+        means = np.stack([vectors[chosen[groups == k]].mean(axis=0) for k in range(groups.max() + 1)])
         means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
         everywhere = (vectors @ means.T).argmax(axis=1)
-        everywhere[chosen] = found
-        found = everywhere
-    return GroupedRequests(asked, found[places], vectors[places])
+        everywhere[chosen] = groups
+        groups = everywhere
+    return GroupedRequests(asked, groups[places], vectors[places])
 
 
 def topics_of(grouped: GroupedRequests, least_users: int, level: float = 0.95, date: str | None = None) -> Topics:
@@ -107,11 +108,11 @@ def topics_of(grouped: GroupedRequests, least_users: int, level: float = 0.95, d
     terms = class_terms([[asked[n] for n in of] for of in kept], least_users)
     sides = [_sides([asked[n] for n in of], date) for of in (range(len(asked)), *kept)]
     p_values = _changes(sides) if date else [None] * len(kept)
-    found = []
+    topics = []
     for of, words, (before, since), p_value in zip(kept, terms, sides[1:], p_values, strict=True):
         ones = [asked[n] for n in of]
         of_judged = [one for one in ones if one.failed is not None]
-        found.append(
+        topics.append(
             Topic(
                 name=_name(words),
                 terms=tuple(words),
@@ -127,9 +128,9 @@ def topics_of(grouped: GroupedRequests, least_users: int, level: float = 0.95, d
                 examples=_examples(grouped, of),
             )
         )
-    found.sort(key=lambda topic: (-topic.excess, -topic.requests))
+    topics.sort(key=lambda topic: (-topic.excess, -topic.requests))
     return Topics(
-        topics=tuple(_with_own_names(found)),
+        topics=tuple(_distinct_names(topics)),
         requests=len(asked),
         users=len({one.user for one in asked}),
         failed=_failed(judged, level),
@@ -149,7 +150,7 @@ def class_terms(groups: Sequence[Sequence[AskedText]], least_users: int) -> list
         of_user: dict[str, list[str]] = {}
         for one in ones:
             of_user.setdefault(one.user, []).append(plain(one.text))
-        texts += [" \n ".join(dict.fromkeys(said)) for said in of_user.values()]
+        texts += [" \n ".join(dict.fromkeys(requests)) for requests in of_user.values()]
         owners += [k] * len(of_user)
     if not any(re.search(r"\w", text) for text in texts):
         return [[] for _ in groups]
@@ -182,10 +183,8 @@ def _name(terms: Sequence[str]) -> str:
     return "_".join(word for term in terms[:_NAME_TERMS] for word in re.split(r"\W+", term) if word) or "unnamed"
 
 
-def _with_own_names(topics: Sequence[Topic]) -> list[Topic]:
+def _distinct_names(topics: Sequence[Topic]) -> list[Topic]:
     """The topics, where several have one name with a number."""
-    from msgspec.structs import replace
-
     seen: Counter[str] = Counter()
     out = []
     for topic in topics:

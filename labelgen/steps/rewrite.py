@@ -67,5 +67,5 @@ def mine_rewrites(dialogues: Iterable[Dialogue], options: MineOptions) -> Mined:
         hint = "run labelgen feedback aggregate first, or name an annotator of quality by --annotator"
         raise InputError(what, place_of(dialogues), hint)
     words = [plain_words(line) for line in blocked if plain_words(line)]
-    found = mine(walks, options.least_users, words, options.confidence)
-    return Mined(found, len(walks.form) + walks.unjudged, walks.unjudged, len(walks.forms))
+    rewrites = mine(walks, options.least_users, words, options.confidence)
+    return Mined(rewrites, len(walks.form) + walks.unjudged, walks.unjudged, len(walks.forms))

@@ -68,7 +68,7 @@ _LEAD = re.compile(
     r"|memorize|store|save|jot down|keep track of|be aware|for (?:the record|future reference))|you (?:should|need to|have to|ought to) know)\b"
     r"(?: (?:this|it))?(?: the fact)?(?: for (?:later|next time|the future|me))?(?: that|,|:)* "
 )
-_TOLD = re.compile(
+_STATEMENT = re.compile(
     rf"(?!(?:i|we)(?:'d| would)? (?:want|need|like|am (?:very )?interested)\b)(?:(?:i|we|he|she|it|they|you)(?:'\w+)? \w|(?:{_SOMEONE}|{_NAME}){_FINITE})"
 )
 _DENIAL = re.compile(
@@ -132,13 +132,13 @@ def moments(request: str, response: str | None = "") -> tuple[TeachableMoment, .
     """The teachable moments of a request, at most one for each sentence. response: that before it, which it may correct; None at first."""
     text = "".join(c.lower() if len(c.lower()) == 1 else c for c in request.replace("’", "'"))
     text = re.sub(r"[^\S\n]", " ", text)
-    found: list[TeachableMoment] = []
+    places: list[TeachableMoment] = []
     denied = False
     for sentence in _SENTENCE.finditer(text):
         body = sentence.group().strip(' .!?"')
         start = sentence.start() + sentence.group().find(body)
         denial = _DENIAL.match(body)
-        place = _told(body)
+        place = _remembered(body)
         kind = "remember"
         if place is None and response is not None:
             kind, place = "fact", _corrected(body, denial, denied)
@@ -152,13 +152,13 @@ def moments(request: str, response: str | None = "") -> tuple[TeachableMoment, .
             stop = cut.start()
         # A statement that goes on to the question mark is a question.
         if kind == "remember" or stop < start + len(body) or not sentence.group().endswith("?"):
-            found.append(TeachableMoment(kind, start + place[0], stop))
-    return tuple(found)
+            places.append(TeachableMoment(kind, start + place[0], stop))
+    return tuple(places)
 
 
-def _told(body: str) -> tuple[int, int] | None:
+def _remembered(body: str) -> tuple[int, int] | None:
     lead = _LEAD.match(body)
-    return (lead.end(), len(body)) if lead and _TOLD.match(body, lead.end()) else None
+    return (lead.end(), len(body)) if lead and _STATEMENT.match(body, lead.end()) else None
 
 
 def _corrected(body: str, denial: re.Match[str] | None, denied: bool) -> tuple[int, int] | None:
@@ -167,7 +167,7 @@ def _corrected(body: str, denial: re.Match[str] | None, denied: bool) -> tuple[i
     if ((denial or denied) and _CORRECTION.match(body, start)) or (certain and _CORRECTION_BY_NAME.match(body, start)):
         return start, len(body)
     contrasts = (_CONTRAST.match(body, opening.end()) for opening in _START.finditer(body))
-    return next((found.span() for found in contrasts if found), None)
+    return next((match.span() for match in contrasts if match), None)
 
 
 def _preferred(body: str, response: str) -> tuple[int, int] | None:
