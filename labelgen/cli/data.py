@@ -92,12 +92,13 @@ def convert(options: ConvertOptions) -> None:
 def write_converted(log: Log, dialogues: Iterable[Dialogue], out: str, force: bool, made_from: Sequence[str]) -> None:
     """Write dialogues of a log and their label names, and print their number."""
     fresh_log(out, force, made_from)
-    names, count = Names(), 0
+    names, count, feedback = Names(), 0, Counter[str]()
     with open_writer(out, force) as write:
         for dialogue in progress(dialogues, "convert", "dialogues"):
             for annotation in dialogue.annotations:
                 for label in annotation.labels:
                     names.add(dialogue.source, label.task, (label.name,))
+            feedback.update(x.kind for of in (dialogue, *dialogue.turns) for x in of.feedback)
             write(dialogue)
             count += 1
         if not log.kept:
@@ -111,7 +112,9 @@ def write_converted(log: Log, dialogues: Iterable[Dialogue], out: str, force: bo
         write_labels(labels, merge(log.labels(), names.sources()))
         rejected = log.reasons.total()
         tail = f"; {rejected:,} records rejected" if rejected else ""
-        print_lines(f"{count:,} dialogues in {Path(out)}, label names in {labels}{tail}")
+        kinds = ", ".join(f"{kind} {n:,}" for kind, n in sorted(feedback.items()))
+        known = f"; feedback: {kinds}" if kinds else ""
+        print_lines(f"{count:,} dialogues in {Path(out)}, label names in {labels}{known}{tail}")
 
 
 def _sample(dialogues: Iterable[Dialogue], count: int, seed: int) -> Iterator[Dialogue]:

@@ -12,7 +12,7 @@ LINES = {
     "labelgen/agreement": 640,
     "labelgen/api": 1_285,
     "labelgen/base": 1_450,
-    "labelgen/cli": 2_745,
+    "labelgen/cli": 2_750,
     "labelgen/confidence": 1_140,
     "labelgen/data": 3_720,
     "labelgen/evaluation": 3_265,
