@@ -6,7 +6,7 @@ dawid-skene: each annotator has a confusion matrix, and names have their own fre
 runs over the distinct patterns of answers, so that the cost grows with the patterns and not with the items. Source: Dawid and Skene
 1979, "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm".
 measured: a confusion matrix for each annotator, counted against the answers of every other person to the same items. It is for an LLM
-or a model with few people beside it, where EM is free to believe the machine.
+or a model with answers of few people, where EM is free to trust the machine.
 
 Annotators of a single dialogue (`r1` of a dialogue is nobody in the next) share one reliability, since a handful of answers
 cannot estimate one."""
@@ -65,7 +65,7 @@ def measure(patterns: Mapping[AnswerPattern, int], people: Collection[str]) -> A
     frequencies of people's answers. Of an item that one annotator answered alone, the posterior is what a person says where that annotator
     says so.
 
-    patterns: number of items of each. Raises ValueError where nobody answered beside a person."""
+    patterns: number of items of each. Raises ValueError where no item has answers of a person and of somebody else."""
     names, rows = _named(patterns)
     share: Array = np.zeros(len(names))
     pairs: Array = np.zeros((len(rows), len(names), len(names)))
@@ -77,7 +77,7 @@ def measure(patterns: Mapping[AnswerPattern, int], people: Collection[str]) -> A
             for other in others:
                 pairs[rows[who], names.index(other), names.index(name)] += count / len(others)
     if not pairs.any():
-        raise ValueError("no answer stands beside one of a person")
+        raise ValueError("no item has answers of a person and of somebody else")
     pairs += _SMOOTHING
     share = np.maximum(share, _LEAST) / np.maximum(share, _LEAST).sum()
     return AnnotatorReliability(names, share, pairs / pairs.sum(axis=2, keepdims=True), rows)
@@ -194,8 +194,8 @@ def learn(passes: Callable[[], Iterable[Sequence[Annotation]]], tasks: Iterable[
     if method != "measured":
         return Reliabilities(reliabilities.known, {key: fit(counts) for key, counts in patterns.items()})
     people = {who for who, _ in kinds} - {who for who, kind in kinds if kind != "person"}
-    beside = (key for key, counts in patterns.items() if any(who in people for pattern in counts for who, _ in pattern))
-    of = {key: measure(patterns[key], people) for key in beside}
+    shared = (key for key, counts in patterns.items() if any(who in people for pattern in counts for who, _ in pattern))
+    of = {key: measure(patterns[key], people) for key in shared}
     if not of:
-        raise ValueError("no answer stands beside one of a person")
+        raise ValueError("no item has answers of a person and of somebody else")
     return Reliabilities(reliabilities.known, of)

@@ -98,7 +98,8 @@ def write_converted(log: Log, dialogues: Iterable[Dialogue], out: str, force: bo
             for annotation in dialogue.annotations:
                 for label in annotation.labels:
                     names.add(dialogue.source, label.task, (label.name,))
-            feedback.update(x.kind for of in (dialogue, *dialogue.turns) for x in of.feedback)
+            feedback.update(x.kind for x in dialogue.feedback)
+            feedback.update(x.kind for turn in dialogue.turns for x in turn.feedback)
             write(dialogue)
             count += 1
         if not log.kept:

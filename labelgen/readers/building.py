@@ -394,8 +394,8 @@ class DialogueBuilder:
         if isinstance(value, dict):
             slots = []
             after: dict[str, int] = {}
-            for name, given in value.items():
-                words = cell_text(given)
+            for name, cell in value.items():
+                words = cell_text(cell)
                 if words is None:
                     continue
                 key = words.casefold()

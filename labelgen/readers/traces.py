@@ -1,6 +1,6 @@
 """Traces of assistants: calls of a model or an agent, in any order, become the turns of a dialogue.
 
-A trace is a tree of spans. The highest spans with messages are the exchanges; spans of tools below or beside them are steps.
+A trace is a tree of spans. The highest spans with messages are the exchanges; spans of tools below or next to them are steps.
 Each exchange usually repeats all messages before it, so only its new ones are taken. An exchange that repeats the messages
 before an answer is a regeneration of that answer; one that changes the last request is an edit of the prompt."""
 
@@ -181,10 +181,10 @@ def _turn(user: Sequence[Message], assistant: Sequence[Message], visits: Sequenc
             steps.append((call, step))
             continue
         free.discard(place)
-        told = steps[place][1]
-        arguments = told.arguments if told.arguments is not None else step.arguments
-        result = told.result if told.result is not None else step.result
-        name, error = told.name or step.name, step.error or told.error
+        known = steps[place][1]
+        arguments = known.arguments if known.arguments is not None else step.arguments
+        result = known.result if known.result is not None else step.result
+        name, error = known.name or step.name, step.error or known.error
         steps[place] = (call, replace(step, name=name, arguments=arguments, result=result, error=error))
     failed = next((visit.error for visit in visits if visit.error is not None), None)
     status = "error" if failed is not None and not turn.response else "tool_call" if steps else None
@@ -234,13 +234,13 @@ def sessions_of(traces: Sequence[Trace], gap: float | None) -> list[Sequence[Tra
 class _History:
     """The messages of a conversation so far; each exchange adds what is new in it. ends: index of the last message of each.
 
-    told: whether calls of this conversation repeat the messages before them. Where none does, an equal request is the same
+    repeats: whether calls of this conversation repeat the messages before them. Where none does, an equal request is the same
     call only if it overlaps with the one before or follows at once; else the user said the same again."""
 
-    def __init__(self, told: bool) -> None:
+    def __init__(self, repeats: bool) -> None:
         self.messages: list[Message] = []
         self.ends: list[int] = []
-        self._told = told
+        self._repeats = repeats
         self._begun = 0
         self._end_s = -math.inf
 
@@ -248,7 +248,7 @@ class _History:
         asked = [_at(message, visit.start_s) for message in visit.asked if message.role != INSTRUCTIONS]
         answered = [_at(message, visit.end_s) for message in visit.answered if message.role != INSTRUCTIONS]
         same = _common(self.messages, asked)
-        again = self._told or visit.start_s is None or visit.start_s <= self._end_s + _AT_ONCE_S
+        again = self._repeats or visit.start_s is None or visit.start_s <= self._end_s + _AT_ONCE_S
         if again and answered and 0 < same == len(asked) < len(self.messages) and self._begun < same:
             replaced = self.messages[same:]
             text = "\n".join(m.text for m in replaced if m.role == ASSISTANT and m.text)

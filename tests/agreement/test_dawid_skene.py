@@ -197,7 +197,7 @@ def test_measured_rates_need_people_beside_others():
     def passes():
         yield from ([alone], machines, machines)
 
-    with pytest.raises(ValueError, match="beside one of a person"):
+    with pytest.raises(ValueError, match="of a person and of somebody else"):
         learn(passes, EXCLUSIVE, "measured")
 
 
@@ -208,7 +208,7 @@ def test_a_machine_seen_once_is_no_person():
         yield [Annotation("once", "llm", (quality(0, "bad"),)), Annotation("gpt", "llm", (quality(0, "bad"),))]
         yield [Annotation("r1", "person", (quality(0, "bad"),)), Annotation("gpt", "llm", (quality(0, "bad"),))]
 
-    with pytest.raises(ValueError, match="beside one of a person"):
+    with pytest.raises(ValueError, match="of a person and of somebody else"):
         learn(passes, EXCLUSIVE, "measured")
 
 

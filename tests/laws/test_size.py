@@ -33,7 +33,7 @@ LINES = {
     "labelgen/tasks": 1_545,
     "labelgen/training": 3_770,
     "labelgen/verdicts": 1_400,
-    "labelgen": 46_675,
+    "labelgen": 46_680,
     "benchmarks": 7_915,
     "tests": 33_925,
 }
