@@ -1,12 +1,12 @@
 """The thesis: labels above a threshold are better than one annotator, and still label far more.
 
 Everybody is judged against the consensus of exactly three other annotators (leave-one-annotator-out). The model's predictions are of folds that it
-did not learn from. Users, or dialogues of nobody, are divided by a hash: a third finds thresholds, their order and the frequencies of names,
+did not learn from. Users, or dialogues of nobody, are divided by a hash: a third finds thresholds, their order and mean probabilities,
 the rest proves them (Learn-then-Test, fixed sequence: at the first that fails, testing stops). p-values are of a bootstrap over users.
 
 All classes: balanced accuracy, the mean of the recalls of the three classes among what is accepted, less that of the person on everything. A
-class that is not accepted at all has recall 0. The label is the class whose probability exceeds its frequency most, and that ratio is the
-confidence. Bad: the precision of what is called bad is certainly above the person's, and the recall certainly not below."""
+class that is not accepted at all has recall 0. The label is the class whose probability exceeds most what the system gives it in the mean, and that
+ratio is the confidence. Bad: the precision of what is called bad is certainly above the person's, and the recall certainly not below."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -217,7 +217,7 @@ def _of_four(dialogue: Dialogue, task: EvaluationTask) -> Dialogue | None:
 
 
 def _of_corpus(find: Answers, prove: Answers, system: str, shown: str, corpora: int) -> Iterator[Result]:
-    frequencies = np.bincount(find.true, minlength=len(NAMES)) / len(find.true) + 1e-6
+    frequencies = find.probabilities[system].mean(axis=0) + 1e-6
     finding, proving = Part(find, system, frequencies, 0), Part(prove, system, frequencies, 1)
     split = f"proving part, {prove.units} units"
 

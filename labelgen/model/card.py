@@ -14,8 +14,8 @@ from labelgen.metrics.results import HUMAN, Estimate, Evaluation, Interval, Task
 MODEL_CARD = "README.md"
 LIBRARY = "labelgen"
 
-WEAK = "weak"
-"""Entry of card.json: task -> unit -> why its labels are withheld."""
+WEAK, ADDED = "weak", "added"
+"""Entries of card.json: task -> unit -> why its labels are withheld; lines that say what each member of a task adds."""
 
 _NOT_MEASURED = "Not measured."
 _MAX_LABELS = 20
@@ -104,6 +104,7 @@ def _data(card: Mapping[str, Any]) -> Iterator[str]:
             if isinstance(count, int)
             else f"- targets of {_cell(task)}"
         )
+    yield from (f"- members: {_cell(line)}" for line in card.get(ADDED) or ())
     learned = "annotations and user feedback" if card.get("learned_from_feedback", True) else "annotations"
     yield f"- learned from {learned}"
     yield f"- {_cell(card.get('command', 'finetune'))}, {card.get('step', 0):,} steps; all options stand in `card.json`"

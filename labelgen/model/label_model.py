@@ -1,7 +1,7 @@
 """The neural network: a trunk that encodes dialogues, and a head for each task. It names no task."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -127,6 +127,12 @@ class LabelModel(nn.Module):
         member = self.linear[task]
         assert isinstance(member, LinearMember)
         return member
+
+    def leave_out_network(self, task: str) -> None:
+        """Let the linear member of a task answer alone."""
+        del self.heads[task]
+        own = self.tasks[task]
+        self.tasks[task] = type(own)(own.labels, replace(own.options, linear_share=1.0))
 
     def collator(self) -> Collator:
         """A collator with this model's tokenizer, features and tasks."""

@@ -96,6 +96,11 @@ class LinearMember(nn.Module):
         """Set the shares of the average at one unit."""
         self.get_buffer(f"{unit}_shares").copy_(torch.tensor([network, linear]))
 
+    def shares(self, unit: Unit) -> tuple[float, float]:
+        """The shares of the network and of the map at one unit."""
+        network, linear = self.get_buffer(f"{unit}_shares").tolist()
+        return network, linear
+
     def set_factors(self, unit: Unit, factors: tuple[float, ...]) -> None:
         """Set the factors of the names at one unit."""
         self.settings[unit] = replace(self.settings[unit], factors=factors)

@@ -1,7 +1,7 @@
-"""Shares of the network and of its linear member in their average, fitted on the validation log."""
+"""Shares of the network and of its linear member in their average, fitted on the validation log, and what each adds to the other."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from labelgen.base.terminal import progress
+from labelgen.confidence.resampling import resamples
 from labelgen.confidence.scaling import LEAST_EVENTS
 from labelgen.confidence.weakness import weakness
 from labelgen.data.labels import UNIT_OF, Unit
@@ -24,6 +25,8 @@ from labelgen.verdicts.witnesses import Statements
 
 _BATCH, _SHRINKAGE = 16, 1.0
 """Dialogues at once; nats that a share costs for each square of its distance from that of the options."""
+_PARTS, _RESAMPLES = 5, 1000
+_NETWORK, _LINEAR, _BOTH = (True, False), (False, True), (True, True)
 
 Floats = NDArray[np.float64]
 
@@ -31,10 +34,19 @@ Weak = Mapping[str, Mapping[Unit, str]]
 """Why labels should be withheld, by task and unit."""
 
 
+@dataclass(frozen=True)
+class ShareFit:
+    """What a fit of shares found. weak: why labels of which units should be withheld. added: a line for each unit with both members, what
+    each adds to the other."""
+
+    weak: dict[str, dict[Unit, str]] = field(default_factory=dict)
+    added: list[str] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Log-probabilities of both members [2, rows, labels], weighted target probabilities [rows, labels], what the witnesses of each row say, and its
-    user."""
+    """Log-probabilities of both members [2, rows, labels], weighted target probabilities [rows, labels], what the witnesses of each row
+    say, and its user."""
 
     members: Floats
     expected: Floats
@@ -42,13 +54,16 @@ class _Rows:
     users: list[str]
 
 
-def fit_shares(model: LabelModel, examples: Examples) -> Weak:
+def fit_shares(model: LabelModel, examples: Examples) -> ShareFit:
     """Set the shares of each linear member to those with the least log loss on the examples, shrunk towards those of the options, and the
     factors of its names to those by which labels are as frequent as in the targets. A unit with fewer than LEAST_EVENTS targets keeps what
-    it has. The model is in evaluation mode afterwards. Returns why labels of which units should be withheld."""
-    weak: dict[str, dict[Unit, str]] = {}
+    it has. The model is in evaluation mode afterwards.
+
+    A member is left out unless the middle 80% of what it adds to the other, on users whose targets fitted no share, lies above 0. A
+    network that all linear members of its task leave out leaves the model."""
+    found = ShareFit()
     if not model.linear:
-        return weak
+        return found
     model.eval()
     by_unit: dict[tuple[str, Unit], list[_Rows]] = {}
     collator, dialogues = model.collator(), len(examples.corpus)
@@ -71,7 +86,12 @@ def fit_shares(model: LabelModel, examples: Examples) -> Weak:
         if np.count_nonzero(expected.sum(axis=1)) < LEAST_EVENTS:
             continue
         member = model.linear_member(name)
-        shares = _shares(members, expected, model.tasks[name].options.linear_share)
+        users = [user for part in parts for user in part.users]
+        share, of = model.tasks[name].options.linear_share, _LINEAR if name not in model.heads else _BOTH
+        if of == _BOTH:
+            of, line = worthy_members(members, expected, users, share)
+            found.added.append(f"{name} of a {unit}: {line}")
+        shares = _shares(members, expected, share, of)
         member.set_shares(unit, *shares)
         average = np.tensordot(shares, members, axes=1)
         if not member.has_witnesses:
@@ -80,7 +100,6 @@ def fit_shares(model: LabelModel, examples: Examples) -> Weak:
         member.set_factors(unit, balancing(softmax(scores, axis=1), expected.sum(axis=0) / expected.sum()))
         towards_good = member.towards_good.double().numpy() + 0.5
         people = expected @ towards_good / expected.sum(axis=1) if member.settings[unit].columns.later else None
-        users = [user for part in parts for user in part.users]
         if model.tasks[name].by_member_alone and people is None:
             # Places of the training log that the map had not seen are as good a proof.
             seen = member.held_out[unit]
@@ -92,8 +111,12 @@ def fit_shares(model: LabelModel, examples: Examples) -> Weak:
         implicit = member.added(unit, [tuple(s for s in one if not s.explicit) for one in said]).double().numpy()
         good = softmax(average + implicit, axis=1) @ towards_good
         if reason := weakness(good, _answers(said, people), users):
-            weak.setdefault(name, {})[unit] = reason
-    return weak
+            found.weak.setdefault(name, {})[unit] = reason
+    for name in [name for name in model.linear if name in model.heads]:
+        member = model.linear_member(name)
+        if not any(member.shares(unit)[0] for unit in member.settings):
+            model.leave_out_network(name)
+    return found
 
 
 def _answers(said: Sequence[Statements], people: Floats | None) -> Floats:
@@ -122,13 +145,44 @@ def _rows(model: LabelModel, batch: Batch, layout: Layout) -> Iterator[tuple[tup
                 yield (name, unit), _Rows(log_softmax(both, axis=2), expected[chosen], said, users)
 
 
-def _shares(members: Floats, expected: Floats, share: float) -> tuple[float, float]:
-    """Shares of the network and of the linear member; they need not sum to 1, so they also scale the probabilities."""
-    start = np.array([1.0 - share, share])
+def _shares(members: Floats, expected: Floats, share: float, of: tuple[bool, bool]) -> tuple[float, float]:
+    """Shares of the network and of the linear member; they need not sum to 1, so they also scale the probabilities. of: which of them may
+    have any; one alone is shrunk towards 1."""
+    start = np.array([1.0 - share, share]) if of == _BOTH else np.array(of, dtype=np.float64)
 
     def nats(shares: Floats) -> float:
-        log_p = log_softmax(np.tensordot(shares, members, axes=1), axis=1)
-        return float(_SHRINKAGE * ((shares - start) ** 2).sum() - (expected * log_p).sum())
+        return float(_SHRINKAGE * ((shares - start) ** 2).sum() + _losses(members, expected, shares).sum())
 
-    network, linear = minimize(nats, start, bounds=[(0.0, None if share < 1.0 else 0.0), (0.0, None)]).x
+    network, linear = minimize(nats, start, bounds=[(0.0, None if one else 0.0) for one in of]).x
     return float(network), float(linear)
+
+
+def _losses(members: Floats, expected: Floats, shares: Sequence[float] | Floats) -> Floats:
+    """Log loss of each row times its weight, in nats."""
+    losses: Floats = -(expected * log_softmax(np.tensordot(shares, members, axes=1), axis=1)).sum(axis=1)
+    return losses
+
+
+def worthy_members(
+    members: Floats, expected: Floats, users: Sequence[str], share: float
+) -> tuple[tuple[bool, bool], str]:
+    """Which members add to the other, with what they add in words: by shares that were fitted on other users."""
+    names, user = np.unique(np.array(users), return_inverse=True)
+    losses = {of: np.zeros(len(users)) for of in (_BOTH, _LINEAR, _NETWORK)}
+    for part in range(_PARTS):
+        out = user % _PARTS == part
+        for of, lost in losses.items():
+            shares = _shares(members[:, ~out], expected[~out], share, of)
+            lost[out] = _losses(members[:, out], expected[out], shares)
+    weight = np.bincount(user, expected.sum(axis=1))
+    times = resamples(len(names), _RESAMPLES, 0)
+    worth, words = [], []
+    for name, without in (("the network", _LINEAR), ("the linear member", _NETWORK)):
+        gain = np.bincount(user, losses[without] - losses[_BOTH])
+        value = gain.sum() / weight.sum()
+        low, high = np.quantile(times @ gain / np.maximum(times @ weight, 1e-9), [0.1, 0.9])
+        worth.append(bool(low > 0.0))
+        left_out = "" if low > 0.0 else " and is left out"
+        words.append(f"{name} adds {value:.4f} nats ({low:.4f} to {high:.4f}){left_out}")
+    # Of two members that say the same, the simpler stays.
+    return (worth[0], worth[1] or not worth[0]), f"{', '.join(words)}; {len(names):,} users"

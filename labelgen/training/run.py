@@ -35,7 +35,7 @@ from labelgen.data.labels import UNIT_OF, Unit, is_annotated
 from labelgen.data.log import Quarantine, quarantine_text
 from labelgen.features.pretrained import origin_summary
 from labelgen.model.build import build_model, take_over
-from labelgen.model.card import WEAK, weak_lines
+from labelgen.model.card import ADDED, WEAK, weak_lines
 from labelgen.model.folder import (
     COMPLETE,
     check_model,
@@ -60,7 +60,7 @@ from labelgen.training.corpus import (
 )
 from labelgen.training.fit import CHECKPOINTS, TIME, FitResult, fit
 from labelgen.training.lora import add_adapters, check_peft, merge_adapters
-from labelgen.training.members import Weak, fit_shares
+from labelgen.training.members import ShareFit, Weak, fit_shares
 from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions, check_taught, differences
 from labelgen.training.validation import monitor_of
 from labelgen.training.wandb_run import (
@@ -241,10 +241,15 @@ def _train(
         )
         merge_adapters(result.model.turn_encoder)
 
-        def save(name: str, weak: Weak = MappingProxyType({})) -> None:
+        def save(name: str, weak: Weak = MappingProxyType({}), added: Sequence[str] = ()) -> None:
             # Pretraining learns no labels.
             trained_on, complete = joined_trained_on(corpus.fingerprints() if command == FINETUNE else (), init)
-            card = {**_card(options, command, corpus, targets, result, new), COMPLETE: complete, WEAK: dict(weak)}
+            card = {
+                **_card(options, command, corpus, targets, result, new),
+                COMPLETE: complete,
+                WEAK: dict(weak),
+                ADDED: list(added),
+            }
             save_model(result.model, folder / name, card, trained_on)
 
         if result.diverged is not None:
@@ -256,14 +261,15 @@ def _train(
         sweep(folder)
         # A model to begin with may have been taught elsewhere.
         taught = init is not None and read_card(init).get("command") == FINETUNE
+        shares = ShareFit() if validation is None else fit_shares(result.model, validation)
         weak = {} if taught or command != FINETUNE else _untaught(result.model, corpus)
-        for name, by_unit in ({} if validation is None else fit_shares(result.model, validation)).items():
+        for name, by_unit in shares.weak.items():
             weak[name] = {**by_unit, **weak.get(name, {})}
-        save(MODEL, weak)
+        save(MODEL, weak, shares.added)
         if wandb is not None:
             wandb.make(model_artifact(folder / MODEL, wandb.address))
         _write_state(folder, RunState(corpus.digest, result.step, result.steps, result.elapsed_s, result.ended))
-        return "\n".join([*weak_lines(weak), _summary(options, corpus, targets, result, new)])
+        return "\n".join([*weak_lines(weak), *shares.added, _summary(options, corpus, targets, result, new)])
 
 
 def _untaught(model: LabelModel, corpus: Corpus) -> dict[str, dict[Unit, str]]:

@@ -21,8 +21,8 @@ LINES = {
     "labelgen/kernels": 430,
     "labelgen/labeling": 1_850,
     "labelgen/metrics": 1_320,
-    "labelgen/model": 2_625,
-    "labelgen/nn": 1_250,
+    "labelgen/model": 2_630,
+    "labelgen/nn": 1_255,
     "labelgen/pretraining": 350,
     "labelgen/readers": 4_980,
     "labelgen/report": 1_615,
@@ -31,11 +31,11 @@ LINES = {
     "labelgen/simulator": 1_925,
     "labelgen/steps": 2_525,
     "labelgen/tasks": 1_545,
-    "labelgen/training": 3_770,
+    "labelgen/training": 3_830,
     "labelgen/verdicts": 1_400,
-    "labelgen": 46_680,
+    "labelgen": 46_750,
     "benchmarks": 7_915,
-    "tests": 33_925,
+    "tests": 33_955,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 255

@@ -6,6 +6,7 @@ import torch
 from labeled import LABELS, labeled_dialogue
 from msgspec.structs import replace
 from random_models import assert_same_in_any_batch
+from scipy.special import log_softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from labelgen.base.errors import IntegrityError
@@ -26,7 +27,7 @@ from labelgen.model.label_model import LabelModel
 from labelgen.model.linear import balancing
 from labelgen.model.options import ModelOptions
 from labelgen.tasks.options import TaskOptions
-from labelgen.training.members import fit_shares
+from labelgen.training.members import fit_shares, worthy_members
 from labelgen.verdicts.content import contents_of
 from labelgen.verdicts.witnesses import statements_of
 
@@ -364,15 +365,42 @@ class _Examples:
         return Example(self.corpus[index], self.corpus[index].targets)
 
 
-def test_fitted_shares_prefer_the_member_that_is_right(tiny_encoder):
-    """The network is untrained; its share falls on a validation log, and that of the words rises. Without a log shares stay."""
+def test_network_that_adds_nothing_leaves_the_model(tiny_encoder, tmp_path):
+    """The network is untrained: the words answer alone, and nothing is encoded. Without a log shares stay."""
     model = new_model(tiny_encoder)
-    fit_shares(model, _Examples(OTHERS))
-    network, linear = model.linear_member("quality").get_buffer("turn_shares").tolist()
-    assert network < 0.5 < linear
+    others = [exemplary(seed) for seed in range(200, 300)]
+    of_quality = [line for line in fit_shares(model, _Examples(others)).added if line.startswith("quality")]
+    assert len(of_quality) == 2
+    assert all("and is left out, the linear member adds" in line for line in of_quality)
+    assert "quality" not in model.heads
+    assert model.tasks["quality"].options.linear_share == 1.0
+    network, linear = model.linear_member("quality").shares("turn")
+    assert network == 0.0 < linear
+    annotated = annotate(model, OTHERS)
+    save_model(model, tmp_path / "model", {"data_digest": "abc"})
+    assert annotate(load_model(tmp_path / "model"), OTHERS) == annotated
     few = new_model(tiny_encoder)
-    fit_shares(few, _Examples(OTHERS[:2]))
-    assert few.linear_member("quality").get_buffer("turn_shares").tolist() == [0.5, 0.5]
+    assert not fit_shares(few, _Examples(OTHERS[:2])).added
+    assert few.linear_member("quality").shares("turn") == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("right", [0, 1])
+def test_shares_of_other_users_tell_which_member_adds(right: int):
+    rng = np.random.default_rng(right)
+    truth = rng.integers(0, 2, 400)
+    scores = rng.normal(size=(2, 400, 2))
+    scores[right, np.arange(400), truth] += 3.0
+    users = [f"user {k % 40}" for k in range(400)]
+    of, line = worthy_members(log_softmax(scores, axis=2), np.eye(2)[truth], users, 0.5)
+    assert of[right]
+    assert "40 users" in line
+
+
+def test_members_that_say_the_same_are_one():
+    rng = np.random.default_rng(0)
+    log_p = log_softmax(rng.normal(size=(300, 2)), axis=1)
+    users = [f"user {k}" for k in range(300)]
+    assert worthy_members(np.stack([log_p, log_p]), np.exp(log_p), users, 0.5)[0] == (False, True)
 
 
 def test_reasons_of_labels_change_with_what_users_said_and_content_does_not(model):
