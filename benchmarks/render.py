@@ -4,12 +4,15 @@ A table is a query and a caption. The renderer selects the rows, puts one field 
 uses the fields that vary as row labels; fields that do not vary stand in the line below the table.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scipy.stats import norm
+
 from labelgen.base.errors import InputError
 from labelgen.base.files import write_text
+from labelgen.confidence.resampling import holm
 
 from . import results
 from .curves import curves
@@ -67,10 +70,28 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
 
 
-def show(rows: Rows) -> str:
-    """One cell: the value and all of its intervals. A difference is bold if its interval excludes zero, a ratio if it excludes one.
+def certain(rows: Iterable[Result]) -> frozenset[tuple[str, ...]]:
+    """Keys of the comparisons of one table that are certain: the 95% interval excludes zero, for a ratio one, and Holm's method over all comparisons
+    of the table rejects equality at 5%. p-values are of the normal distribution whose interval has the same width; a range is no
+    comparison, and neither is an interval of no width, as of a system that never predicts the class."""
+    keys, p_values = [], []
+    excluded = set()
+    for row in {_key(row): row for row in rows if row.baseline and row.interval != "range"}.values():
+        if row.value is None or row.low is None or row.high is None or row.low >= row.high:
+            continue
+        keys.append(_key(row))
+        p_values.append(2 * norm.sf(abs(row.value - _equal(row)) / (row.high - row.low) * 2 * norm.isf(0.025)))
+        if not row.low <= _equal(row) <= row.high:
+            excluded.add(_key(row))
+    return frozenset(key for key, p in zip(keys, holm(p_values), strict=True) if p <= 0.05 and key in excluded)
 
-    An interval of no width, as of a system that never predicts the class, decides nothing."""
+
+def _equal(row: Result) -> float:
+    return 1.0 if is_ratio(row) else 0.0
+
+
+def show(rows: Rows, bold: Collection[tuple[str, ...]] = ()) -> str:
+    """One cell: the value and all of its intervals. bold: keys of certain comparisons."""
     if not rows:
         return ABSENT
     parts = [number(row.value) for row in rows if row.value is not None][:1]
@@ -78,10 +99,8 @@ def show(rows: Rows) -> str:
         if row.low is not None and row.high is not None:
             ends = f"{number(row.low)} to {number(row.high)}"
             parts.append(f"[{ends}]" if row.interval == "range" else f"({ends})")
-            equal = 1 if is_ratio(row) else 0
-            excluded = row.low < row.high and not row.low <= equal <= row.high
-            if row.baseline and row.interval != "range" and excluded:
-                parts[0] = f"**{parts[0]}**"
+    if parts and _key(rows[0]) in bold:
+        parts[0] = f"**{parts[0]}**"
     return " ".join(parts)
 
 
@@ -136,11 +155,12 @@ def table(declared: Mapping[str, Any], rows: Rows, notes: Mapping[str, Any]) -> 
     counted = any(counts.values())
     header = [*varying, *columns, *(["n"] if counted else [])]
     text = [f"## {heading(declared)}", "", declared["caption"].strip(), "", _line(header), "|" + " --- |" * len(header)]
+    bold = certain(chosen)
     for key, line in lines.items():
         # Numbers of one line may count different items.
         ends = sorted({*counts[key]} and {min(counts[key]), max(counts[key])})
         count = [" to ".join(f"{n:,}" for n in ends) or ABSENT] if counted else []
-        text.append(_line([*(k or ABSENT for k in key), *(show(line.get(c, [])) for c in columns), *count]))
+        text.append(_line([*(k or ABSENT for k in key), *(show(line.get(c, []), bold) for c in columns), *count]))
     return "\n".join([*text, "", *_about(declared, chosen, fixed), *_notes(declared, notes)]) + "\n"
 
 
@@ -206,18 +226,23 @@ def summary(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
         "target missed",
         "page",
     ]
-    lines = [_line(header), "|" + " --- |" * len(header)]
-    for row in declared["summary"]:
-        cells = [row["what"]]
-        for name in ("model", "published", "person", "difference", "baseline", "missed"):
-            parts = [
+    found = [
+        [
+            [
                 part
                 if isinstance(part, str)
                 else _one(rows[part.get("page", row["page"])], {**row.get("of", {}), **part}, row["what"], name)
                 for part in as_list(row.get(name, ABSENT))
             ]
-            cells.append("; ".join(parts))
-        lines.append(_line([*cells, f"[{row['page']}](docs/results/{row['page']}.md)"]))
+            for name in ("model", "published", "person", "difference", "baseline", "missed")
+        ]
+        for row in declared["summary"]
+    ]
+    bold = certain(r for row in found for cell in row for part in cell if not isinstance(part, str) for r in part[1])
+    lines = [_line(header), "|" + " --- |" * len(header)]
+    for row, cells in zip(declared["summary"], found, strict=True):
+        shown = ["; ".join(p if isinstance(p, str) else p[0] + show(p[1], bold) for p in cell) for cell in cells]
+        lines.append(_line([row["what"], *shown, f"[{row['page']}](docs/results/{row['page']}.md)"]))
     return "\n".join(lines) + "\n"
 
 
@@ -230,18 +255,22 @@ def by_task(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
     The data are named by the fields `of`. lower: lower values are better. A difference without an interval has no verdict and is left out."""
     header = ["task", "next to", *VERDICTS, "on a log of your own"]
     lines = [_line(header), "|" + " --- |" * len(header)]
-    for one in declared["tasks"]:
+    compared = {
+        (k, baseline): select(rows[one["page"]], {**one["query"], "baseline": baseline})
+        for k, one in enumerate(declared["tasks"])
+        for baseline in one["against"]
+    }
+    sure = certain(row for of in compared.values() for row in of)
+    for k, one in enumerate(declared["tasks"]):
         what = f"{one['task']}; simulation only" if one.get("simulated") else one["task"]
         task = f"{what} ([{one['page']}](docs/results/{one['page']}.md))"
         expect = one["expect"].strip()
         for baseline in one["against"]:
             sides: dict[str, list[str]] = {name: [] for name in VERDICTS}
-            for row in select(rows[one["page"]], {**one["query"], "baseline": baseline}):
+            for row in compared[k, baseline]:
                 if row.low is not None and row.high is not None and row.interval != "range":
-                    equal = 1 if is_ratio(row) else 0
-                    side = (
-                        1 if row.low <= equal <= row.high else 2 if (row.low > equal) == one.get("lower", False) else 0
-                    )
+                    better = (row.low > _equal(row)) != one.get("lower", False)
+                    side = 1 if _key(row) not in sure else 0 if better else 2
                     names = dict.fromkeys(str(getattr(row, name)) for name in one.get("of", ["corpus"]))
                     sides[VERDICTS[side]].append(", ".join(name for name in names if name))
             if not any(sides.values()):
@@ -257,9 +286,8 @@ def by_task(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
     return "\n".join(["## Better, equal, worse", "", declared["intro"].strip(), "", *lines]) + "\n"
 
 
-def _one(rows: Rows, query: Mapping[str, Any], what: str, column: str) -> str:
-    """The one number that a query finds, after the words of the query."""
-    words = query.get("words", "")
+def _one(rows: Rows, query: Mapping[str, Any], what: str, column: str) -> tuple[str, Rows]:
+    """The words of a query, and the rows of the one number that it finds."""
     chosen = select(
         rows, {"baseline": "", **{name: value for name, value in query.items() if name not in ("words", "page")}}
     )
@@ -267,7 +295,7 @@ def _one(rows: Rows, query: Mapping[str, Any], what: str, column: str) -> str:
         raise InputError(
             f"{column} of {what!r} finds {len(chosen)} numbers: {dict(query)}", "benchmarks/pages.yaml", "name one"
         )
-    return f"{words}: {show(chosen)}" if words else show(chosen)
+    return f"{query['words']}: " if "words" in query else "", chosen
 
 
 def first_page(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:

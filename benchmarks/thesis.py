@@ -1,7 +1,7 @@
 """The thesis: labels above a threshold are better than one annotator, and still label far more.
 
-Everybody is judged against the consensus of exactly three other annotators (leave-one-annotator-out). The model's predictions are of folds that it
-did not learn from. Users, or dialogues of nobody, are divided by a hash: a third finds thresholds, their order and mean probabilities,
+Everybody is judged against the consensus of exactly three other annotators (leave-one-annotator-out). The model's predictions are of folds that
+it did not learn from. Users, or dialogues of nobody, are divided by a hash: a third finds thresholds, their order and mean probabilities,
 the rest proves them (Learn-then-Test, fixed sequence: at the first that fails, testing stops). p-values are of a bootstrap over users.
 
 All classes: balanced accuracy, the mean of the recalls of the three classes among what is accepted, less that of the person on everything. A

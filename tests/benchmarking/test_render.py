@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.render import by_task, check, pages, render, select, show, table
+from benchmarks.render import by_task, certain, check, pages, render, select, show, table
 from benchmarks.results import Result, write_results
 from labelgen.base.errors import InputError
 
@@ -55,18 +55,30 @@ def test_single_trainings_are_left_out_unless_their_seed_is_queried():
     assert [r.value for r in select(ROWS, {"seed": [1]})] == [0.6]
 
 
-def test_differences_are_bold_only_if_their_interval_excludes_zero():
-    assert show([row(baseline="b", value=0.1, low=-0.1, high=0.3, interval="bootstrap")]) == "0.100 (-0.100 to 0.300)"
-    assert show([row(baseline="b", value=-0.2, low=-0.3, high=-0.1, interval="bootstrap")]).startswith("**-0.200**")
-    assert show([row(value=1467300.0)]) == "1,467,300"
-    assert show([]) == "–"
+def difference(value: float, low: float, high: float, **fields) -> Result:
+    return row(**{"baseline": "b", "interval": "bootstrap", **fields}, value=value, low=low, high=high)
 
 
-def test_show_ratio_is_bold_only_if_its_interval_excludes_one():
-    ratio = {"baseline": "b", "metric": "macro_f1_ratio", "interval": "bootstrap"}
-    assert show([row(**ratio, value=0.8, low=0.7, high=0.9)]) == "**0.800** (0.700 to 0.900)"
-    assert show([row(**ratio, value=0.9, low=0.7, high=1.1)]) == "0.900 (0.700 to 1.100)"
-    assert show([row(**ratio, value=0.0, low=0.0, high=0.0)]) == "0.000 (0.000 to 0.000)"
+def bold_of(*rows: Result) -> list[bool]:
+    sure = certain(rows)
+    return [show([one], sure).startswith("**") for one in rows]
+
+
+def test_differences_are_bold_only_if_their_interval_excludes_zero_and_ratios_one():
+    assert bold_of(difference(-0.2, -0.3, -0.1)) == [True]
+    assert bold_of(difference(-0.2, -0.5, 0.1)) == [False]
+    assert bold_of(difference(-0.2, -0.3, -0.1, interval="range")) == [False]
+    assert bold_of(difference(0.2, 0.1, 0.3, baseline="")) == [False]
+    assert bold_of(difference(0.8, 0.7, 0.9, metric="f1_ratio")) == [True]
+    assert bold_of(difference(0.9, 0.7, 1.1, metric="f1_ratio")) == [False]
+    assert bold_of(difference(0.0, 0.0, 0.0, metric="f1_ratio")) == [False]
+
+
+def test_more_comparisons_in_a_table_ask_for_more_of_each():
+    narrow, clear = difference(0.2, 0.005, 0.395, corpus="narrow"), difference(0.2, 0.1, 0.3, corpus="clear")
+    others = [difference(0.0, -0.1, 0.1, corpus=f"C{k}") for k in range(9)]
+    assert bold_of(narrow) == [True]
+    assert bold_of(narrow, clear, *others) == [False, True, *[False] * 9]
 
 
 def test_table_ratio_stands_under_its_metric_and_says_divided_by():

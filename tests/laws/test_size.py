@@ -34,8 +34,8 @@ LINES = {
     "labelgen/training": 3_830,
     "labelgen/verdicts": 1_400,
     "labelgen": 46_750,
-    "benchmarks": 7_915,
-    "tests": 33_955,
+    "benchmarks": 7_941,
+    "tests": 33_964,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 255
