@@ -42,8 +42,8 @@ FILES = 255
 """Python files of the package; the aim is 180."""
 FILE_LINES = 600
 FUNCTION_LINES = 80
-DOCS_KB = 217
-"""Documents without results; the aim is 170."""
+DOCS_KB = 170
+"""Documents without results."""
 DOUBLED = {"Annotator", "Answer", "Candidate", "Counts", "Rating"}
 """Class names that are still used twice."""
 
