@@ -105,7 +105,7 @@ def rows(
         group, fold = _found(_GROUP, path), _found(_FOLD, path)
         for dialogue in Log([path]):
             corpus = corpora.get(dialogue.source or "")
-            if corpus is not None and (fold == KEPT or not _is_developed(dialogue, develop.get(group, 0.0))):
+            if corpus is not None and (fold == KEPT or not is_developed(dialogue, develop.get(group, 0.0))):
                 logs.setdefault(corpus, []).append(dialogue)
                 of_group[corpus] = group
                 fold_of[dialogue.id] = fold
@@ -221,7 +221,7 @@ def _row(
     return Result(task=task, system=MODEL, metric=metric, seed=seeds, n=measured[0].items, **cell), drawn
 
 
-def _is_developed(dialogue: Dialogue, share: float) -> bool:
+def is_developed(dialogue: Dialogue, share: float) -> bool:
     """Whether choices were made on the dialogue: the part `develop` of `labelgen data split --seed 30`."""
     if not share:
         return False
