@@ -13,7 +13,6 @@ from labelgen.data.record import to_plain
 from labelgen.evaluation import evaluate as evaluation_module
 from labelgen.metrics.results import FORM, Evaluation, SystemName
 from labelgen.report import page
-from labelgen.report import wording as in_words
 from labelgen.simulator.log import simulate
 
 words = st.one_of(
@@ -348,4 +347,4 @@ def render(evaluation: dict[str, Any]) -> str:
 
 def answer(evaluation: dict[str, Any]) -> str:
     """The answer in sentences of an evaluation that is plain data."""
-    return in_words.answer(msgspec.convert(evaluation, Evaluation))
+    return page.answer(msgspec.convert(evaluation, Evaluation))

@@ -32,8 +32,8 @@ from labelgen.data.labels import (
     divides,
 )
 from labelgen.metrics.results import HUMAN, Evaluation, Interval, SystemRow
-from labelgen.report.wording import NO_BASELINES
 
+NO_BASELINES = "no baselines: give --train"
 _TRACKS = ("cyan", "magenta", "yellow", "green", "blue", "bright_red")
 _SPANS = ("green", "cyan", "magenta", "yellow", "blue", "bright_red", "bright_cyan", "bright_magenta")
 _MUTED = "bright_black"

@@ -19,7 +19,7 @@ from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.prepare import systems_of
 from labelgen.evaluation.verdicts import decide, opponents
 from labelgen.metrics.results import Evaluation, Setting, SystemName, TaskResult
-from labelgen.report.wording import caveats
+from labelgen.report.page import caveats
 from labelgen.tasks.evaluation import evaluation_tasks, tasks_of_units
 
 (QUALITY,) = tasks_of_units("quality", ("turn",), ("macro_f1", "accuracy"), ("bad", "fair", "good"))
