@@ -1,16 +1,11 @@
-"""How far the annotators of a log agree, how good each of them is, and the noise ceiling: sums over dialogues, for each task.
-
-The noise ceiling is the score of a system that always answers what most of all annotators say, against the same leave-one-out references as
-everyone is judged by; a score beyond it is noise. It knows votes that its references are made of, and so is a little high; with
-three annotators it is 1 by construction, and left out. Source: Nili et al. 2014, "A Toolbox for Representational Similarity Analysis"
-(upper and lower noise ceiling)."""
+"""How far the annotators of a log agree, and how good each of them is: sums over dialogues, for each task."""
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from labelgen.agreement.consensus import CONSENSUS, Decided, Votes, decide
+from labelgen.agreement.consensus import Decided, Votes, decide
 from labelgen.agreement.dawid_skene import POOLED, Reliabilities
 from labelgen.agreement.inter_annotator import KrippendorffAlpha, PairwiseKappa
 from labelgen.data.dialogue import Dialogue
@@ -24,54 +19,39 @@ from labelgen.data.labels import (
     Label,
     divides,
 )
-from labelgen.evaluation.protocol import LEAST_PEOPLE, Judgment, Protocol
+from labelgen.evaluation.protocol import LEAST_PEOPLE, Protocol
 from labelgen.metrics.results import Setting, number
 from labelgen.metrics.sets import same
-from labelgen.tasks.evaluation import EvaluationTask, answered, concerns, concerns_place
+from labelgen.tasks.evaluation import EvaluationTask, concerns, concerns_place
 
 LEAST_FOR_KAPPA = 30
 """Answers that a pair must share; names that hold for one dialogue only, such as r1, make no pairs."""
 
-LEAST_FOR_CEILING = 3
-"""Others that a reference is the consensus of. Where two others agree, most of three say the same."""
-
 Row = dict[str, Any]
 
 
-def no_ceiling(judgments: Iterable[Judgment]) -> str | None:
-    """Why there is no ceiling; None where every reference is made of enough annotators."""
-    votes = {judgment.dialogue: judgment.others for judgment in judgments}
-    few = sum(others < LEAST_FOR_CEILING for others in votes.values())
-    if not few:
-        return None
-    return (
-        f"no noise ceiling: in {few:,} of {len(votes):,} dialogues a reference is the consensus of two, and there an annotator who says "
-        "what most of all say is right by construction; --min-annotators 4 leaves out dialogues that three people answered"
-    )
-
-
 class AnnotatorStatistics:
-    """Inter-annotator agreement, annotators' accuracy, the human baseline and the noise ceiling, counted dialogue by dialogue. Memory grows
+    """Inter-annotator agreement, annotators' accuracy and the human baseline, counted dialogue by dialogue. Memory grows
     with the annotators and with distinct answers, not with the log."""
 
     def __init__(self, tasks: Sequence[EvaluationTask], setting: Setting) -> None:
         self.dialogues: Counter[str] = Counter()
         self._of = {task.name: _TaskCounts(task, setting) for task in tasks if len(task.tasks) == 1}
 
-    def add(self, agreed: Dialogue, people: Sequence[Annotation], decided: Decided) -> None:
-        """agreed: the dialogue with the vote of all annotators as its consensus. decided: the consensus that is written."""
+    def add(self, dialogue: Dialogue, people: Sequence[Annotation], decided: Decided) -> None:
+        """decided: the consensus that is written."""
         self.dialogues.update(a.annotator for a in people)
         for counts in self._of.values():
             if votes := decided.votes.get(counts.task.tasks[0]):
                 counts.ties += sum(concerns(field, counts.task) for field in decided.ties)
-                counts.add(agreed, votes)
+                counts.add(dialogue, votes)
 
     def agreement(self) -> Iterator[Row]:
         """A row for each task that anybody answered; None for what is not defined."""
         for name, counts in self._of.items():
             counts.count_patterns()
             if counts.answers:
-                ceiling, human = counts.ceiling_and_human()
+                judged = counts.judged.total()
                 yield {
                     "task": name,
                     "judged_twice": counts.twice,
@@ -79,8 +59,7 @@ class AnnotatorStatistics:
                     "alpha": number(counts.alpha.value()),
                     "alpha_ordinal": number(counts.ordinal.value()),
                     "kappa": number(counts.kappa()),
-                    "ceiling": ceiling,
-                    "human": human,
+                    "human": counts.right.total() / judged if judged else None,
                 }
 
     def people(self, skills: Reliabilities | None) -> Iterator[Row]:
@@ -112,9 +91,8 @@ class AnnotatorStatistics:
 Ballot = tuple[tuple[At | None, str, str | float | None], ...]
 """An answer without the place of its field: place within the field, name and value of each label."""
 
-Pattern = tuple[int, tuple[tuple[str, bool, Ballot], ...]]
-"""Answers to a field: how many annotators of the dialogue answer the task, 0 where they are not judged by this; and, of each annotator, the
-name, whether that one answers the task anywhere in the dialogue, and the answer."""
+Pattern = tuple[bool, tuple[tuple[str, bool, Ballot], ...]]
+"""Answers to a field: whether annotators are judged by this; and, of each annotator, the name, whether that one answers the task anywhere in the dialogue, and the answer."""
 
 Names = frozenset[tuple[At | None, str]]
 
@@ -128,7 +106,7 @@ class _TaskCounts:
     def __init__(self, task: EvaluationTask, setting: Setting) -> None:
         self.task = task
         self.setting = setting
-        self.twice = self.ties = self.of_several = self.most = 0
+        self.twice = self.ties = 0
         self.alpha, self.ordinal, self.kappas = KrippendorffAlpha(), KrippendorffAlpha("ordinal"), PairwiseKappa()
         self.answers: Counter[str] = Counter()
         self.judged: Counter[str] = Counter()
@@ -137,38 +115,32 @@ class _TaskCounts:
         # An answer about a goal is judged by the division too.
         self._alone = AtGoal not in task.scopes and not task.divides and setting.others is None
 
-    def add(self, agreed: Dialogue, votes: Votes) -> None:
+    def add(self, dialogue: Dialogue, votes: Votes) -> None:
         """Count one dialogue."""
         exclusive, by_place = self.task.names is not None, [p for p in votes.items() if concerns_place(p[0], self.task)]
         # "None of the names" is no answer to be judged, but a vote.
         voters = {who for _, given in by_place for who, labels in given if labels or not exclusive}
-        judged = len(voters) if self._alone and len(voters) >= LEAST_PEOPLE else 0
+        judged = self._alone and len(voters) >= LEAST_PEOPLE
         for _, given in by_place:
             self._patterns[judged, tuple([(who, who in voters, _ballot(labels)) for who, labels in given])] += 1
         if len(self._patterns) > _MOST_PATTERNS:
             self.count_patterns()
         if not self._alone and voters:
-            self._judge_dialogue(agreed)
+            self._judge_dialogue(dialogue)
 
-    def _judge_dialogue(self, agreed: Dialogue) -> None:
-        of_all = answered(agreed.annotation(CONSENSUS), self.task)
-        for judgment in Protocol([agreed], [self.task], self.setting).judgments(self.task).all:
+    def _judge_dialogue(self, dialogue: Dialogue) -> None:
+        for judgment in Protocol([dialogue], [self.task], self.setting).judgments(self.task).all:
             person = judgment.person or {}
             for at, wanted in judgment.reference.items():
-                right = at in person and same(person[at], wanted)
-                most = at in of_all and same(of_all[at], wanted)
-                self._judge(judgment.who, judgment.others, right, most)
+                self._judge(judgment.who, at in person and same(person[at], wanted))
 
-    def _judge(self, who: str, others: int, right: bool, most: bool, times: int = 1) -> None:
+    def _judge(self, who: str, right: bool, times: int = 1) -> None:
         self.judged[who] += times
         self.right[who] += times * right
-        if others >= LEAST_FOR_CEILING:
-            self.of_several += times
-            self.most += times * most
 
     def count_patterns(self) -> None:
         """Add what was counted together to all counts."""
-        for (voters, entries), times in self._patterns.items():
+        for (judged, entries), times in self._patterns.items():
             given = {who: ballot for who, _, ballot in entries if ballot or self.task.names is None}
             self.twice += times * (len(given) >= 2)
             self.answers.update(dict.fromkeys(given, times))
@@ -177,18 +149,17 @@ class _TaskCounts:
             self.kappas.add(names, times)
             values = {who: ballot[0][2] for who, ballot in given.items() if ballot}
             self.ordinal.add({who: v for who, v in values.items() if isinstance(v, (int, float))}, times)
-            if voters:
-                self._judge_pattern(voters, entries, times)
+            if judged:
+                self._judge_pattern(entries, times)
         self._patterns.clear()
 
-    def _judge_pattern(self, voters: int, entries: Sequence[tuple[str, bool, Ballot]], times: int) -> None:
+    def _judge_pattern(self, entries: Sequence[tuple[str, bool, Ballot]], times: int) -> None:
         """Judge each annotator of a field against the consensus of the others, as Protocol does."""
         known = [(who, ballot) for who, answers_task, ballot in entries if answers_task]
-        of_all = self._decided([ballot for _, _, ballot in entries])
         for k, (who, ballot) in enumerate(known):
             reference = self._decided([other for j, (_, other) in enumerate(known) if j != k])
             if reference is not None and (ballot or self.task.names is None):
-                self._judge(who, voters - 1, _names(ballot) == reference, of_all == reference, times)
+                self._judge(who, _names(ballot) == reference, times)
 
     def _decided(self, ballots: Sequence[Ballot]) -> Names | None:
         """The consensus of a field; None where it has none, is tied or, of an exclusive task, has none of the names."""
@@ -200,13 +171,6 @@ class _TaskCounts:
         if decided is None or (not decided and task.names is not None):
             return None
         return _names(_ballot(decided))
-
-    def ceiling_and_human(self) -> tuple[float | None, float | None]:
-        """Accuracy of whole answers: the noise ceiling and the human baseline; None where nothing could be judged. The ceiling is on
-        dialogues that four people or more answered."""
-        judged = self.judged.total()
-        ceiling = self.most / self.of_several if self.of_several else None
-        return ceiling, self.right.total() / judged if judged else None
 
     def kappa(self) -> float:
         """The mean over pairs, weighted by the answers that they share."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from labelgen.confidence.adaptation import Adaptation, adapt, adapt_events
 from labelgen.confidence.certificate import Certificate, Scored, certify, plan, too_few
-from labelgen.confidence.resampling import Array, interval, of_statistic, resampled, resamples
+from labelgen.confidence.resampling import of_statistic, resamples
 from labelgen.confidence.scaling import (
     SPREAD,
     Scaling,
@@ -24,9 +24,8 @@ from labelgen.confidence.scaling import (
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Annotation, At, AtGoal, Label, on_turns
 from labelgen.data.split import Part, part_of, user_key
-from labelgen.evaluation.protocol import Protocol
 from labelgen.metrics.metric import divide
-from labelgen.metrics.results import Interval, Setting
+from labelgen.metrics.results import Setting
 from labelgen.metrics.sets import identity, same
 from labelgen.model.abstain import scaled_label, score
 from labelgen.model.calibration import TaskCalibration
@@ -127,7 +126,7 @@ def certify_tasks(
             kept = frozenset(
                 (x.place, x.labels[0].at) for part in answers.values() for x in part if x.labels and accepts(x)
             )
-        measured = _measured(dialogues, parts["certify"], answers["certify"], accepts, task, model, setting)
+        measured = _measured(dialogues, parts["certify"], answers["certify"], accepts, setting)
         counts = {name: len(places) for name, places in parts.items()}
         calibrations[task.name] = replace(one, certificate=certificate, measured={"dialogues": counts, **measured})
     return [calibrations[task.name] for task in tasks]
@@ -336,11 +335,9 @@ def _measured(
     places: Sequence[int],
     answers: Sequence[Answer],
     accepts: Callable[[Answer], bool],
-    task: EvaluationTask,
-    model: str,
     setting: Setting,
 ) -> dict[str, Any]:
-    """Coverage and precision on the part that was certified on, and people's precision on the same fields."""
+    """Coverage and precision on the part that was certified on."""
     row, names = _units(dialogues, places)
     rows = np.zeros((len(names), 3))
     for x in answers:
@@ -349,70 +346,11 @@ def _measured(
     times = resamples(len(names), setting.resamples, setting.seed)
     coverage = of_statistic(lambda t: divide(t @ rows[:, 1], t @ rows[:, 0]), times)
     precision = of_statistic(lambda t: divide(t @ rows[:, 2], t @ rows[:, 1]), times)
-    measured: dict[str, Any] = {
+    return {
         "answers": int(rows[:, 0].sum()),
         "coverage": coverage.rounded(),
         "precision": precision.rounded(),
     }
-    counts = _compared_with_people([dialogues[k] for k in places], places, answers, accepts, task, setting)
-    if len(counts):
-        of_units = np.zeros((len(names), counts.shape[1]))
-        np.add.at(of_units, [row[k] for k in places], counts)
-        counts = of_units
-        model_value, person, difference = _paired(counts, times)
-        measured["comparison"] = {
-            "model": model_value.rounded(),
-            "single_annotator": person.rounded(),
-            "difference": difference.rounded(),
-        }
-    return measured
-
-
-def _compared_with_people(
-    dialogues: Sequence[Dialogue],
-    places: Sequence[int],
-    answers: Sequence[Answer],
-    accepts: Callable[[Answer], bool],
-    task: EvaluationTask,
-    setting: Setting,
-) -> Array:
-    """[D, 4]: the model's right answers and all, a single person's right answers and all, on the fields that both answer,
-    against the consensus of the others; empty where nobody can be judged."""
-    taken: dict[tuple[int, At], list[Answer]] = {}
-    for x in answers:
-        if accepts(x):
-            taken.setdefault((x.place, x.at), []).append(x)
-    rows = np.zeros((len(dialogues), 4))
-    for judgment in Protocol(dialogues, [task], setting).judgments(task).all:
-        if judgment.person is None:
-            continue
-        for at, wanted in judgment.reference.items():
-            ours = taken.get((places[judgment.dialogue], at))
-            if not ours or at not in judgment.person:
-                continue
-            labels, person = tuple(label for x in ours for label in x.labels), judgment.person[at]
-            if task.divides:
-                labels, person, wanted = (on_turns(goals, judgment.covered) for goals in (labels, person, wanted))
-            rows[judgment.dialogue, :2] += _count_right(labels, wanted, task.divides)
-            rows[judgment.dialogue, 2:] += _count_right(person, wanted, task.divides)
-    return rows if rows.any() else np.empty((0, 4))
-
-
-def _paired(rows: Array, times: Array) -> tuple[Interval, Interval, Interval]:
-    def model(t: Array) -> Array:
-        return divide(t @ rows[:, 0], t @ rows[:, 1])
-
-    def person(t: Array) -> Array:
-        return divide(t @ rows[:, 2], t @ rows[:, 3])
-
-    whole = np.ones((1, len(rows)))
-    draws = resampled(model, times), resampled(person, times)
-    values = float(model(whole)[0]), float(person(whole)[0])
-    return (
-        interval(values[0], draws[0]),
-        interval(values[1], draws[1]),
-        interval(values[0] - values[1], draws[0] - draws[1]),
-    )
 
 
 def answers_of(
@@ -435,14 +373,6 @@ def answers_of(
         else:
             out.append(Answer(place, at, labels, none.get(at), same(labels, wanted[at]), holds, names))
     return out
-
-
-def _count_right(labels: Sequence[Label], wanted: Sequence[Label], divides: bool) -> tuple[int, int]:
-    """(right, all) of one annotator's field, counted as the model's answers are."""
-    if divides and labels:
-        true = {identity(label) for label in wanted}
-        return sum(identity(label) in true for label in labels), len(labels)
-    return int(same(labels, wanted)), 1
 
 
 def _of_kept_goals(answers: Sequence[Answer], kept: frozenset[tuple[int, At]] | None) -> list[Answer]:

@@ -16,7 +16,6 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn
 from labelgen.data.record import to_plain
 from labelgen.data.split import user_key
-from labelgen.evaluation.annotator_statistics import no_ceiling
 from labelgen.evaluation.measure import (
     answered_share,
     items_of,
@@ -31,7 +30,6 @@ from labelgen.evaluation.verdicts import adjust, compare, decide
 from labelgen.feedback.masking import mask_feedback
 from labelgen.metrics.metric import metric
 from labelgen.metrics.results import (
-    CEILING,
     HUMAN,
     Cost,
     Data,
@@ -54,9 +52,6 @@ from labelgen.tasks.evaluation import EvaluationTask, answered, concerns, from_t
 
 MOST_EXAMPLES = 30
 _TIES_SHOWN = 20
-_KINDS = {HUMAN: "human", CEILING: "ceiling"}
-"""Kinds of the rows that are no annotator's."""
-
 T = TypeVar("T")
 
 
@@ -155,26 +150,18 @@ def protocol_words(setting: Setting) -> str:
 def task_result(
     protocol: Protocol, task: EvaluationTask, systems: Sequence[SystemName], setting: Setting
 ) -> TaskResult:
-    """Every system on one task. Systems without an answer are left out of it; models come first, then people and the noise ceiling, then
-    rules."""
+    """Every system on one task. Systems without an answer are left out of it; models come first, then people, then rules."""
     dialogues = protocol.dialogues
     judgments = protocol.judgments(task)
     rounds = judgments.all
     people = [HUMAN] if any(judgment.person is not None for judgment in rounds) else []
     answering = [system for system in systems if _answers(dialogues, str(system), task)]
     names = list(map(str, answering))
-    kinds = {name: kind_of(dialogues, name) for name in names} | _KINDS
+    kinds = {name: kind_of(dialogues, name) for name in names} | {HUMAN: "human"}
     of_rules = [system for system in answering if kinds[str(system)] == "rule"]
     of_models = [system for system in answering if system not in of_rules]
     models, rules = list(map(str, of_models)), list(map(str, of_rules))
     items = {name: items_of(rounds, dialogues, task, name) for name in (*models, *people, *rules)}
-    by_consensus = people if setting.reference == CONSENSUS else []
-    why_none = no_ceiling(rounds) if by_consensus else None
-    ceiling = by_consensus if why_none is None else []
-    order = [*models, *people, *(CEILING for _ in ceiling), *rules]
-    drawn = [*models, *people, *rules]
-    if ceiling:
-        items[CEILING] = items_of(rounds, dialogues, task, CONSENSUS)
     owners = list(map(user_key, dialogues))
     measured = {name: measure_all(task.metrics, items[name], rounds, setting, owners) for name in items if rounds}
     pairs = [(name, HUMAN) for name in names if people]
@@ -210,7 +197,7 @@ def task_result(
                 answered=answered_share(items[name]),
                 metrics={m: measured[name][m].estimate() for m in task.metrics},
             )
-            for name in order
+            for name in items
             if rounds
         ],
         verdicts=compare(of_models, of_rules, measured, task.metrics[0], setting.level) if rounds else [],
@@ -220,8 +207,7 @@ def task_result(
             *(LeftOut(reason=reason, items=n) for reason, n in judgments.left_out.items() if n),
             *(LeftOut(reason=reason, dialogues=n) for reason, n in judgments.dialogues_left_out.items() if n),
         ],
-        no_ceiling=why_none,
-        confusion=_present(confusions(name, items[name], task) for name in drawn),
+        confusion=_present(confusions(name, items[name], task) for name in items),
         reliability=_present(reliability(name, items[name], shares) for name in names),
         precision_coverage=_present(precision_coverage(name, items[name], human) for name in models),
         slices=slices,
@@ -314,7 +300,7 @@ def costs(
         rows.append(
             Cost(
                 system=name,
-                kind=_KINDS.get(name) or kind_of(protocol.dialogues, name),
+                kind="human" if name == HUMAN else kind_of(protocol.dialogues, name),
                 answered=answered_fields / judged if judged else None,
                 agreement=accepted / judged if judged else None,
                 accepted=accepted,

@@ -16,8 +16,6 @@ FORM = "labelgen evaluation 3"
 DRIFT_FORM = "labelgen drift 1"
 HUMAN = "human baseline"
 """The row that pools all annotators, each judged alone."""
-CEILING = "noise ceiling"
-"""The row of a system that always answers what all annotators together say. Where they are tied it has no answer, which is a miss."""
 BASELINE = "baseline: "
 """Begins the name of every baseline that learns from the training part."""
 EVERYONE = ("kind=person",)
@@ -239,7 +237,6 @@ class TaskResult(Struct, kw_only=True):
     ratios: list[Ratio] = []
     ties: TieCounts = field(default_factory=TieCounts)
     left_out: list[LeftOut] = []
-    no_ceiling: str | None = None
     confusion: list[Confusion] = []
     reliability: list[ReliabilityDiagram] = []
     precision_coverage: list[PrecisionCoverage] = []

@@ -272,11 +272,13 @@ def example_view(example: ExampleDialogue, without: Collection[str] = ()) -> Exa
     dialogue = convert(example.record, "the evaluation")
     if isinstance(dialogue, Rejected):
         raise InputError(f"an example is no record: {dialogue.reason}", dialogue.where(), "write the evaluation anew")
-    both = [dialogue.annotation(who) for who in (example.reference, example.system)]
-    differences = () if None in both else tuple(_differences(dialogue, *filter(None, both), without))
+    reference, system = dialogue.annotation(example.reference), dialogue.annotation(example.system)
+    differences: tuple[tuple[str, str, str, str], ...] = ()
+    if reference is not None and system is not None:
+        differences = tuple(_differences(dialogue, reference, system, without))
     drawings = {
         who: Markup(drawn_html(DialogueView(dialogue, one), width=_DRAWING_WIDTH))
-        for who, one in zip((example.reference, example.system), both, strict=True)
+        for who, one in ((example.reference, reference), (example.system, system))
     }
     return ExampleView(example, dialogue, differences, drawings)
 

@@ -64,7 +64,7 @@ class EvaluateOptions(ModelRunOptions, RunOptions):
     new_users: bool = False
     """omission of dialogues by users of the training part"""
     baseline: Annotated[tuple[str, ...], "NAME"] = ()
-    """baseline that learns from the training part; by default bag_of_words, constant_per_source, rule, majority_class; also last_action"""
+    """baseline that learns from the training part; by default bag_of_words, constant_per_source, rule, majority_class"""
     allow_informative: bool = False
     """evaluation also on dialogues that a sample chose for a model's doubt, whose figures do not hold for the log"""
     online: bool = False

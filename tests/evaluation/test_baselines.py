@@ -8,11 +8,11 @@ from msgspec.structs import replace
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from benchmarks.rivals import AverageOfRivals, SurfaceTrees, WordsAndActions
-from labelgen.data.dialogue import Category, Dialogue, Turn
+from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel, answers
 from labelgen.data.log import write_log
 from labelgen.evaluation import baselines as module
-from labelgen.evaluation.baselines import ConstantPerSource, MajorityClass, RatesOfLastAction, Rule, fit_baselines
+from labelgen.evaluation.baselines import ConstantPerSource, MajorityClass, Rule, fit_baselines
 from labelgen.evaluation.classifiers import BagOfWords
 from labelgen.evaluation.prepare import prepare
 from labelgen.metrics.results import Setting, SystemName
@@ -278,44 +278,35 @@ def test_answers_that_are_no_names_of_the_task_are_not_learned():
     assert not [a for a in out.annotations if a.annotator.startswith("baseline")]
 
 
-def acted(k: int, actions: Sequence[str | None], name: str) -> Dialogue:
-    turns = tuple(
-        Turn(request="", response="", categories=() if action is None else (Category(name="action", value=action),))
-        for action in actions
-    )
-    goal = AtGoal(tuple(range(len(turns))))
-    labels = (Label("goals", goal, "goal"), Label("outcome", goal, name))
-    return Dialogue(id=f"d{k}", turns=turns, annotations=(Annotation("user", "user", labels),))
-
-
-def test_rates_of_the_last_action_are_smoothed_shares():
-    """By hand: of all eight answers three fail; after `sorry` two of three; after `bye` one of five, of which those after `book` never."""
-    ends: list[tuple[Sequence[str | None], str]] = [
-        (("sorry",), "failure"),
-        (("book", "sorry", None), "failure"),
-        (("book", "sorry"), "success"),
-        (("book", "bye"), "success"),
-        (("book", None, "bye"), "success"),
-        (("ask", "bye"), "failure"),
-        (("ask", "bye"), "success"),
-        (("bye",), "success"),
+def test_constant_per_source_smooths_shares_by_the_next_wider_part():
+    """By hand: of all six answers three fail; of the corpus `a` one of four, of its part `a/x` one of three."""
+    ends = [
+        ("a/x", "failure"),
+        ("a/x", "success"),
+        ("a/x", "success"),
+        ("a/y", "success"),
+        ("b", "failure"),
+        ("b", "failure"),
     ]
     (task,) = tasks_of_units("outcome", ("goal",), ("failure_auprc",), ("success", "failure"))
-    setting = Setting(reference="user", annotators=None)
-    training = [acted(k, actions, name) for k, (actions, name) in enumerate(ends)]
-    fitted = fit_baselines(training, [task], setting, [RatesOfLastAction()])
 
-    def failure(*actions: str | None) -> float:
-        (judged,) = fitted.annotate([acted(99, actions, "success")], "user", None)
-        annotation = judged.annotation(str(SystemName(RatesOfLastAction.name, on_given_goals=True)))
+    def ended(k: int, source: str, name: str) -> Dialogue:
+        labels = (Label("goals", AtGoal((0,)), "goal"), Label("outcome", AtGoal((0,)), name))
+        turns = (Turn(request="", response=""),)
+        return Dialogue(id=f"d{k}", turns=turns, source=source, annotations=(Annotation("user", "user", labels),))
+
+    training = [ended(k, *one) for k, one in enumerate(ends)]
+    fitted = fit_baselines(training, [task], Setting(reference="user", annotators=None), [ConstantPerSource()])
+
+    def failure(source: str) -> float:
+        (judged,) = fitted.annotate([ended(99, source, "success")], "user", None)
+        annotation = judged.annotation(str(SystemName(ConstantPerSource.name, on_given_goals=True)))
         assert annotation is not None
         (label,) = annotation.labels
         return dict(label.distribution or ())["failure"]
 
-    base = 3 / 8
-    sorry, bye = (2 + base) / 4, (1 + base) / 6
-    assert failure("new") == pytest.approx(base)
-    assert failure(None) == pytest.approx(base)
-    assert failure("new", "sorry") == pytest.approx(sorry)
-    assert failure("book", "bye", None) == pytest.approx((0 + bye) / 3)
-    assert failure("ask", "bye") == pytest.approx((1 + bye) / 3)
+    corpus = (1 + 3 / 6) / 5
+    assert failure("new") == pytest.approx(3 / 6)
+    assert failure("a/new") == pytest.approx(corpus)
+    assert failure("a/x") == pytest.approx((1 + corpus) / 4)
+    assert failure("a/y") == pytest.approx(corpus / 2)
