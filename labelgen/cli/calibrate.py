@@ -94,7 +94,7 @@ def drift_lines(drift: "Drift", _: Any) -> Iterator[str]:
 
 
 def _row(test: "DriftTest") -> tuple[str, str, str, str, str]:
-    from labelgen.evaluation.drift_samples import described
+    from labelgen.evaluation.calibrate import described
 
     aspect = described(test) + (f", {test.column}" if test.column else "")
     return test.source, aspect, f"{test.reference:.3g}", f"{test.log:.3g}", f"{test.p_adjusted:.2g}"

@@ -5,9 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from labelgen.agreement.consensus import Decided, Votes, decide
+from labelgen.agreement.consensus import Decided, KrippendorffAlpha, PairwiseKappa, Votes, decide
 from labelgen.agreement.dawid_skene import POOLED, Reliabilities
-from labelgen.agreement.inter_annotator import KrippendorffAlpha, PairwiseKappa
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import (
     Annotation,

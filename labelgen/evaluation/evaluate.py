@@ -17,7 +17,10 @@ from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn
 from labelgen.data.record import to_plain
 from labelgen.data.split import user_key
 from labelgen.evaluation.measure import (
+    adjust,
     answered_share,
+    compare,
+    decide,
     items_of,
     measure_all,
     precision_coverage,
@@ -26,7 +29,6 @@ from labelgen.evaluation.measure import (
 from labelgen.evaluation.prepare import annotated_by, drawn_because_difficult, kind_of, once_only
 from labelgen.evaluation.protocol import Protocol, nothing_to_judge, people_of
 from labelgen.evaluation.slices import check_fields, slice_metrics
-from labelgen.evaluation.verdicts import adjust, compare, decide
 from labelgen.feedback.masking import mask_feedback
 from labelgen.metrics.metric import metric
 from labelgen.metrics.results import (

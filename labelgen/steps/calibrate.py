@@ -237,7 +237,7 @@ def _keep(
     options: CalibrateOptions | CertifyOptions, found: "Calibration", held: _HeldOut, run: "WandbRun | None"
 ) -> None:
     """Write the calibration, and the reference sample that labelgen drift compares with; add the model to the run of its training."""
-    from labelgen.evaluation.drift_samples import reference_sample
+    from labelgen.evaluation.calibrate import reference_sample
     from labelgen.model.abstain import by_field
     from labelgen.model.calibration import write_calibration
     from labelgen.model.reference import REFERENCE, encode_reference

@@ -112,9 +112,3 @@ def test_heavy_users_widen_the_interval_to_what_it_says():
         alone += by_dialogue.low <= 0.7 <= by_dialogue.high
     assert held >= 0.92 * 300
     assert alone < 0.85 * 300
-
-
-def test_few_users_have_no_interval():
-    many = np.ones((40, 2))
-    few = Sums(many, many, many, np.concatenate([np.arange(40) % (LEAST - 1), np.full(40, LEAST)]))
-    assert people_alone(few).value is None

@@ -93,16 +93,6 @@ def test_plain_rivals_read_actions_surface_and_both():
         assert sum(shares(out[0], rival.name)[AtTurn(1)].values()) == pytest.approx(1.0)
 
 
-def test_an_unknown_source_falls_back_to_its_corpus_then_to_all_of_training():
-    made = [rated(0, [("x", "y")] * 4, ["bad"] * 4, "one/a"), rated(1, [("x", "y")] * 9, ["fair"] * 9, "one/b")]
-    made += [rated(k, [("x", "y")] * 9, ["good"] * 9, "two/a") for k in (2, 3)]
-    judged = [rated(k, [("x", "y")], ["good"], source) for k, source in enumerate(["one/a", "one/c", "three/a", ""])]
-    judged.append(replace(judged[0], source=None))
-    out = fit_baselines(made, (QUALITY,), GOLD).annotate(judged, "gold")
-    assert [named(d, CONSTANT)[AtTurn(0)] for d in out] == ["bad", "fair", "good", "good", "good"]
-    assert {named(d, MAJORITY)[AtTurn(0)] for d in out} == {"good"}
-
-
 def test_each_answer_of_each_annotator_is_learned_from():
     """Three of four say good of the first dialogue, the one who annotated the second says bad: fields weigh alike."""
     people = [
@@ -169,20 +159,6 @@ def test_baselines_never_see_the_texts_that_they_are_judged_on(monkeypatch):
 
 
 GOLD_TRUTH = Setting("truth", annotators=None)
-
-
-def test_what_a_baseline_says_of_a_dialogue_does_not_depend_on_the_others():
-    made = list(simulate(40, 5))
-    fitted = fit_baselines(made[:30], ALL, Setting())
-    together = fitted.annotate(made[30:], "truth")
-    for dialogue, annotated in zip(made[30:], together, strict=True):
-        (alone,) = fitted.annotate([dialogue], "truth")
-        for name in (CONSTANT, MAJORITY):
-            assert alone.annotation(name) == annotated.annotation(name)
-        ours, theirs = (shares(d, BAG) for d in (alone, annotated))
-        assert ours.keys() == theirs.keys()
-        for at, said in ours.items():
-            assert said == pytest.approx(theirs[at])
 
 
 def test_of_a_large_training_part_whole_dialogues_are_drawn_by_the_seed(monkeypatch):

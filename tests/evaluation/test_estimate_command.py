@@ -101,20 +101,3 @@ def test_goals_are_those_of_the_model_where_a_log_is_sliced_by_them(log, tmp_pat
     every, *slices = json.loads(out.read_text())
     assert sum(row["dialogues"] for row in slices) == every["dialogues"] == 400
     assert sum(row["labeled_by_people"] for row in slices) == every["labeled_by_people"] == 60
-
-
-def test_dialogues_that_people_are_divided_about_are_told(tmp_path, capsys):
-    rng = random.Random(0)
-    log = []
-    for k in range(30):
-        made = dialogue(k, rng, True)
-        anna, model = made.annotations
-        other = [replace(x, name="failure") if x.name == "success" and k < 8 else x for x in anna.labels]
-        log.append(replace(made, annotations=(anna, replace(anna, annotator="ben", labels=tuple(other)), model)))
-    write_log(tmp_path / "log.jsonl", log)
-    divided = sum(log[k].annotations[0].labels != log[k].annotations[1].labels for k in range(8))
-    assert divided > 2
-    assert main(["estimate", str(tmp_path / "log.jsonl")]) == 0
-    assert f"in {divided} dialogues people are divided about outcome" in capsys.readouterr().out
-    assert main(["estimate", str(tmp_path / "log.jsonl"), "--reference", "anna"]) == 0
-    assert "divided" not in capsys.readouterr().out

@@ -92,13 +92,6 @@ def test_an_annotator_whose_name_reads_like_a_masked_model_is_none():
     assert {row["system"] for row in found["data"]["annotated"]} == {"model", "anna", NAMED}
 
 
-def test_without_feedback_nobody_is_judged_twice():
-    found = judge(log(0, 6), by_evidence)
-    assert found["data"]["with_feedback"] == 0
-    assert set(accuracies(found)) == {"model"}
-    assert found["tasks"][0]["ratios"] == []
-
-
 def everything(group: Sequence[Dialogue], goals_from: str | None) -> list[Annotation]:
     """Says all that it is shown: of each turn or, where goals are given, of these."""
     said = []

@@ -20,9 +20,8 @@ from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, read_file
 from labelgen.labeling.engines import InlineEngine
-from labelgen.labeling.folder import output_path
 from labelgen.labeling.manifest import LabelCounts
-from labelgen.labeling.run import check_bad_rate, label
+from labelgen.labeling.run import check_bad_rate, label, output_path
 from labelgen.labeling.verify import verify
 
 

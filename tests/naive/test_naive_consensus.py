@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelgen.agreement.consensus import consensus, median_partition
-from labelgen.agreement.inter_annotator import PairwiseKappa, krippendorff_alpha
+from labelgen.agreement.consensus import PairwiseKappa, consensus, krippendorff_alpha, median_partition
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label, NoLabel
 
 
