@@ -111,10 +111,7 @@ def tasks(draw: st.DrawFn) -> dict[str, Any]:
             }
             for _ in range(draw(st.integers(0, 2)))
         ],
-        "ties": {
-            "items": draw(counts),
-            "examples": [{"dialogue": draw(words), "at": at} for at in ({}, {"turn": 3}, {"turns": [0, 2]})],
-        },
+        "ties": draw(counts),
         "left_out": [{"reason": draw(words), "items": 3}, {"reason": draw(words), "dialogues": 2}],
         "confusion": draw(st.lists(confusions(), max_size=2)),
         "reliability": [

@@ -12,19 +12,17 @@ If all must agree, every difference is a tie.
 Only annotators who answered a field vote on it; "none" is an answer. A label's probability is its share of the votes; a mean
 has none.
 
-Inter-annotator agreement: Cohen's kappa of pairs and Krippendorff's alpha.
+Inter-annotator agreement: Krippendorff's alpha.
 
 Each judged item comes as a mapping annotator -> value. Annotators may differ from item to item, and may skip items. Values of
-sets, such as intents, are frozensets. Only sums are kept, so memory grows with the distinct values and with the pairs of
-annotators, not with the items.
+sets, such as intents, are frozensets. Only sums are kept, so memory grows with the distinct values, not with the items.
 """
 
 import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache, reduce
-from itertools import combinations
 from typing import Literal
 
 from msgspec.structs import replace
@@ -341,38 +339,6 @@ def _share(goal: Sequence[int], links: dict[tuple[int, int], int], serving: dict
 
 Judged = Sequence[Mapping[str, Hashable]]
 Distance = Callable[[Hashable, Hashable], float]
-
-
-@dataclass(slots=True)
-class AnnotatorPair:
-    """Counts for two annotators: common items, items with equal values, and the values of each."""
-
-    items: int = 0
-    same: int = 0
-    values: tuple[Counter[Hashable], Counter[Hashable]] = field(default_factory=lambda: (Counter(), Counter()))
-
-    def kappa(self) -> float:
-        """Cohen's kappa (Cohen 1960, "A Coefficient of Agreement for Nominal Scales"). NaN where both gave one and the same
-        value throughout."""
-        ours, theirs = self.values
-        by_chance = sum(count * theirs[value] for value, count in ours.items()) / self.items**2
-        return (self.same / self.items - by_chance) / (1 - by_chance) if by_chance < 1 else math.nan
-
-
-class PairwiseKappa:
-    """Cohen's kappa of all pairs of annotators with a common item. of: names, ascending -> pair."""
-
-    def __init__(self) -> None:
-        self.of: dict[tuple[str, str], AnnotatorPair] = {}
-
-    def add(self, values: Mapping[str, Hashable], times: int = 1) -> None:
-        """Count so many items with these values."""
-        for names in combinations(sorted(values), 2):
-            pair = self.of.setdefault(names, AnnotatorPair())
-            pair.items += times
-            pair.same += times * (values[names[0]] == values[names[1]])
-            for counts, name in zip(pair.values, names, strict=True):
-                counts[values[name]] += times
 
 
 class KrippendorffAlpha:

@@ -1,11 +1,10 @@
 """How far the annotators of a log agree, and how good each of them is: sums over dialogues, for each task."""
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from labelgen.agreement.consensus import Decided, KrippendorffAlpha, PairwiseKappa, Votes, decide
+from labelgen.agreement.consensus import Decided, KrippendorffAlpha, Votes, decide
 from labelgen.agreement.dawid_skene import POOLED, Reliabilities
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import (
@@ -22,9 +21,6 @@ from labelgen.evaluation.protocol import LEAST_PEOPLE, Protocol
 from labelgen.metrics.results import Setting, number
 from labelgen.metrics.sets import same
 from labelgen.tasks.evaluation import EvaluationTask, concerns, concerns_place
-
-LEAST_FOR_KAPPA = 30
-"""Answers that a pair must share; names that hold for one dialogue only, such as r1, make no pairs."""
 
 Row = dict[str, Any]
 
@@ -57,7 +53,6 @@ class AnnotatorStatistics:
                     "ties": counts.ties,
                     "alpha": number(counts.alpha.value()),
                     "alpha_ordinal": number(counts.ordinal.value()),
-                    "kappa": number(counts.kappa()),
                     "human": counts.right.total() / judged if judged else None,
                 }
 
@@ -106,7 +101,7 @@ class _TaskCounts:
         self.task = task
         self.setting = setting
         self.twice = self.ties = 0
-        self.alpha, self.ordinal, self.kappas = KrippendorffAlpha(), KrippendorffAlpha("ordinal"), PairwiseKappa()
+        self.alpha, self.ordinal = KrippendorffAlpha(), KrippendorffAlpha("ordinal")
         self.answers: Counter[str] = Counter()
         self.judged: Counter[str] = Counter()
         self.right: Counter[str] = Counter()
@@ -145,7 +140,6 @@ class _TaskCounts:
             self.answers.update(dict.fromkeys(given, times))
             names = {who: _names(ballot) for who, ballot in given.items()}
             self.alpha.add(names, times)
-            self.kappas.add(names, times)
             values = {who: ballot[0][2] for who, ballot in given.items() if ballot}
             self.ordinal.add({who: v for who, v in values.items() if isinstance(v, (int, float))}, times)
             if judged:
@@ -170,13 +164,6 @@ class _TaskCounts:
         if decided is None or (not decided and task.names is not None):
             return None
         return _names(_ballot(decided))
-
-    def kappa(self) -> float:
-        """The mean over pairs, weighted by the answers that they share."""
-        enough = [pair for pair in self.kappas.of.values() if pair.items >= LEAST_FOR_KAPPA]
-        known = [(pair.kappa(), pair.items) for pair in enough if not math.isnan(pair.kappa())]
-        weight = sum(things for _, things in known)
-        return sum(kappa * things for kappa, things in known) / weight if weight else math.nan
 
 
 def _ballot(labels: Sequence[Label]) -> Ballot:

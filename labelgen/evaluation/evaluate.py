@@ -13,7 +13,6 @@ from labelgen import __version__
 from labelgen.agreement.consensus import CONSENSUS
 from labelgen.base.terminal import progress
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import At, AtDialogue, AtGoal, AtSpan, AtTurn
 from labelgen.data.record import to_plain
 from labelgen.data.split import user_key
 from labelgen.evaluation.measure import (
@@ -40,20 +39,16 @@ from labelgen.metrics.results import (
     FittedBaselines,
     LeftOut,
     MetricInfo,
-    Place,
     Setting,
     SystemName,
     SystemRow,
     TaskResult,
-    Tie,
-    TieCounts,
 )
 from labelgen.metrics.sets import same
 from labelgen.tasks.diagrams import confusions, reliability
 from labelgen.tasks.evaluation import EvaluationTask, answered, concerns, from_turn
 
 MOST_EXAMPLES = 30
-_TIES_SHOWN = 20
 T = TypeVar("T")
 
 
@@ -180,7 +175,6 @@ def task_result(
     sliced = {name: items[name] for name in (*first, *people)}
     slices = slice_metrics(sliced, first, measured, rounds, dialogues, task, setting)
     human = [item for name in people for item in items[name]]
-    ties = [Tie(dialogue=d, at=_place(at)) for d, at in judgments.ties[:_TIES_SHOWN]]
     return TaskResult(
         name=task.name,
         tasks=list(task.tasks),
@@ -204,7 +198,7 @@ def task_result(
         ],
         verdicts=compare(of_models, of_rules, measured, task.metrics[0], setting.level) if rounds else [],
         ratios=[r for r in ratios if r.value is not None],
-        ties=TieCounts(items=len(judgments.ties), examples=ties),
+        ties=judgments.ties,
         left_out=[
             *(LeftOut(reason=reason, items=n) for reason, n in judgments.left_out.items() if n),
             *(LeftOut(reason=reason, dialogues=n) for reason, n in judgments.dialogues_left_out.items() if n),
@@ -226,16 +220,6 @@ def _answers(dialogues: Sequence[Dialogue], annotator: str, task: EvaluationTask
 
 def _present(values: Iterable[T | None]) -> list[T]:
     return [value for value in values if value is not None]
-
-
-def _place(at: At) -> Place:
-    match at:
-        case AtTurn(turn) | AtSpan(turn):
-            return Place(turn=turn)
-        case AtGoal(turns):
-            return Place(turns=list(turns))
-        case AtDialogue():
-            return Place()
 
 
 def examples(

@@ -67,11 +67,11 @@ class Judgment:
 
 @dataclass(slots=True)
 class Judgments:
-    """All judgments of a task. ties: (dialogue, place) of fields that the consensus could not decide. left_out: reason -> fields;
+    """All judgments of a task. ties: number of fields that the consensus could not decide. left_out: reason -> fields;
     dialogues_left_out: reason -> dialogues."""
 
     all: list[Judgment] = field(default_factory=list)
-    ties: list[tuple[str, At]] = field(default_factory=list)
+    ties: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     dialogues_left_out: Counter[str] = field(default_factory=Counter)
 
@@ -115,8 +115,8 @@ class Protocol:
                 least = min(2, len(others))
                 self._known[key] = consensus(others, self.exclusive, least, self.setting.ratings)
             decided, answers = self._known[key], answered(person, task)
-            tied = {f.at: None for f in decided.ties if concerns(f, task) and _asked(person, answers, f.at)}
-            out.ties += [(dialogue.id, at) for at in tied]
+            tied = {f.at for f in decided.ties if concerns(f, task) and _asked(person, answers, f.at)}
+            out.ties += len(tied)
             out.left_out["tie among the others"] += len(tied)
             out.add(position, decided.annotation, person, task, len(others))
 

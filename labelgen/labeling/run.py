@@ -19,9 +19,7 @@ every format, and joining is a pure function of them. So neither shard size nor 
 import fcntl
 import glob
 import shutil
-import sys
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -42,6 +40,7 @@ from labelgen.base.files import (
     sweep,
 )
 from labelgen.base.process import Terminated
+from labelgen.base.terminal import progress
 from labelgen.data.label_sets import refuse_without_domains
 from labelgen.data.log import RECORD_SUFFIXES, damaged_files_error, shard_files
 from labelgen.data.record import arrow_schema
@@ -230,7 +229,6 @@ SHARD_DIALOGUES = 1024
 MAX_SHARD_DIALOGUES = 4096
 
 _MAX_SHOWN = 10
-_PROGRESS_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +315,7 @@ class _LabelingRun:
             folder.manifest.unlink(missing_ok=True)
             size = sum(self.inputs[path].stat().st_size for path in self._unfinished())
             with closing(self.engine.label(self._shards())) as entries:
-                for entry in show_throughput(((e, self._bytes(e)) for e in entries), size):
+                for entry in progress(entries, "label", "kB", size // 1000, lambda e: int(self._bytes(e) / 1000)):
                     self._commit(ledger, entry)
                     self._finish_file(ledger, entry.path)
             # Files without records, and files whose last shard an earlier run committed.
@@ -504,38 +502,3 @@ def _refusal(what: str, folder: LabelFolder, why: list[str]) -> IntegrityError:
         str(folder.out),
         "name another output folder, or give --force to replace what is no longer valid",
     )
-
-
-def show_throughput(entries: Iterable[tuple[ShardEntry, float]], total_bytes: float) -> Iterator[ShardEntry]:
-    """Pass shard entries on and print the throughput to standard error, redrawn in place on a terminal.
-
-    Each entry comes with its bytes of input; the remaining time is estimated from bytes, because records are not counted in
-    advance."""
-    started = last = time.monotonic()
-    interactive = sys.stderr.isatty()
-    every = _PROGRESS_S if interactive else 10 * _PROGRESS_S
-    dialogues = turns = 0
-    done_bytes = 0.0
-
-    def report() -> None:
-        elapsed_s = max(last - started, 1e-9)
-        text = f"label: {dialogues:,} dialogues, {dialogues / elapsed_s:,.1f}/s; {turns:,} turns, {turns / elapsed_s:,.1f}/s"
-        share = min(1.0, done_bytes / total_bytes) if total_bytes > 0 else 1.0
-        left = f", {elapsed_s * (1 - share) / share:,.0f} s left" if share > 0 else ""
-        text += f"; {share:.0%} done{left}"
-        sys.stderr.write(f"\r\x1b[K{text}" if interactive else f"{text}\n")
-        sys.stderr.flush()
-
-    for entry, size in entries:
-        yield entry
-        dialogues += entry.counts.seen
-        turns += entry.counts.turns
-        done_bytes += size
-        if time.monotonic() - last >= every:
-            last = time.monotonic()
-            report()
-    if dialogues:
-        last = time.monotonic()
-        report()
-        if interactive:
-            sys.stderr.write("\n")

@@ -23,7 +23,7 @@ Method = Literal["majority", "unanimous", "dawid-skene", "measured"]
 @dataclass(frozen=True, kw_only=True)
 class AgreeOptions(ConsensusOptions):
     """Add the consensus of a log's annotators to each dialogue; ties are left absent and counted. Prints inter-annotator agreement for each
-    question: Krippendorff's alpha (nominal, and ordinal for ratings) and the mean kappa of pairs who share 30 answers or more; and,
+    question: Krippendorff's alpha (nominal, and ordinal for ratings); and,
     where three or more answered, the share of whole answers that a single person gets right against the others. Then, for each annotator, the share of their answers that the consensus of the others
     gives too."""
 

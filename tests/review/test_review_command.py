@@ -8,11 +8,11 @@ from answered import accepted, said
 from msgspec.structs import replace
 
 from labelgen.cli.main import main
-from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.dialogue import Dialogue, Turn, extra
 from labelgen.data.label_sets import LabelName
 from labelgen.data.labels import Abstained, Annotation, AtGoal, AtSpan, AtTurn, Field, Label
 from labelgen.data.log import Log, write_log
-from labelgen.review.sampling import inclusion_probability
+from labelgen.review.sampling import SAMPLE
 
 COUNT = 12
 
@@ -85,7 +85,7 @@ def test_audit_sample_has_probabilities_and_depends_on_the_seed(log, tmp_path, c
         assert run("sample", log, out, "--count", 4, "--strategy", "audit", "--seed", seed) == 0
         drawn.append(out.read_bytes())
         # Four of the dialogues have no turns, and nobody can look at them.
-        assert [inclusion_probability(d) for d in read(out)] == [0.5] * 4
+        assert [extra(d)[SAMPLE]["probability"] for d in read(out)] == [0.5] * 4
     assert drawn[0] == drawn[1] != drawn[2]
 
 

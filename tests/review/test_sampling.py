@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import dialogues
 
+from labelgen.data.dialogue import extra
 from labelgen.data.labels import Abstained, Annotation, AtTurn, Field, Label, NoLabel
 from labelgen.review.sampling import (
+    SAMPLE,
     Candidate,
     draw,
-    inclusion_probability,
     mark_sample,
     model_annotation,
     to_candidate,
@@ -99,8 +100,7 @@ def test_to_candidate_requires_doubt_and_no_person(dialogue, how):
 def test_mark_sample_changes_only_the_sample_field(dialogue, count):
     [drawn] = draw([Candidate(dialogue.id, 1, {})], "audit", count)
     after = mark_sample(dialogue, drawn, "audit", 0)
-    assert inclusion_probability(after) == 1.0
-    assert inclusion_probability(dialogue) is None
+    assert extra(after)[SAMPLE]["probability"] == 1.0
     assert mark_sample(after, drawn, "audit", 0) == after
 
 
