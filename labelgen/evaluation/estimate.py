@@ -40,7 +40,7 @@ from labelgen.confidence.two_sample import evidence_of_change
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtGoal, Label, division
 from labelgen.data.split import user_key
-from labelgen.evaluation.prepare import trained_on
+from labelgen.evaluation.evaluate import trained_on
 from labelgen.evaluation.slices import PROBABILITY, TIMES, Value, known_fields, names_of, value_of
 from labelgen.metrics.results import PartRate, SliceDifference
 from labelgen.metrics.scores import probability_of

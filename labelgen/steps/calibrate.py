@@ -190,7 +190,7 @@ def _held_out(
     from labelgen.data.labels import tasks_of
     from labelgen.data.record import encode
     from labelgen.data.split import fingerprint_text
-    from labelgen.evaluation.prepare import held_out, trained_on
+    from labelgen.evaluation.evaluate import held_out, trained_on
     from labelgen.evaluation.protocol import with_all_named, with_reference
     from labelgen.tasks.evaluation import answered
 

@@ -15,7 +15,7 @@ from labelgen.steps.shared import ConsensusOptions
 
 if TYPE_CHECKING:
     from labelgen.agreement.dawid_skene import Reliabilities
-    from labelgen.evaluation.annotator_statistics import AnnotatorStatistics
+    from labelgen.evaluation.protocol import AnnotatorStatistics
 
 Method = Literal["majority", "unanimous", "dawid-skene", "measured"]
 
@@ -49,8 +49,7 @@ def agree(dialogues: Iterable[Dialogue], options: AgreeOptions) -> Agreed:
     Raises InputError where no dialogue has an annotation by these annotators, or error rates cannot be measured."""
     from labelgen.agreement.consensus import CONSENSUS, consensus
     from labelgen.agreement.dawid_skene import learn
-    from labelgen.evaluation.annotator_statistics import AnnotatorStatistics
-    from labelgen.evaluation.protocol import people_of, with_all_named
+    from labelgen.evaluation.protocol import AnnotatorStatistics, people_of, with_all_named
     from labelgen.metrics.results import Setting
     from labelgen.tasks.evaluation import evaluation_tasks, exclusive_names
 

@@ -79,7 +79,7 @@ def estimate_rates(log: Iterable[Dialogue], options: EstimateOptions) -> list[di
     """The rate of the whole log, then of each slice. Raises InputError where the annotator labeled no new dialogue."""
     from labelgen.agreement.consensus import CONSENSUS
     from labelgen.evaluation.estimate import estimate
-    from labelgen.evaluation.prepare import TRAINED_ON
+    from labelgen.evaluation.evaluate import TRAINED_ON
     from labelgen.evaluation.protocol import people_of
     from labelgen.metrics.results import Setting
 

@@ -168,8 +168,7 @@ def _evaluated(log: Log, options: EvaluateOptions, written: Path) -> "Evaluation
     """written: where the log goes with the annotations of all who are judged."""
     from labelgen.agreement.consensus import CONSENSUS
     from labelgen.evaluation.baselines import DEFAULT
-    from labelgen.evaluation.evaluate import Description, evaluate
-    from labelgen.evaluation.prepare import JudgedModel, prepare, systems_of
+    from labelgen.evaluation.evaluate import Description, JudgedModel, evaluate, prepare, systems_of
     from labelgen.feedback.masking import mask_feedback
     from labelgen.metrics.results import EVERYONE, Setting
     from labelgen.tasks.evaluation import about, evaluation_tasks

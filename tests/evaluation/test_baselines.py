@@ -14,7 +14,7 @@ from labelgen.data.log import write_log
 from labelgen.evaluation import baselines as module
 from labelgen.evaluation.baselines import ConstantPerSource, MajorityClass, Rule, fit_baselines
 from labelgen.evaluation.classifiers import BagOfWords
-from labelgen.evaluation.prepare import prepare
+from labelgen.evaluation.evaluate import prepare
 from labelgen.metrics.results import Setting, SystemName
 from labelgen.simulator.log import simulate
 from labelgen.tasks.evaluation import EvaluationTask, tasks_of_units

@@ -5,8 +5,7 @@ from made_evaluations import plain
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label
-from labelgen.evaluation.evaluate import costs
-from labelgen.evaluation.prepare import systems_of
+from labelgen.evaluation.evaluate import costs, systems_of
 from labelgen.evaluation.protocol import Protocol
 from labelgen.metrics.results import Setting
 from labelgen.tasks.evaluation import EvaluationTask

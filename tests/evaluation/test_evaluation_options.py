@@ -11,8 +11,7 @@ from made_evaluations import evaluate
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import QUALITY_NAMES, Annotation, AtDialogue, AtTurn, Label, quality_name
-from labelgen.evaluation.evaluate import Description
-from labelgen.evaluation.prepare import KNOWN_USERS, prepare
+from labelgen.evaluation.evaluate import KNOWN_USERS, Description, prepare
 from labelgen.evaluation.protocol import with_reference
 from labelgen.metrics.results import HUMAN, Setting
 from labelgen.tasks.evaluation import tasks_of_units

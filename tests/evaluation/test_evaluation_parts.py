@@ -14,9 +14,8 @@ from labelgen.data.labels import (
     Label,
     NoLabel,
 )
-from labelgen.evaluation.evaluate import Description
+from labelgen.evaluation.evaluate import COPIES, Description, JudgedModel, annotated, join, prepare
 from labelgen.evaluation.measure import decisions, precision_coverage
-from labelgen.evaluation.prepare import COPIES, JudgedModel, annotated, join, prepare
 from labelgen.metrics.metric import Item
 from labelgen.metrics.results import Setting, SystemName
 from labelgen.tasks.diagrams import confusions, reliability

@@ -9,10 +9,9 @@ from labelgen.agreement.consensus import consensus
 from labelgen.base.errors import InputError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Label, NoLabel
-from labelgen.evaluation.annotator_statistics import AnnotatorStatistics
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.measure import items_of
-from labelgen.evaluation.protocol import Protocol, people_of, with_reference
+from labelgen.evaluation.protocol import AnnotatorStatistics, Protocol, people_of, with_reference
 from labelgen.metrics.results import HUMAN, Setting
 from labelgen.tasks.evaluation import EvaluationTask, exclusive_names, tasks_of_units
 

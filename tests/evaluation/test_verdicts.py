@@ -15,9 +15,8 @@ from made_evaluations import answer, evaluate
 from labelgen.confidence.resampling import two_sided
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label
-from labelgen.evaluation.evaluate import Description
+from labelgen.evaluation.evaluate import Description, systems_of
 from labelgen.evaluation.measure import decide, opponents
-from labelgen.evaluation.prepare import systems_of
 from labelgen.metrics.results import Evaluation, Setting, SystemName, TaskResult
 from labelgen.report.page import caveats
 from labelgen.tasks.evaluation import evaluation_tasks, tasks_of_units
