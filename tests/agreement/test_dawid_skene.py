@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from labelgen.agreement.consensus import consensus
 from labelgen.agreement.dawid_skene import POOLED, fit, learn, measure
-from labelgen.data.labels import Annotation, AtTurn, Field, Label, NoLabel
+from labelgen.data.labels import Annotation, AtTurn, Label, NoLabel
 
 EXCLUSIVE = {"quality": ("bad", "fair", "good")}
 NAMES = EXCLUSIVE["quality"]
@@ -114,20 +114,6 @@ def test_unknown_annotator_or_name_is_decided_by_vote(alone):
     found = consensus(log[1], EXCLUSIVE, least=1, reliabilities=skills)
     assert found == consensus(log[1], EXCLUSIVE, least=1)
     assert [label.name for label in found.annotation.labels] == [alone[1]]
-
-
-def test_unanimous_keeps_only_full_agreement():
-    alike, apart = (
-        annotations([("a", "bad"), ("b", "bad"), ("c", "bad")]),
-        annotations([("a", "bad"), ("b", "bad"), ("c", "good")]),
-    )
-    assert consensus(alike, EXCLUSIVE, unanimous=True) == consensus(alike, EXCLUSIVE)
-    assert consensus(apart, EXCLUSIVE, unanimous=True).ties == (Field("quality", AtTurn(0)),)
-    intents = [
-        Annotation(w, "person", tuple(Label("intents", AtTurn(0), n) for n in names))
-        for w, names in (("a", "xy"), ("b", "yx"))
-    ]
-    assert {x.name for x in consensus(intents, EXCLUSIVE, unanimous=True).annotation.labels} == {"x", "y"}
 
 
 def counted(said, people):

@@ -163,22 +163,6 @@ def test_threshold_of_the_user_takes_the_place_of_a_certified_one(calibrated, ti
     assert Annotator(calibrated, precision="bf16", thresholds=every).precision == "bf16"
 
 
-def test_dialogues_that_all_calibrated_are_not_certified_on(tiny_model, log, tmp_path, capsys):
-    folder = tmp_path / "m"
-    shutil.copytree(tiny_model, folder)
-    words = [str(log), "--model", str(folder), "--reference", "anna"]
-    assert main(["calibrate", *words, "--whole"]) == 0
-    assert main(["certify", *words]) == 2
-    assert "the calibration was fitted on them" in capsys.readouterr().err
-    # Others in the same log do not make up for them.
-    more = [*Log([log]), *(labeled_dialogue(seed) for seed in range(5000, 5060))]
-    write_log(tmp_path / "more.jsonl", more, LABELS)
-    assert main(["certify", str(tmp_path / "more.jsonl"), *words[1:]]) == 0
-    assert f"{len(more) - 60:,} dialogues are left out" in capsys.readouterr().err
-    assert main(["calibrate", *words]) == 0
-    assert main(["certify", *words]) == 0
-
-
 def test_out_of_fold_predictions_take_the_place_of_the_model(tiny_model, log, tmp_path, capsys):
     """Predictions that equal the model's give its calibration; others do not, and a log without them is refused."""
     dialogues = list(Log([log]))

@@ -120,13 +120,6 @@ def test_reference_is_read_as_it_was_written_and_names_no_text_user_or_dialogue(
     assert not any(text.startswith(("user-", "d1", "d2")) for text in strings)
 
 
-def test_draw_takes_at_most_one_dialogue_of_a_user_whatever_the_order():
-    few = [replace(d, user=f"u{k % 7}") for k, d in enumerate(dialogues(0, 50))]
-    drawn = Draw(few).dialogues()
-    assert len({d.user for d in drawn}) == len(drawn) == 7
-    assert {d.id for d in Draw(few[::-1]).dialogues()} == {d.id for d in drawn}
-
-
 def test_draw_from_a_long_log_is_bounded_and_does_not_depend_on_the_order():
     one = labeled_dialogue(0)
     many = [replace(one, id=f"d{k}", source="ab"[k % 2]) for k in range(5 * MOST)]

@@ -126,17 +126,6 @@ def test_label_worker_count_same_bytes(tmp_path):
     assert tree(tmp_path / "1") == tree(tmp_path / "3")
 
 
-def test_label_row_group_across_shards(tmp_path):
-    """Rows are found by their number, wherever the file that was given divides them."""
-    import pyarrow.parquet as pq
-
-    write_rows(tmp_path / "whole.parquet", [record(f"c{k}") for k in range(11)])
-    (tmp_path / "in").mkdir()
-    pq.write_table(pq.read_table(tmp_path / "whole.parquet"), tmp_path / "in" / "c.parquet", row_group_size=3)
-    run(tmp_path / "in", tmp_path / "out", 4)
-    assert [d.id for d in dialogues(tmp_path / "out" / "c.parquet")] == [f"c{k}" for k in range(11)]
-
-
 def test_label_gzip_is_deterministic(tmp_path):
     """Neither the time nor the name of a file is in its bytes."""
     for name in ("x", "y"):

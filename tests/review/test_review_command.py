@@ -134,10 +134,3 @@ def test_import_with_faults_rejects_them_and_stops_at_too_many(log, tmp_path, ra
 
 def person(dialogue: Dialogue) -> Dialogue:
     return replace(dialogue, annotations=(*dialogue.annotations, Annotation("anna", "person")))
-
-
-def test_import_of_an_unanswered_export_says_so(log, tmp_path, capsys):
-    folder, out = tmp_path / "review", tmp_path / "out.jsonl"
-    assert run("export", log, folder, "--to", "label-studio", "--show-labels") == 0
-    assert run("import", log, folder / "tasks.json", out) == 0
-    assert "there are no answers" in capsys.readouterr().out
