@@ -155,7 +155,6 @@ def _row(
 ) -> dict[str, Any]:
     rows = [row for row in every if not row.trained_on]
     sums = sums_of(rows)
-    powered = prediction_powered(sums, level)
     row = {
         "by": by,
         "slice": name,
@@ -166,12 +165,12 @@ def _row(
         "trained_on": len(every) - len(rows),
         "drawn_for_difficulty": sum(row.difficult for row in rows),
         "people_alone": people_alone(sums, level).rounded(),
-        "prediction_powered": powered.interval.rounded(),
-        "weight": round(powered.weight, 4),
+        "prediction_powered": prediction_powered(sums, level).rounded(),
+        "weight": round(weight_of(sums), 4),
     }
     if planned is not None:
         row["planned_people_alone"] = people_alone(sums, level, planned=planned).rounded()
-        row["planned_prediction_powered"] = prediction_powered(sums, level, planned=planned).interval.rounded()
+        row["planned_prediction_powered"] = prediction_powered(sums, level, planned=planned).rounded()
     return row
 
 
@@ -288,7 +287,7 @@ def _side(name: str, side: Sums, level: float) -> PartRate:
         dialogues=len(side.users),
         labeled=len(side.people),
         users=len(np.unique(side.users[: len(side.people)])),
-        rate=prediction_powered(side, level).interval,
+        rate=prediction_powered(side, level),
         model=float(counted / every) if every > 0 else None,
     )
 

@@ -13,7 +13,7 @@ LINES = {
     "labelgen/api": 1_285,
     "labelgen/base": 1_450,
     "labelgen/cli": 2_705,
-    "labelgen/confidence": 1_130,
+    "labelgen/confidence": 1_120,
     "labelgen/data": 3_720,
     "labelgen/evaluation": 3_050,
     "labelgen/features": 1_750,
