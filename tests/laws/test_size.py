@@ -19,8 +19,8 @@ LINES = {
     "labelgen/features": 1_750,
     "labelgen/feedback": 2_920,
     "labelgen/kernels": 430,
-    "labelgen/labeling": 1_850,
-    "labelgen/metrics": 1_320,
+    "labelgen/labeling": 1_805,
+    "labelgen/metrics": 1_285,
     "labelgen/model": 2_630,
     "labelgen/nn": 1_255,
     "labelgen/pretraining": 350,
@@ -33,9 +33,9 @@ LINES = {
     "labelgen/tasks": 1_545,
     "labelgen/training": 3_830,
     "labelgen/verdicts": 1_400,
-    "labelgen": 46_750,
+    "labelgen": 45_530,
     "benchmarks": 7_941,
-    "tests": 33_964,
+    "tests": 32_405,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 236
