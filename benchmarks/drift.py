@@ -19,8 +19,7 @@ from labelgen.confidence.two_sample import Sample, compare
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Unit
 from labelgen.data.log import Log, write_log
-from labelgen.evaluation.calibrate import adapt_tasks, answers_of, parts_of
-from labelgen.evaluation.drift_samples import sample, void_certificates
+from labelgen.evaluation.calibrate import adapt_tasks, answers_of, parts_of, sample, void_certificates
 from labelgen.evaluation.protocol import with_reference
 from labelgen.metrics.metric import divide
 from labelgen.metrics.results import DriftTest, Setting

@@ -16,9 +16,8 @@ from labelgen.data.label_table import COLUMNS, arrow_table_schema, open_table_wr
 from labelgen.data.labels import UNIT_OF, AtSpan, AtTurn, turns_of
 from labelgen.feedback.targets import VERDICTS, posterior_of
 from labelgen.metrics.results import Evaluation
-from labelgen.report.page import render
+from labelgen.report.page import caveats, render
 from labelgen.report.terminal import drawn_html, drawn_text, results_table
-from labelgen.report.wording import caveats
 from labelgen.steps.export import label_table
 from labelgen.tasks import TASKS
 

@@ -39,7 +39,6 @@ COMMANDS = {
     "label": ("labelgen.cli.label:LABEL", "label a log with a model; killed and run again, it finishes the rest"),
     "verify": ("labelgen.cli.label:VERIFY", "check labeled records against their manifest"),
     "review sample": ("labelgen.cli.review:SAMPLE", "draw a sample of dialogues for people"),
-    "review errors": ("labelgen.cli.review:ERRORS", "list people's labels that are likely to be errors"),
     "review export": ("labelgen.cli.review:EXPORT", "export a sample for people or an LLM"),
     "review import": ("labelgen.cli.review:IMPORT", "import answers into a log"),
     "report": ("labelgen.cli.evaluate:REPORT", "write an evaluation as one HTML page"),

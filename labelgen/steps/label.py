@@ -18,9 +18,8 @@ from labelgen.data.label_sets import read_labels
 from labelgen.data.log import MAX_BAD_RATE, Log
 from labelgen.data.redact import KINDS
 from labelgen.data.values import normalizer
-from labelgen.labeling.engines import Engine, local_engine, visible_gpus
+from labelgen.labeling.engines import Engine, local_engine, ray_engine, visible_gpus
 from labelgen.labeling.manifest import LABELS, REDACT, LabelCounts, Settings
-from labelgen.labeling.ray_engine import ray_engine
 from labelgen.labeling.run import MAX_SHARD_DIALOGUES, SHARD_DIALOGUES, label
 from labelgen.labeling.shard import DialogueAnnotator, label_stream, labeling_rules
 from labelgen.steps.shared import ModelRunOptions
