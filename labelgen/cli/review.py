@@ -10,8 +10,8 @@ from labelgen.base.files import atomic_folder, existing_file, write_text
 from labelgen.base.options import ARGUMENT
 from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions, OneLogOptions, ReadOptions, fresh_log, open_log, rewriting
-from labelgen.data.label_table import open_table_writer
 from labelgen.data.log import Quarantine, require_annotators, write_log
+from labelgen.data.tables import open_table_writer
 from labelgen.review.errors import COLUMNS, by_label
 from labelgen.steps.review import (
     AnswerOptions,

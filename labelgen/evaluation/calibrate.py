@@ -28,8 +28,7 @@ from labelgen.evaluation.protocol import Protocol
 from labelgen.metrics.metric import divide
 from labelgen.metrics.results import Interval, Setting
 from labelgen.metrics.sets import identity, same
-from labelgen.model.abstain import scaled_label, score
-from labelgen.model.calibration import TaskCalibration
+from labelgen.model.calibration import TaskCalibration, scaled_label, score
 from labelgen.tasks.evaluation import EvaluationTask, answered
 
 PURPOSE = "calibrate"

@@ -14,7 +14,7 @@ from labelgen.data.labels import UNIT_OF, Annotation, Threshold
 from labelgen.data.split import position, user_key
 from labelgen.evaluation.calibrate import Answer, answers_of, parts_of, scaled_answer
 from labelgen.metrics.results import DriftTest, Setting, VoidCertificate
-from labelgen.model.abstain import ByField, score
+from labelgen.model.calibration import ByField, score
 from labelgen.model.label_model import LabelModel
 from labelgen.model.reference import input_rows, prediction_rows, sample_of, scored_tasks
 from labelgen.tasks.evaluation import EvaluationTask

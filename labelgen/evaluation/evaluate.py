@@ -28,7 +28,7 @@ from labelgen.evaluation.prepare import annotated_by, drawn_because_difficult, k
 from labelgen.evaluation.protocol import Protocol, nothing_to_judge, people_of
 from labelgen.evaluation.slices import check_fields, slice_metrics
 from labelgen.evaluation.verdicts import adjust, compare, decide
-from labelgen.feedback.masking import mask_feedback
+from labelgen.feedback.signal import mask_feedback
 from labelgen.metrics.metric import metric
 from labelgen.metrics.results import (
     CEILING,

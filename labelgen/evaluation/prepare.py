@@ -14,8 +14,7 @@ from labelgen.data.split import Seen
 from labelgen.evaluation.baselines import DEFAULT as DEFAULT_BASELINES
 from labelgen.evaluation.baselines import default_baselines, fit_baselines
 from labelgen.evaluation.protocol import people_of, with_all_named, with_reference
-from labelgen.feedback.masking import hide_answers, mask_feedback
-from labelgen.feedback.signal import USER
+from labelgen.feedback.signal import USER, hide_answers, mask_feedback
 from labelgen.metrics.results import BASELINE, AnnotatedBy, FittedBaselines, Setting, SystemName
 from labelgen.review.sampling import doubt_strategy
 from labelgen.tasks.evaluation import EvaluationTask

@@ -2,10 +2,7 @@
 
 The only importer of transformers. No code of a repository or folder is run, and no pickle is read.
 
-The package makes an encoder available without a hub: it has the MiniLM weights, which are converted to a RoBERTa encoder.
-BERT and RoBERTa compute the same function except for two things: RoBERTa numbers positions from its padding id plus one, and
-here it has one token type, BERT's first. So the position table is shifted and the rest copied; all hidden states are bitwise
-identical to BERT's (tests/features/test_offline_encoder.py)."""
+The package makes an encoder available without a hub: it has the weights of MiniLM, a small BERT."""
 
 import inspect
 import json
@@ -19,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 from torch import nn
 
 from labelgen.base.errors import IntegrityError, UsageError, first_line, integrity_errors
 from labelgen.base.files import atomic_write, digest_file, fresh_folder, write_text
 from labelgen.features.sound import torchaudio_loads
-from labelgen.kernels.packed import PACKED, packed_attention
+from labelgen.kernels.device import PACKED, packed_attention
 
 ORIGIN = "origin.json"
 """File of an encoder's folder with the origin of its weights, their license and digests."""
@@ -42,24 +38,7 @@ _DIGESTS = {
     "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
 }
 _HUB_TIMEOUT_S = 5.0
-_TOKENIZER = ("special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 WHISPER = "whisper"
-_CLS, _SEP = 101, 102
-_COPIED = [
-    "attention_probs_dropout_prob",
-    "hidden_act",
-    "hidden_dropout_prob",
-    "hidden_size",
-    "initializer_range",
-    "intermediate_size",
-    "layer_norm_eps",
-    "num_attention_heads",
-    "num_hidden_layers",
-    "pad_token_id",
-    "vocab_size",
-]
-"""Fields of BERT's config that RoBERTa's has too."""
-
 _IGNORED = frozenset(
     [
         "transformers_version",
@@ -304,7 +283,7 @@ def encoder_origin(name: str) -> dict[str, Any]:
 
 
 def origin_summary(origin: Mapping[str, Any]) -> str:
-    """An encoder's origin in one line: name, package, license, conversion."""
+    """An encoder's origin in one line: name, package, license."""
     source = f"{origin.get('name', 'unknown')}"
     if "package" in origin:
         source += f" from the package {origin['package']}"
@@ -328,30 +307,14 @@ def write_offline_encoder(folder: Path, force: bool = False) -> dict[str, Any]:
         raise UsageError(f"the package {PACKAGE} is not installed", "this Python", INSTALL)
     check_offline_weights(source)
     fresh_folder(folder, force)
-    bert = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    for name in _TOKENIZER:
+    for name in _DIGESTS:
         with atomic_write(folder / name) as file:
             file.write((source / name).read_bytes())
-    _write_weights(source / "model.safetensors", folder / "model.safetensors", bert["pad_token_id"])
-    roberta = {
-        **{name: bert[name] for name in _COPIED},
-        "architectures": ["RobertaModel"],
-        "model_type": "roberta",
-        "max_position_embeddings": bert["max_position_embeddings"] + bert["pad_token_id"] + 1,
-        "type_vocab_size": 1,
-        "bos_token_id": _CLS,
-        "eos_token_id": _SEP,
-    }
-    write_text(folder / "config.json", json.dumps(roberta, indent=1, sort_keys=True) + "\n")
     origin = {
         "name": "sentence-transformers/all-MiniLM-L6-v2",
         "package": f"{PACKAGE}=={VERSION}",
         "license": "Apache-2.0 (weights), MIT (package)",
-        "changed": "converted from BERT to RoBERTa: positions shifted by one, second token type removed",
-        "source_digests": _DIGESTS,
-        "digests": {
-            name: digest_file(folder / name) for name in ("config.json", "model.safetensors", "tokenizer.json")
-        },
+        "digests": _DIGESTS,
     }
     # Last, so that a folder with this file is complete.
     write_text(folder / ORIGIN, json.dumps(origin, indent=1, sort_keys=True) + "\n")
@@ -364,21 +327,6 @@ def check_offline_weights(source: Path) -> None:
         if not (source / name).is_file() or digest_file(source / name) != digest:
             what = f"{name} of {PACKAGE} is missing or has another digest than expected"
             raise IntegrityError(what, str(source / name), f"{INSTALL} --force-reinstall")
-
-
-def _write_weights(source: Path, target: Path, pad: int) -> None:
-    from safetensors import safe_open
-    from safetensors.numpy import save
-
-    with safe_open(source, "np") as file:
-        weights = {name: file.get_tensor(name) for name in file.keys() if name != "embeddings.position_ids"}  # noqa: SIM118
-    positions = weights["embeddings.position_embeddings.weight"]
-    empty = np.zeros((pad + 1, positions.shape[1]), dtype=positions.dtype)
-    weights["embeddings.position_embeddings.weight"] = np.concatenate([empty, positions])
-    types = "embeddings.token_type_embeddings.weight"
-    weights[types] = weights[types][:1].copy()
-    with atomic_write(target) as out:
-        out.write(save(weights, metadata={"format": "pt"}))
 
 
 def _transformers() -> Any:

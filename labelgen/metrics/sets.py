@@ -5,8 +5,7 @@ A label is its task, place and name; probabilities and values do not matter."""
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 
-from labelgen.data.labels import AtSpan, Label
-from labelgen.data.values import plain_words
+from labelgen.data.labels import AtSpan, Label, plain_words
 from labelgen.metrics.categories import mean_of_defined
 from labelgen.metrics.metric import Array, Item, Metric, divide, f1, of_counts, of_named_counts
 

@@ -5,8 +5,7 @@ recognizer heard it."""
 
 from rapidfuzz.distance import Levenshtein
 
-from labelgen.data.labels import AtTurn
-from labelgen.data.values import plain_words
+from labelgen.data.labels import AtTurn, plain_words
 from labelgen.metrics.metric import Item, Metric, divide, of_counts
 
 

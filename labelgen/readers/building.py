@@ -21,18 +21,15 @@ from labelgen.data.dialogue import (
     Turn,
 )
 from labelgen.data.json_text import decoded
-from labelgen.data.reader import Exchange, exchanges, join_texts
+from labelgen.data.labels import find_words
+from labelgen.data.reader import Exchange, exchanges, join_texts, named_parts
 from labelgen.data.record import Rejected, validate
-from labelgen.data.values import find_words
 from labelgen.readers.cells import MISSING, CellError, Moment, cell_id, cell_text, is_empty
-from labelgen.readers.grouping import named_parts
-from labelgen.readers.mapping import FILTER, RATING, ColumnMapping, JsonPath, Meaning, plain_role
+from labelgen.readers.mapping import FILTER, ColumnMapping, JsonPath, Meaning, plain_role
 from labelgen.readers.messages import Content
 from labelgen.readers.sources import SourceRow
 from labelgen.readers.suggest import warnings
 
-_FEW_RATINGS = 20
-_LONG_GAP_S = 600.0
 _SLOTS = 'give JSON such as {"city": "Rome"}'
 _SYSTEM = "system"
 _NOTES = {
@@ -66,13 +63,10 @@ class Counts:
     nobody: Counter[str] = field(default_factory=Counter)
     filtered: Counter[str] = field(default_factory=Counter)
     conflicts: Counter[str] = field(default_factory=Counter)
-    ratings: dict[str, tuple[float, float, float]] = field(default_factory=dict)
     unseen: dict[str, tuple[bool, JsonPath]] | None = None
     file: str | None = None
     first: list[SourceRow] = field(default_factory=list)
     known: dict[str, None] = field(default_factory=dict)
-    kinds: Counter[str] = field(default_factory=Counter)
-    gaps: list[float] = field(default_factory=lambda: [0.0, 0.0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +186,6 @@ class DialogueBuilder:
         moments = [line.moment for line in lines if line.moment is not None]
         first = min(moments, key=lambda moment: moment.seconds, default=None)
         start = None if first is None else first.seconds
-        if first is not None:
-            self.counts.kinds[first.kind] += 1
-            if first.kind == "relative":
-                self.counts.gaps[0] += len(moments) - 1
-                self.counts.gaps[1] += max(moment.seconds for moment in moments) - first.seconds
         return Dialogue(
             id=identity,
             user=self._user(rows),
@@ -425,10 +414,6 @@ class DialogueBuilder:
             values = (path.get(row) for row in rows if (meaning.of == "dialogue") == of_dialogue)
             for value in values:
                 for one in () if value is MISSING else meaning.read(column, value, self.mapping.number):
-                    if meaning.kind == RATING:
-                        assert one.rating is not None
-                        low, high, count = self.counts.ratings.get(column, (one.rating, one.rating, 0.0))
-                        self.counts.ratings[column] = min(low, one.rating), max(high, one.rating), count + 1
                     yield meaning, one
 
     def _extra(self, rows: Sequence[Mapping[str, Any]], root: bool) -> str | None:
@@ -473,14 +458,6 @@ class DialogueBuilder:
         yield from (f"{kept[name]:,} {what}" for name, what in _NOTES.items() if kept[name])
         if self.mapping.dialogue is None and self.mapping.turns is None:
             yield "without a column of the dialogue each row is a dialogue"
-        if counts.kinds["epoch"] and counts.kinds["local"]:
-            yield f"times of {counts.kinds['local']:,} dialogues name no time zone, those of others do; state zone"
-        if counts.gaps[0] and counts.gaps[1] / counts.gaps[0] > _LONG_GAP_S:
-            yield "rows are more than ten minutes apart on average; if times are milliseconds, state time_unit ms"
-        for column, (low, high, number) in sorted(counts.ratings.items()):
-            worst, best = sorted(self.mapping.meanings[column].scale)
-            if number >= _FEW_RATINGS and high - low < (best - worst) / 2:
-                yield f"{column}: all {number:,.0f} ratings are within {low:g}..{high:g} of a scale {worst:g}..{best:g}; is it the right one?"
         consumed = {name for _, name in self._consumed}
         dropped = [name for name in counts.known if name.partition("[")[0] not in consumed]
         if self.mapping.unmapped == "drop" and dropped:

@@ -17,8 +17,8 @@ from typing import Any
 from msgspec import structs
 
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.label_table import place_columns
 from labelgen.data.labels import UNIT_OF, Annotation, At, AtSpan, Field, Label, answers, divides, tasks_of
+from labelgen.data.tables import place_columns
 from labelgen.review.sampling import model_annotation
 
 COLUMNS = {

@@ -24,7 +24,7 @@ from labelgen.model.annotator import Annotator
 from labelgen.model.build import build_model
 from labelgen.model.folder import save_model
 from labelgen.model.options import ModelOptions
-from labelgen.tasks.options import TaskOptions
+from labelgen.tasks import TaskOptions
 
 LOG = [record("a"), record("b", source="martian"), record("c", source="toy"), record("d", source="martian")]
 

@@ -33,7 +33,6 @@ MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 ONLY_IMPORTER = {
     "torchaudio": {"features/sound.py"},
     "transformers": {"features/pretrained.py"},
-    "peft": {"training/lora.py"},
     "wandb": {"training/wandb_run.py"},
 }
 
