@@ -1,7 +1,11 @@
 """Generic labels: what an annotator answers and what a model is trained on, in one form for every task.
 
 There are four units: a label is about a turn, a span of a turn's request, a goal (a set of turns), or the dialogue.
-All values are frozen. Records on disk group labels by task (groups.py)."""
+All values are frozen. Records on disk group labels by task (groups.py).
+
+At the end: words of texts, and normalizers of slot values. A normalizer is a function `(text, locale) -> text or None`, such as ("a quarter
+of an hour", "en-US") -> "PT15M". None means that it does not know the words; the value is then the text itself. Packages register
+normalizers under the entry point group `labelgen.normalizers`."""
 
 import locale as locales
 import re
@@ -71,7 +75,7 @@ class Label(Struct, frozen=True):
     probability: of exactly this label, where the annotator gives one. value: what the name does not say; the normalized
     form of a slot (text), the rating of a quality (1..5). distribution: over all names of an exclusive task, in the
     order of its label set, where the annotator gives it. given: the rating that `value` was mapped from, where the
-    annotator names the scale. origin: how `value` was obtained, in a word (data/labels.py, feedback/transcription.py)."""
+    annotator names the scale. origin: how `value` was obtained, in a word (NORMALIZERS, feedback/transcription.py)."""
 
     task: str
     at: At

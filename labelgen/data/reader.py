@@ -1,4 +1,4 @@
-"""Log readers: the interface, the registry, and shared functions."""
+"""Log readers: the interface, the registry, and shared functions, such as groups of rows in any order."""
 
 import codecs
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

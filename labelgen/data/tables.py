@@ -1,4 +1,5 @@
-"""Tables: records in Parquet, and rows of CSV text.
+"""Tables: records in Parquet, rows of CSV text, and labels as a flat table, with one row for each label, each field without one, and each
+field from which an annotator abstained.
 
 A damaged row group of a Parquet file loses only its own rows. Row numbers count over the whole file, from 0. labelgen writes
 page checksums and verifies them."""

@@ -1,4 +1,6 @@
-"""How the requests of a dialogue sound: a vector of a frozen encoder and prosody, relative to the speaker's own turns."""
+"""How the requests of a dialogue sound: a vector of a frozen encoder and prosody, relative to the speaker's own turns.
+
+The encoder: statistics of log-mel frames, or the states of a speech encoder of transformers, pooled over time."""
 
 import hashlib
 import math

@@ -1,4 +1,7 @@
-"""Cues that several detectors read: feedback that the log recorded, phrases of users and assistants, and clocks."""
+"""Cues that several detectors read: feedback that the log recorded, phrases of users and assistants, and clocks.
+
+Phrases come by language: one file for each (languages/*.yaml), with its source and license. A group is a regular expression, or a list of
+phrases. Text is compared as `plain` makes it. A language may lack groups, and then says nothing where they are needed."""
 
 import re
 from collections.abc import Iterator, Mapping

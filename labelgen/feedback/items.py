@@ -1,4 +1,4 @@
-"""Items that are judged: turns, goals and dialogues, each with the signals about it."""
+"""Items that are judged: turns, goals and dialogues, each with the signals about it; and the rules that turn signals into a probability."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -3,7 +3,10 @@
 These are must-link and cannot-link constraints, each with the probability that it is right (Wagstaff et al. 2001, "Constrained
 K-means Clustering with Background Knowledge"). A correction, a repeated request, an answer to the assistant's question and a
 farewell go on with the goal. A request in other words begins another one after thanks, an offer of more help, a question that
-was left, or a long gap."""
+was left, or a long gap.
+
+Topic shifts by TextTiling, from words alone, with turns as the units: Hearst 1997, "TextTiling: Segmenting Text into Multi-paragraph Subtopic
+Passages"."""
 
 import math
 from collections import Counter

@@ -1,5 +1,6 @@
 """Find the signals of a dialogue with every registered detector, in the order of the registry; what detectors declare; and what users
-said themselves as an annotation, a reference where nobody else judged a log."""
+said themselves as an annotation, a reference where nobody else judged a log. Masking: the same evidence must not be a model's input and its
+target."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ class Detector(Protocol):
     (verdicts/content.py), so that its signals are no reaction of a user; and `detect_all`, which finds the signals of many dialogues at once. A detector with `detect_all` takes long, so only `signals_of` runs it unasked."""
 
     EVIDENCE: tuple[str, ...]
-    """Fields of a turn that hold the evidence; they are masked where the signal is a target (masking.py)."""
+    """Fields of a turn that hold the evidence; they are masked where the signal is a target."""
 
     def detect(self, dialogue: Dialogue) -> Iterator[Signal]:
         """The signals of one dialogue."""
@@ -46,7 +47,7 @@ USER = "user"
 """Annotator name, and kind, of users."""
 
 MASKED = "masked"
-"""The kind of the one signal of a dialogue whose feedback is masked (masking.py): no witness could speak."""
+"""The kind of the one signal of a dialogue whose feedback is masked: no witness could speak."""
 
 UNDECLARED: Mapping[Vote, float] = {"good": 0.6, "bad": 0.6}
 """The precision of a kind that declares none."""

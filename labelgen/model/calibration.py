@@ -1,7 +1,11 @@
 """Calibration of a model folder: calibration.json, which labelgen calibrate and labelgen certify write.
 
 For each task and unit of its fields: the scaling of its probabilities (calibrate), and the threshold below which the model abstains,
-with its certificate (certify). digests.json lists the file, so a calibrated model has another digest."""
+with its certificate (certify). digests.json lists the file, so a calibrated model has another digest.
+
+Selective prediction: the model answers or abstains for a whole field, such as the intents or the spans of a turn; the confidence of the field
+is its smallest probability. A goal is accepted by itself; where the model abstains from a goal, it also abstains from answers about it. The
+code depends on units only and names no task."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""Options of a model, without torch, so that configs can be read fast."""
+"""Options of a model, and precisions by name; without torch, so that configs and help are fast."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The dialogue encoder: a pre-norm Transformer over turns with relative positions, each layer within a band.
+"""One vector a turn from its texts, features and sound, any of which may be missing; and the dialogue encoder: a pre-norm Transformer over turns with relative positions, each layer within a band.
 
 Source: Xiong et al. 2020, "On Layer Normalization in the Transformer Architecture"; relative position biases as in
 Raffel et al. 2020 (T5), clipped at a distance, so that a dialogue may be longer than any in training; the band of Beltagy et

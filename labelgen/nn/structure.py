@@ -1,4 +1,5 @@
-"""Scores and decoding of structured labels: links between turns, BIO tags along a request."""
+"""Parts of heads: losses, scores of labels by their texts, and scores and decoding of structured labels (links between turns, BIO tags along a
+request)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

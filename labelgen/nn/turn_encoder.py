@@ -1,4 +1,5 @@
-"""The turn encoder: a pretrained text encoder over distinct passages, which come in groups of one exact token length."""
+"""The turn encoder: a pretrained text encoder over distinct passages, which come in groups of one exact token length; the cache of a
+frozen one, and the check that a new one gives the vectors of transformers."""
 
 import math
 import sys

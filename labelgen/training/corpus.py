@@ -1,6 +1,7 @@
 """Training data: prepared logs, the choice of targets, and the examples of finetuning and pretraining.
 
-The two commands differ in their examples alone. An example is a pure function of (seed, epoch, index)."""
+The two commands differ in their examples alone. An example is a pure function of (seed, epoch, index). Prepared
+dialogues are a memory-mapped Arrow file without a name, so that nothing is left behind however the process ends."""
 
 import hashlib
 import tempfile

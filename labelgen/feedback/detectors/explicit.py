@@ -1,4 +1,4 @@
-"""Explicit feedback: users who were asked, or who rate of their own accord."""
+"""Feedback that the log recorded: users who were asked, or who rate of their own accord; regenerations, edits, copies and errors of tools."""
 
 from collections.abc import Iterator
 from statistics import fmean
