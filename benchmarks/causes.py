@@ -31,8 +31,8 @@ from labelgen.nn.linear_member import LinearMember
 from labelgen.simulator.annotators import PEOPLE
 from labelgen.simulator.log import TRUTH, simulate
 from labelgen.simulator.world import WorldOptions
+from labelgen.tasks import TaskOptions
 from labelgen.tasks.cause import BEGINNINGS, Cause
-from labelgen.tasks.options import TaskOptions
 from labelgen.verdicts.evidence import evidence_of
 
 from .results import Result

@@ -24,8 +24,7 @@ from labelgen.data.split import Part, Seen, part_of, user_key
 from labelgen.evaluation.baselines import default_baselines, fit_baselines
 from labelgen.evaluation.measure import Measured, items_of, measure_all
 from labelgen.evaluation.protocol import Judgment, Protocol, with_reference
-from labelgen.feedback.masking import hide_answers
-from labelgen.feedback.signal import USER
+from labelgen.feedback.signal import USER, hide_answers
 from labelgen.metrics.results import BASELINE, HUMAN, Setting, SystemName
 from labelgen.model.annotator import Annotator
 from labelgen.tasks.evaluation import EvaluationTask, about, answered, evaluation_tasks, from_turn

@@ -23,7 +23,7 @@ from labelgen.data.labels import AtTurn
 from labelgen.data.log import Log
 from labelgen.feedback.cues import Vote
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.posterior import prior_log_odds
+from labelgen.feedback.items import prior_log_odds
 from labelgen.feedback.signal import detector, find_signals
 from labelgen.verdicts.reaction import HEAD, Head, ReplyInContext, complaint_log_odds, head, surface_of, vectors_of
 

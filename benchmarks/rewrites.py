@@ -13,8 +13,7 @@ import numpy as np
 
 from labelgen.confidence.resampling import interval, resamples
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import AtSpan, AtTurn
-from labelgen.data.values import plain_words
+from labelgen.data.labels import AtSpan, AtTurn, plain_words
 from labelgen.requests.rewrites import Walks, mine, walks_of
 from labelgen.simulator.assistant import HeardRequest, answer
 from labelgen.simulator.log import TRUTH, dialogue_at, simulate

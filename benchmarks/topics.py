@@ -20,7 +20,7 @@ from labelgen.data.dialogue import Dialogue, extra
 from labelgen.data.label_sets import domain_of_name
 from labelgen.data.log import Log
 from labelgen.data.split import user_key
-from labelgen.requests.grouping import group
+from labelgen.requests.topics import group
 from labelgen.verdicts.reaction import TextVectors, required_weights
 
 from .results import Result

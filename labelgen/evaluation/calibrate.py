@@ -37,8 +37,7 @@ from labelgen.data.split import Part, part_of, position, user_key
 from labelgen.metrics.metric import divide
 from labelgen.metrics.results import DriftTest, Setting, VoidCertificate
 from labelgen.metrics.sets import identity, same
-from labelgen.model.abstain import ByField, scaled_label, score
-from labelgen.model.calibration import TaskCalibration
+from labelgen.model.calibration import ByField, TaskCalibration, scaled_label, score
 from labelgen.model.label_model import LabelModel
 from labelgen.model.reference import input_rows, prediction_rows, sample_of, scored_tasks
 from labelgen.tasks.evaluation import EvaluationTask, answered

@@ -35,8 +35,7 @@ from labelgen.evaluation.measure import (
 )
 from labelgen.evaluation.protocol import Protocol, nothing_to_judge, people_of, with_all_named, with_reference
 from labelgen.evaluation.slices import check_fields, slice_metrics
-from labelgen.feedback.masking import hide_answers, mask_feedback
-from labelgen.feedback.signal import USER
+from labelgen.feedback.signal import USER, hide_answers, mask_feedback
 from labelgen.metrics.metric import metric
 from labelgen.metrics.results import (
     BASELINE,

@@ -11,8 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
-from labelgen.data.labels import AtSpan, AtTurn, Label
-from labelgen.data.values import plain_words
+from labelgen.data.labels import AtSpan, AtTurn, Label, plain_words
 from labelgen.metrics.metric import Array, Item, Metric, Row, divide, f1, of_counts, of_named_counts
 
 ABSENT = ""

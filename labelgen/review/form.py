@@ -19,9 +19,8 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.groups import AnnotationForm, GoalForm, NamedForm, QualityForm, SlotForm, TurnForm, to_annotation
 from labelgen.data.json_text import too_deep
 from labelgen.data.label_sets import Sources
-from labelgen.data.labels import division
+from labelgen.data.labels import division, find_words
 from labelgen.data.record import Rejected
-from labelgen.data.values import find_words
 from labelgen.review.merge import EMPTY, AnswerError, ReviewAnswer
 
 TASKS = ("goals", "outcome", "quality", "intents", "slots")

@@ -238,8 +238,7 @@ def _keep(
 ) -> None:
     """Write the calibration, and the reference sample that labelgen drift compares with; add the model to the run of its training."""
     from labelgen.evaluation.calibrate import reference_sample
-    from labelgen.model.abstain import by_field
-    from labelgen.model.calibration import write_calibration
+    from labelgen.model.calibration import by_field, write_calibration
     from labelgen.model.reference import REFERENCE, encode_reference
     from labelgen.training.wandb_run import calibration_summary, data_artifact, model_artifact
 
@@ -282,8 +281,7 @@ def annotated(
     dialogues: "Sequence[Dialogue]", annotator: "Annotator", read: AudioFolders, reference: str | None = None
 ) -> "Iterator[Dialogue]":
     """The dialogues with the model's annotations. Where the user is the reference, the user's answers are hidden from it."""
-    from labelgen.feedback.masking import hide_answers
-    from labelgen.feedback.signal import USER
+    from labelgen.feedback.signal import USER, hide_answers
     from labelgen.labeling.shard import without_annotator
 
     bare = [without_annotator(dialogue, MODEL) for dialogue in dialogues]

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from labelgen.confidence.two_sample import Sample
     from labelgen.data.dialogue import Dialogue
     from labelgen.metrics.results import Drift, Setting
-    from labelgen.model.abstain import ByField
     from labelgen.model.annotator import Annotator
-    from labelgen.model.calibration import TaskCalibration
+    from labelgen.model.calibration import ByField, TaskCalibration
     from labelgen.tasks.evaluation import EvaluationTask
 
 
@@ -98,8 +97,7 @@ def find_drift(log: Log, options: DriftOptions) -> "Drift":
     from labelgen.confidence.two_sample import compare
     from labelgen.evaluation.calibrate import void_certificates
     from labelgen.metrics.results import Drift
-    from labelgen.model.abstain import by_field
-    from labelgen.model.calibration import read_calibration
+    from labelgen.model.calibration import by_field, read_calibration
     from labelgen.model.folder import check_model, model_digest
     from labelgen.model.reference import read_reference
 
@@ -140,8 +138,7 @@ def adapt(log: Log, options: AdaptOptions, folder: Path) -> "list[tuple[TaskCali
     from labelgen.data.record import encode
     from labelgen.data.split import fingerprint_text
     from labelgen.evaluation.calibrate import adapt_tasks
-    from labelgen.model.abstain import by_field
-    from labelgen.model.calibration import read_calibration, write_calibration
+    from labelgen.model.calibration import by_field, read_calibration, write_calibration
     from labelgen.model.folder import DIGESTS, check_model
     from labelgen.model.reference import REFERENCE, encode_reference
 

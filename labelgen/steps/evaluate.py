@@ -169,7 +169,7 @@ def _evaluated(log: Log, options: EvaluateOptions, written: Path) -> "Evaluation
     from labelgen.agreement.consensus import CONSENSUS
     from labelgen.evaluation.baselines import DEFAULT
     from labelgen.evaluation.evaluate import Description, JudgedModel, evaluate, prepare, systems_of
-    from labelgen.feedback.masking import mask_feedback
+    from labelgen.feedback.signal import mask_feedback
     from labelgen.metrics.results import EVERYONE, Setting
     from labelgen.tasks.evaluation import about, evaluation_tasks
 

@@ -11,15 +11,14 @@ from msgspec.structs import replace
 from labelgen.base.files import digest_file
 from labelgen.cli.main import main
 from labelgen.data.log import write_log
-from labelgen.feedback.masking import mask_feedback
+from labelgen.feedback.signal import mask_feedback
 from labelgen.metrics import METRICS
 from labelgen.metrics.results import SystemName
 from labelgen.model.build import build_model
 from labelgen.model.folder import save_model
 from labelgen.model.options import ModelOptions
 from labelgen.simulator.log import simulate
-from labelgen.tasks import TASKS
-from labelgen.tasks.options import TaskOptions
+from labelgen.tasks import TASKS, TaskOptions
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS, Annotation, AtGoal, AtTurn, Label
 from labelgen.evaluation.evaluate import Annotate, Description, JudgedModel, annotated, systems_of
-from labelgen.feedback.masking import mask_feedback
+from labelgen.feedback.signal import mask_feedback
 from labelgen.metrics.results import Setting, SystemName
 from labelgen.tasks.evaluation import tasks_of_units
 

@@ -14,7 +14,7 @@ LINES = {
     "labelgen/base": 1_450,
     "labelgen/cli": 2_705,
     "labelgen/confidence": 1_120,
-    "labelgen/data": 3_720,
+    "labelgen/data": 3_759,
     "labelgen/evaluation": 3_050,
     "labelgen/features": 1_750,
     "labelgen/feedback": 2_920,
@@ -34,11 +34,11 @@ LINES = {
     "labelgen/training": 3_830,
     "labelgen/verdicts": 1_400,
     "labelgen": 45_530,
-    "benchmarks": 7_941,
+    "benchmarks": 7_949,
     "tests": 32_405,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
-FILES = 236
+FILES = 212
 """Python files of the package; the aim is 180."""
 FILE_LINES = 600
 FUNCTION_LINES = 80

@@ -28,8 +28,8 @@ from labelgen.report.terminal import DialogueView, drawn_text
 from labelgen.simulator.log import TRUTH, simulate
 from labelgen.simulator.world import WorldOptions
 from labelgen.steps.calibrate import CertifyOptions
+from labelgen.tasks import TaskOptions
 from labelgen.tasks.cause import BEGINNINGS, Cause, step_words
-from labelgen.tasks.options import TaskOptions
 from labelgen.tasks.task import fixed_labels
 
 NAMES = Cause.names
