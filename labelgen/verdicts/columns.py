@@ -43,7 +43,7 @@ class Columns:
         cls, contents: Sequence[PlaceContent], most: int | None, leave_out: Sequence[str] = (), later: bool = False
     ) -> "Columns":
         """Of a log. most: number of n-grams of a text field. leave_out: names of categories and numbers that are not read."""
-        ngrams = NGrams.learn([content.texts for content in contents], most)
+        ngrams = NGrams.learn(_texts(contents, later), most)
         counts = Counter(name for content in contents for name in content.categories)
         kept = sorted(n for n, count in counts.items() if count >= _LEAST and _name(n) not in leave_out)
         scales = []
@@ -60,7 +60,8 @@ class Columns:
     @cached_property
     def column_names(self) -> list[str]:
         """What each column is, in words."""
-        texts = [f"{field} '{term}'" for field, one in zip(TEXTS + LATER, self.ngrams.fields) for term in one.terms]  # noqa: B905
+        fields = (*TEXTS, *LATER, "before")
+        texts = [f"{field} '{term}'" for field, one in zip(fields, self.ngrams.fields) for term in one.terms]  # noqa: B905
         return [*texts, *self.categories, *NUMBERS, "rules"]
 
     def matrix(self, contents: Sequence[PlaceContent]) -> Any:
@@ -80,11 +81,15 @@ class Columns:
             others[row, -1] = content.rules * _RULES
         rows, columns, values = zip(*cells, strict=True) if cells else ((), (), ())
         of_categories = sparse.csr_matrix((values, (rows, columns)), shape=(len(contents), len(index)))
-        texts = self.ngrams.matrix([content.texts for content in contents])
+        texts = self.ngrams.matrix(_texts(contents, self.later))
         silent = np.zeros(self.voice, dtype=np.float32)
         voices = [silent if c.voice is None or not self.voice else c.voice for c in contents]
         of_voice = sparse.csr_matrix(np.array(voices).reshape(len(contents), self.voice) * _OF_VOICE)
         return sparse.hstack([texts, of_categories, sparse.csr_matrix(others), of_voice]).tocsr()
+
+
+def _texts(contents: Sequence[PlaceContent], later: bool) -> list[tuple[str, ...]]:
+    return [(*content.texts, content.before) if later else content.texts for content in contents]
 
 
 def _name(category: str) -> str:

@@ -39,6 +39,8 @@ NUMBERS = (
 )
 """Surface features: counts as logarithms, shares of distinct words that another text has, and the confidences of the assistant."""
 
+_BEFORE = 10
+"""Turns before a turn whose words it reads, at most."""
 _LONGEST_FAREWELL = 12
 """Words of a response that only takes leave, at most."""
 
@@ -48,13 +50,15 @@ class PlaceContent:
     """The content of one place. texts: see TEXTS, LATER. categories: `name=value` -> how often, 0..1. numbers: see NUMBERS; those that
     are missing are left out. rules: log-odds of good, in nats, by detectors that read content alone. voice: of a turn's request, or a
     goal's opening request, relative to earlier ones; where later words are content, of the request that follows, or of all but the
-    opening one, relative to the whole dialogue; None without sound."""
+    opening one, relative to the whole dialogue; None without sound. before: what was said in the turns before a turn, which is read only
+    where people judged."""
 
     texts: tuple[str, ...]
     categories: Mapping[str, float]
     numbers: Mapping[str, float]
     rules: float
     voice: NDArray[np.float32] | None = None
+    before: str = ""
 
 
 def contents_of(
@@ -103,7 +107,8 @@ class _Read:
         if before is not None:
             numbers.update(_share("request_in_earlier", self.requests[t], self.requests[t - 1]))
         voice = self._voice(t, range(t + 1, min(t + 2, len(self.turns))))
-        return PlaceContent(texts, dict.fromkeys(self._categories(t), 1.0), numbers, self.rules[t], voice)
+        said = "\n".join(text for one in self.turns[max(0, t - _BEFORE) : t] for text in (one.request, one.response))
+        return PlaceContent(texts, dict.fromkeys(self._categories(t), 1.0), numbers, self.rules[t], voice, said)
 
     def several(self, at: At) -> PlaceContent:
         inside = list(turns_at(at, len(self.turns)))

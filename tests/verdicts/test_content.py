@@ -71,3 +71,9 @@ def test_left_out_features_are_not_read() -> None:
     contents = contents_of(talk("one two", "three", "four", "five six", device="phone"), [AtTurn(0), AtTurn(1)])
     assert Columns.learn(contents, 10).categories == ("device=phone",)
     assert Columns.learn(contents, 10, ("device", "turns")).categories == ()
+
+
+def test_words_of_earlier_turns_are_read_where_people_judged_alone() -> None:
+    turns = [at for _ in range(2) for at in contents_of(talk("red", "a", "b", "c", "d", "e"), [AtTurn(2)], later=True)]
+    assert "before 'red'" in Columns.learn(turns, 10, later=True).column_names
+    assert not any(name.startswith("before") for name in Columns.learn(turns, 10).column_names)
