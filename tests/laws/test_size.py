@@ -28,14 +28,14 @@ LINES = {
     "labelgen/report": 1_615,
     "labelgen/requests": 625,
     "labelgen/review": 1_490,
-    "labelgen/simulator": 1_925,
+    "labelgen/simulator": 2_024,
     "labelgen/steps": 2_525,
     "labelgen/tasks": 1_545,
     "labelgen/training": 3_830,
-    "labelgen/verdicts": 1_400,
-    "labelgen": 46_750,
-    "benchmarks": 7_941,
-    "tests": 33_964,
+    "labelgen/verdicts": 1_405,
+    "labelgen": 46_854,
+    "benchmarks": 7_981,
+    "tests": 34_004,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 255
