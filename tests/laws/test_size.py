@@ -27,15 +27,15 @@ LINES = {
     "labelgen/readers": 4_980,
     "labelgen/report": 1_615,
     "labelgen/requests": 625,
-    "labelgen/review": 1_490,
+    "labelgen/review": 1_533,
     "labelgen/simulator": 2_024,
     "labelgen/steps": 2_525,
     "labelgen/tasks": 1_545,
     "labelgen/training": 3_830,
     "labelgen/verdicts": 1_405,
-    "labelgen": 46_854,
+    "labelgen": 46_898,
     "benchmarks": 7_981,
-    "tests": 34_004,
+    "tests": 34_047,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 255
