@@ -34,8 +34,8 @@ LINES = {
     "labelgen/training": 3_830,
     "labelgen/verdicts": 1_405,
     "labelgen": 46_898,
-    "benchmarks": 7_981,
-    "tests": 34_047,
+    "benchmarks": 8_084,
+    "tests": 34_061,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 255
