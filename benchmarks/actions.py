@@ -26,7 +26,7 @@ from labelgen.features.layout import Layout
 from labelgen.model.build import make_tasks
 from labelgen.model.linear import fit_linear
 from labelgen.nn.linear_member import LinearMember
-from labelgen.tasks.options import TaskOptions
+from labelgen.tasks import TaskOptions
 
 from .readers.taskmaster import PEOPLE, opening_of
 from .results import Result, versions

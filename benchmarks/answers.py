@@ -20,7 +20,7 @@ from labelgen.data.split import user_key
 from labelgen.evaluation.baselines import default_baselines, fit_baselines
 from labelgen.evaluation.measure import Measured
 from labelgen.evaluation.protocol import Protocol
-from labelgen.feedback.masking import hide_answers
+from labelgen.feedback.signal import hide_answers
 from labelgen.metrics.results import BASELINE, Setting
 from labelgen.model.annotator import Annotator
 from labelgen.tasks.evaluation import about, evaluation_tasks, from_turn

@@ -32,8 +32,8 @@ from labelgen.nn.linear_member import LinearMember
 from labelgen.simulator.annotators import PEOPLE
 from labelgen.simulator.log import TRUTH, simulate
 from labelgen.simulator.world import WorldOptions
+from labelgen.tasks import TaskOptions
 from labelgen.tasks.cause import BEGINNINGS, Cause, step_words
-from labelgen.tasks.options import TaskOptions
 from labelgen.verdicts.evidence import evidence_of, faulty_calls
 
 from .results import Result

@@ -20,7 +20,7 @@ from labelgen.confidence.resampling import Array, interval, over_trainings, resa
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS, Annotation, AtDialogue, AtGoal, Label, both_cover, division
 from labelgen.data.log import Log, write_log
-from labelgen.features.relations import relations_of
+from labelgen.features.layout import relations_of
 from labelgen.metrics.metric import Item, Metric, metric
 from labelgen.nn.structure import pair_features, single_features
 from labelgen.tasks.evaluation import on_covered_turns

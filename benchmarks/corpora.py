@@ -26,9 +26,8 @@ from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.labels import GOALS, Annotation, AtDialogue, AtGoal, AtTurn, Label, NoLabel, answers, division
 from labelgen.data.log import Log, write_log
 from labelgen.data.split import Seen, position
-from labelgen.feedback import posterior
-from labelgen.feedback.masking import mask
-from labelgen.feedback.signal import find_signals
+from labelgen.feedback.items import rules
+from labelgen.feedback.signal import find_signals, mask
 from labelgen.feedback.targets import feedback_targets
 from labelgen.metrics.segmentation import borders
 from labelgen.pretraining.corruption import interleaved, join_parts, without_answers
@@ -71,7 +70,7 @@ def held_back(
 def with_waterfall(dialogue: Dialogue, base: float = 0.5) -> Dialogue:
     """The dialogue with the waterfall over its implicit signals as an annotator; base: probability of failure without any."""
     signals = [s for s in find_signals(dialogue) if not s.explicit]
-    targets = feedback_targets(dialogue, signals, posterior.rules(), USER)
+    targets = feedback_targets(dialogue, signals, rules(), USER)
     made = []
     for label in outcomes_of(dialogue):
         known = (dict(t.distribution)["failure"] for t in targets if t.at == label.at and t.distribution)

@@ -9,7 +9,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal, Label
 from labelgen.evaluation.baselines import Location, Prediction, TrainingAnswer, goal_name, of_labels
 from labelgen.feedback.cues import is_closing, only_takes_leave, takes_leave
-from labelgen.feedback.topics import topic_shifts
+from labelgen.feedback.links import topic_shifts
 from labelgen.metrics.results import BASELINE
 from labelgen.tasks.evaluation import EvaluationTask
 

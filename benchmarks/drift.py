@@ -19,14 +19,12 @@ from labelgen.confidence.two_sample import Sample, compare
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Unit
 from labelgen.data.log import Log, write_log
-from labelgen.evaluation.calibrate import adapt_tasks, answers_of, parts_of
-from labelgen.evaluation.drift_samples import sample, void_certificates
+from labelgen.evaluation.calibrate import adapt_tasks, answers_of, parts_of, sample, void_certificates
 from labelgen.evaluation.protocol import with_reference
 from labelgen.metrics.metric import divide
 from labelgen.metrics.results import DriftTest, Setting
-from labelgen.model.abstain import by_field
 from labelgen.model.annotator import Annotator
-from labelgen.model.calibration import TaskCalibration, read_calibration
+from labelgen.model.calibration import TaskCalibration, by_field, read_calibration
 from labelgen.steps.calibrate import MODEL, annotated
 from labelgen.steps.shared import AudioFolders
 from labelgen.tasks.evaluation import EvaluationTask, evaluation_tasks

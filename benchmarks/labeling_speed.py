@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, write_log
-from labelgen.features.text import Tokenizer, group_passages
+from labelgen.features.text import WINDOWS, Tokenizer, group_passages
 from labelgen.labeling.engines import InlineEngine
 from labelgen.labeling.run import SHARD_DIALOGUES, label
 from labelgen.model.annotator import Annotator
@@ -83,7 +83,7 @@ def _works(
     write_log(source, dialogues)
 
     def tokenizer() -> Tokenizer:
-        return Tokenizer(loaded.tokenizer.tokenizer, loaded.options.max_tokens, loaded.options.windows)
+        return Tokenizer(loaded.tokenizer.tokenizer, loaded.options.max_tokens, WINDOWS)
 
     def reference() -> None:
         for texts in shards:

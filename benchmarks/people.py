@@ -24,8 +24,7 @@ from labelgen.data.split import Part, Seen, part_of, user_key
 from labelgen.evaluation.baselines import default_baselines, fit_baselines
 from labelgen.evaluation.measure import Measured, items_of, measure_all
 from labelgen.evaluation.protocol import Judgment, Protocol, with_reference
-from labelgen.feedback.masking import hide_answers
-from labelgen.feedback.signal import USER
+from labelgen.feedback.signal import USER, hide_answers
 from labelgen.metrics.results import BASELINE, HUMAN, Setting, SystemName
 from labelgen.model.annotator import Annotator
 from labelgen.tasks.evaluation import EvaluationTask, about, answered, evaluation_tasks, from_turn
@@ -105,7 +104,7 @@ def rows(
         group, fold = _found(_GROUP, path), _found(_FOLD, path)
         for dialogue in Log([path]):
             corpus = corpora.get(dialogue.source or "")
-            if corpus is not None and (fold == KEPT or not _is_developed(dialogue, develop.get(group, 0.0))):
+            if corpus is not None and (fold == KEPT or not is_developed(dialogue, develop.get(group, 0.0))):
                 logs.setdefault(corpus, []).append(dialogue)
                 of_group[corpus] = group
                 fold_of[dialogue.id] = fold
@@ -221,7 +220,7 @@ def _row(
     return Result(task=task, system=MODEL, metric=metric, seed=seeds, n=measured[0].items, **cell), drawn
 
 
-def _is_developed(dialogue: Dialogue, share: float) -> bool:
+def is_developed(dialogue: Dialogue, share: float) -> bool:
     """Whether choices were made on the dialogue: the part `develop` of `labelgen data split --seed 30`."""
     if not share:
         return False

@@ -17,14 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from labelgen.confidence.resampling import Array, Statistic, of_statistic, resamples
-from labelgen.confidence.weakness import weighted_auc
+from labelgen.confidence.resampling import Array, Statistic, of_statistic, resamples, weighted_auc
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import AtTurn
 from labelgen.data.log import Log
 from labelgen.feedback.cues import Vote
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.posterior import prior_log_odds
+from labelgen.feedback.items import prior_log_odds
 from labelgen.feedback.signal import detector, find_signals
 from labelgen.verdicts.reaction import HEAD, Head, ReplyInContext, complaint_log_odds, head, surface_of, vectors_of
 

@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import structs
 
 from labelgen.confidence import prediction_powered as ppi
-from labelgen.confidence.sequential import evidence_of_change
+from labelgen.confidence.two_sample import evidence_of_change
 from labelgen.data.log import Log
 from labelgen.data.split import FOLDS, fold_of
 from labelgen.evaluation.baselines import fit_baselines

@@ -17,15 +17,12 @@ import numpy as np
 
 from labelgen.confidence.resampling import interval, resamples
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import AtSpan, AtTurn
-from labelgen.data.values import plain_words
+from labelgen.data.labels import AtSpan, AtTurn, plain_words
 from labelgen.requests.rewrites import TRIED, RequestForms, Walks, chain_of, mine, walks_of
-from labelgen.simulator.assistant import answer
-from labelgen.simulator.grammar import Phrase
+from labelgen.simulator.assistant import HeardRequest, answer
 from labelgen.simulator.log import TRUTH, dialogue_at, simulate
-from labelgen.simulator.recognizer import HeardRequest
 from labelgen.simulator.users import GoalStep, user_of
-from labelgen.simulator.vocabulary import Draws
+from labelgen.simulator.vocabulary import Draws, Phrase
 from labelgen.simulator.world import WorldOptions
 
 from .results import ROOT, Result, binomial

@@ -30,7 +30,7 @@ from labelgen.data.split import user_key
 from labelgen.feedback import items
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.detectors.words import repeated_requests
-from labelgen.feedback.posterior import METHODS, Method
+from labelgen.feedback.items import METHODS, Method
 from labelgen.feedback.signal import concerns_dialogue, signals_of
 from labelgen.metrics import METRICS
 from labelgen.metrics.metric import Item, Metric, divide, of_counts

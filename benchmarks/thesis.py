@@ -29,7 +29,7 @@ from labelgen.metrics.results import BASELINE
 from labelgen.tasks.evaluation import EvaluationTask, about, answered, evaluation_tasks, from_turn
 
 from .curves import ACCEPTED
-from .people import MODEL, setting_of
+from .people import MODEL, is_developed, setting_of
 from .results import Result, bootstrap
 from .rows import PERSON, pooled
 
@@ -156,12 +156,20 @@ def proven(trials: Sequence[Trial], found: Sequence[Trial], level: float) -> lis
     return passed
 
 
-def rows(judged: Sequence[Path], corpora: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]]) -> list[Result]:
-    """Rows of each people-judged corpus. corpora: source of a dialogue -> name of its corpus."""
+def rows(
+    judged: Sequence[Path],
+    corpora: Mapping[str, str],
+    settings: Mapping[str, Mapping[str, Any]],
+    develop: Mapping[str, float],
+) -> list[Result]:
+    """Rows of each people-judged corpus. corpora: source of a dialogue -> name of its corpus. develop: see benchmarks/people.py."""
     logs: dict[str, list[Dialogue]] = {}
     for dialogue in Log(list(judged)):
         source = dialogue.source or ""
-        if source in corpora and settings[source.partition("/")[0]]["reference"] == CONSENSUS:
+        group = source.partition("/")[0]
+        if source not in corpora or settings[group]["reference"] != CONSENSUS:
+            continue
+        if not is_developed(dialogue, develop.get(group, 0.0)):
             logs.setdefault(corpora[source], []).append(dialogue)
     made: list[Result] = []
     for corpus in [name for name in corpora.values() if name in logs]:
@@ -249,7 +257,10 @@ def _proofs(
         return float((proving.confidence >= threshold).mean())
 
     found, tried = [finding.all_classes(t) for t in grid], [proving.all_classes(t) for t in grid]
-    for level, words in ((LEVEL, "each corpus by itself"), (LEVEL / corpora, f"all {corpora} corpora together")):
+    for level, words in (
+        (LEVEL, "each corpus by itself"),
+        (LEVEL / (2 * corpora), f"both questions on all {corpora} corpora together"),
+    ):
         passed = proven(tried, found, level)
         widest = max((share(trial.threshold) for trial in passed), default=0.0)
         yield row(shown, "proven_coverage", np.array([widest]), words)
@@ -260,7 +271,10 @@ def _proofs(
             yield row(shown, "balanced_accuracy", among, "at the proven coverage, both on what is accepted", PERSON)
     flags = [float(np.quantile(finding.bad, 1 - share, method="lower")) for share in FLAGGED]
     found, tried = [finding.of_bad(t) for t in flags], [proving.of_bad(t) for t in flags]
-    for level, words in ((LEVEL, "each corpus by itself"), (LEVEL / corpora, f"all {corpora} corpora together")):
+    for level, words in (
+        (LEVEL, "each corpus by itself"),
+        (LEVEL / (2 * corpora), f"both questions on all {corpora} corpora together"),
+    ):
         yield row(shown, "bad_proven", np.array([float(bool(proven(tried, found, level)))]), words)
     first = tried[max(range(len(found)), key=lambda k: found[k].strength)]
     for name, draws in zip(("bad_precision", "bad_recall"), first.gains, strict=True):

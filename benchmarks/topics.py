@@ -25,8 +25,7 @@ from labelgen.data.labels import AtTurn
 from labelgen.data.log import Log
 from labelgen.data.split import user_key
 from labelgen.requests.asked import asked_in
-from labelgen.requests.grouping import group
-from labelgen.requests.topics import group_requests
+from labelgen.requests.topics import group, group_requests
 from labelgen.simulator.log import TRUTH, simulate
 from labelgen.simulator.vocabulary import LANGUAGE
 from labelgen.simulator.world import WorldOptions

@@ -50,9 +50,10 @@ from labelgen.features.layout import Batch
 from labelgen.features.pretrained import load_encoder, load_tokenizer
 from labelgen.model.batches import Example
 from labelgen.model.build import assemble, make_tasks
+from labelgen.model.label_model import REFRESH_STEPS
 from labelgen.model.options import ModelOptions
-from labelgen.tasks.options import TaskOptions
-from labelgen.training.fit import RunLimit, make_trainer
+from labelgen.tasks import TaskOptions
+from labelgen.training.fit import LastStep, make_trainer
 from labelgen.training.loader import TrainingLoader
 from labelgen.training.module import TrainingModule
 from labelgen.training.options import DataOptions, FinetuneOptions, HardwareOptions
@@ -209,7 +210,7 @@ class TrainingBench:
         self.model._passes = None
         module = TrainingModule(self.model, options.optimizer, self.steps, 0)
         recorder, clock = Recorder(None, 10, self.steps), FitClock(self.now)
-        trainer = make_trainer(options, self.folder, [recorder, RunLimit(self.steps, None, recorder), clock])
+        trainer = make_trainer(options, self.folder, [recorder, LastStep(self.steps), clock])
         cuda = self.device.type == "cuda"
         loader = TrainingLoader(
             self,
@@ -224,7 +225,7 @@ class TrainingBench:
         trainer.fit(module, loader)
         loader.batches.close()
         self.model.to(self.device).train()
-        refresh = self._timed(self.model.refresh_labels) * len(self.batches) / self.model.options.label_refresh_steps
+        refresh = self._timed(self.model.refresh_labels) * len(self.batches) / REFRESH_STEPS
         return Pass(clock.seconds + refresh, self.tokens, self.tokens)
 
     def packed(self) -> Pass:

@@ -20,8 +20,7 @@ from labelgen.confidence.resampling import Array, interval, over_trainings, resa
 from labelgen.data.dialogue import Audio, Dialogue, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label, answers
 from labelgen.data.log import Log, write_log
-from labelgen.features.speech import LogMelEncoder
-from labelgen.features.voice import PROSODY, SoundSource
+from labelgen.features.voice import PROSODY, LogMelEncoder, SoundSource
 from labelgen.metrics.scores import auroc, probability_of
 
 from .results import Result, bootstrap

@@ -2,7 +2,7 @@
 # Train with several processes of this machine, one for each GPU:
 #   PROCESSES=4 scripts/train_by_torchrun.sh finetune --config base_gpu --out runs/tuned --data.train '[train.jsonl]' ...
 # Several machines: give NODES, NODE (0 for the first) and RENDEZVOUS (HOST:PORT of the first) on each.
-# Add --hardware.strategy fsdp for encoders whose optimizer states do not fit one GPU. The same command goes on where a run ended.
+# The same command goes on where a run ended.
 set -euo pipefail
 command=${1:?finetune or pretrain, then its options}
 shift

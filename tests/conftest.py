@@ -119,8 +119,7 @@ def tiny_model(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     from labelgen.model.build import build_model
     from labelgen.model.folder import save_model
     from labelgen.model.options import ModelOptions
-    from labelgen.tasks import TASKS
-    from labelgen.tasks.options import TaskOptions
+    from labelgen.tasks import TASKS, TaskOptions
 
     torch.manual_seed(0)
     options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=1)

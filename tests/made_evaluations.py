@@ -13,7 +13,6 @@ from labelgen.data.record import to_plain
 from labelgen.evaluation import evaluate as evaluation_module
 from labelgen.metrics.results import FORM, Evaluation, SystemName
 from labelgen.report import page
-from labelgen.report import wording as in_words
 from labelgen.simulator.log import simulate
 
 words = st.one_of(
@@ -112,10 +111,7 @@ def tasks(draw: st.DrawFn) -> dict[str, Any]:
             }
             for _ in range(draw(st.integers(0, 2)))
         ],
-        "ties": {
-            "items": draw(counts),
-            "examples": [{"dialogue": draw(words), "at": at} for at in ({}, {"turn": 3}, {"turns": [0, 2]})],
-        },
+        "ties": draw(counts),
         "left_out": [{"reason": draw(words), "items": 3}, {"reason": draw(words), "dialogues": 2}],
         "confusion": draw(st.lists(confusions(), max_size=2)),
         "reliability": [
@@ -348,4 +344,4 @@ def render(evaluation: dict[str, Any]) -> str:
 
 def answer(evaluation: dict[str, Any]) -> str:
     """The answer in sentences of an evaluation that is plain data."""
-    return in_words.answer(msgspec.convert(evaluation, Evaluation))
+    return page.answer(msgspec.convert(evaluation, Evaluation))

@@ -13,9 +13,8 @@ from labelgen.model.annotator import Annotator
 from labelgen.model.build import build_model
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
-from labelgen.nn.label_scorer import LabelScorer
-from labelgen.tasks import TASKS
-from labelgen.tasks.options import TaskOptions
+from labelgen.nn.structure import LabelScorer
+from labelgen.tasks import TASKS, TaskOptions
 
 
 def perturb(module: torch.nn.Module, scale: float = 0.1) -> None:
@@ -46,11 +45,10 @@ def assert_alike(ours: Answers, theirs: Answers) -> None:
 def random_model(tiny_encoder: Path, layers: int, band: int) -> LabelModel:
     """Of all tasks; its dialogue encoder adds something, and it gives labels of all tasks."""
     torch.manual_seed(10 + layers)
-    options = ModelOptions(
-        encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=layers, dialogue_band=band
-    )
+    options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2, dialogue_layers=layers)
     seen = [labeled_dialogue(seed) for seed in range(8)]
     model = build_model(options, {name: TaskOptions() for name in TASKS}, LABELS, seen).eval()
+    model.dialogue_encoder.band = band
     perturb(model.dialogue_encoder, 0.2)
     with torch.no_grad():
         for part in model.modules():

@@ -26,7 +26,6 @@ def common(log: Path, encoder: Path, out: str, *more: str) -> list[str]:
         "--model.dialogue_width=32",
         "--model.dialogue_layers=1",
         "--model.dialogue_heads=2",
-        "--model.label_refresh_steps=3",
         "--tasks={goals: {}, outcome: {}, quality: {weight: 0.5}, intents: {}, slots: {}}",
         "--batch.turns=32",
         "--batch.accumulate=2",

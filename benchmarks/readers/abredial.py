@@ -25,7 +25,7 @@ from labelgen.data.groups import UNKNOWN
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Label, NoLabel, quality_name
 from labelgen.data.reader import Exchange, Reader, exchanges, join_texts
 from labelgen.data.record import Rejected, validate
-from labelgen.data.tables import Row, rows_of
+from labelgen.data.tables import rows_of
 from labelgen.readers.cells import undecoded
 
 _DIALOGUES, _TURNS = "annotated_dialogues.csv", "annotated_turns.csv"
@@ -97,7 +97,7 @@ def _file(path: Path) -> Path:
     return file
 
 
-def _rows(file: Path, columns: Sequence[str], use: Callable[[Row, int], None]) -> Iterator[Rejected]:
+def _rows(file: Path, columns: Sequence[str], use: Callable[[Mapping[str, str], int], None]) -> Iterator[Rejected]:
     """Each row is used, or comes back rejected."""
     for line, row in rows_of(file, file.name, columns):
         if isinstance(row, Rejected):
@@ -115,7 +115,7 @@ def _rows(file: Path, columns: Sequence[str], use: Callable[[Row, int], None]) -
             )
 
 
-def _rate(row: Row, line: int, rated_dialogues: _RatedDialogues) -> None:
+def _rate(row: Mapping[str, str], line: int, rated_dialogues: _RatedDialogues) -> None:
     lines = tuple(text for _, text in _lines(row))
     ratings = {aspect: rating for aspect in _ASPECTS if (rating := _rating(row, aspect, *_SCALE[aspect])) is not None}
     same = sum(name == row["ConvId"] for name, _ in rated_dialogues)
@@ -125,7 +125,7 @@ def _rate(row: Row, line: int, rated_dialogues: _RatedDialogues) -> None:
     rated.ratings.append(ratings)
 
 
-def _rate_turns(row: Row, rated_dialogues: _RatedDialogues) -> None:
+def _rate_turns(row: Mapping[str, str], rated_dialogues: _RatedDialogues) -> None:
     cuts = _lines(row)
     if len(cuts) != _CUT * len(_OVERALL):
         raise _RowError("utterance0", f"bad_cut: {len(cuts)} utterances, three cuts have {_CUT * len(_OVERALL)}")
@@ -158,7 +158,7 @@ def _places(lines: Sequence[_AbRedialLine], cuts: Sequence[tuple[str, _AbRedialL
     return starts
 
 
-def _lines(row: Row) -> list[tuple[str, _AbRedialLine]]:
+def _lines(row: Mapping[str, str]) -> list[tuple[str, _AbRedialLine]]:
     """The utterances that a row holds, each with its column; blanks count as one."""
     utterances = []
     for column, cell in row.items():
@@ -170,7 +170,7 @@ def _lines(row: Row) -> list[tuple[str, _AbRedialLine]]:
     return utterances
 
 
-def _rating(row: Row, column: str, least: float, most: float) -> float | None:
+def _rating(row: Mapping[str, str], column: str, least: float, most: float) -> float | None:
     """None for an empty cell."""
     cell = row[column].strip()
     try:

@@ -7,7 +7,7 @@ The corpus has no words, only acts: the assistant's understanding of a request (
 with entities. A turn's texts are its acts in words, a line each: `ask for battery health`, `inform: numeric`.
 
 A call is one goal. If the user hung up or was forwarded late in the call (LUHF), the dialogue has feedback `disconnect` about
-the last turn. It belongs to the dialogue, so masking it (feedback/masking.py) removes no turn. Annotator `user` repeats it as the outcome of the call: failure; success otherwise, as
+the last turn. It belongs to the dialogue, so masking it (feedback/signal.py) removes no turn. Annotator `user` repeats it as the outcome of the call: failure; success otherwise, as
 the corpus has it.
 
 How a published call ends tells who ended it: nearly all LUHFs end with the assistant's words, two other calls in three with

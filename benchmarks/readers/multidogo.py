@@ -9,7 +9,7 @@ not in these files, so responses are empty; agents spoke at gaps in the turn num
 words with one tag, so two adjacent slots of one name are merged. A row without exactly one tag a word is rejected, and its
 conversation continues without it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -22,7 +22,7 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, NoLabel
 from labelgen.data.reader import Reader
 from labelgen.data.record import Rejected, validate
-from labelgen.data.tables import Row, rows_of
+from labelgen.data.tables import rows_of
 from labelgen.readers.cells import undecoded
 
 _TURNS = Path("data") / "paper_splits" / "splits_annotated_at_turn_level"
@@ -79,7 +79,9 @@ def _files(path: Path, part: str | None) -> list[Path]:
     return chosen
 
 
-def _parse_row(row: Row, file: str, line: int, before: Sequence[_MultiDogoRow]) -> _MultiDogoRow | Rejected:
+def _parse_row(
+    row: Mapping[str, str], file: str, line: int, before: Sequence[_MultiDogoRow]
+) -> _MultiDogoRow | Rejected:
     def rejected(field: str, reason: str) -> Rejected:
         raw = "\t".join(row.values()).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         dialogue = row["conversationId"] or None

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from labelgen.api.dialogues import Dialogues, kind_of, load_log
 from labelgen.base.errors import IntegrityError, StorageError, UsageError
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.label_table import COLUMNS, label_rows
 from labelgen.data.labels import Annotation
+from labelgen.data.tables import COLUMNS, label_rows
 from labelgen.labeling.shard import taken_name
 from labelgen.model import annotator
 from labelgen.model.card import MODEL_CARD
@@ -136,7 +136,7 @@ class Annotator(annotator.Annotator):
         Args:
             dialogues: Dialogue objects -> their annotations, in order. Dicts -> the dicts with one more annotation. A path or
                 Dialogues -> Dialogues with one more annotation. A pandas DataFrame of turns -> a DataFrame with a row for each
-                label (labelgen.data.label_table.COLUMNS). A datasets.Dataset of records -> with one more annotation; of
+                label (labelgen.data.tables.COLUMNS). A datasets.Dataset of records -> with one more annotation; of
                 turns -> a Dataset with a row for each label.
             goals_from: annotator in the dialogues whose goals replace the predicted ones.
             root: folder that audio paths are relative to.

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from labelgen.api.dialogues import Dialogues
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.label_table import COLUMNS, arrow_table_schema, open_table_writer
 from labelgen.data.labels import UNIT_OF, AtSpan, AtTurn, turns_of
+from labelgen.data.tables import COLUMNS, arrow_table_schema, open_table_writer
 from labelgen.feedback.targets import VERDICTS, posterior_of
 from labelgen.metrics.results import Evaluation
-from labelgen.report.page import render
+from labelgen.report.page import caveats, render
 from labelgen.report.terminal import drawn_html, drawn_text, results_table
-from labelgen.report.wording import caveats
 from labelgen.steps.export import label_table
 from labelgen.tasks import TASKS
 
@@ -159,7 +158,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class LabelTable(_Table):
-    """The labels of dialogues, a row for each (labelgen.data.label_table.COLUMNS). annotators: whose; () for all."""
+    """The labels of dialogues, a row for each (labelgen.data.tables.COLUMNS). annotators: whose; () for all."""
 
     kinds = COLUMNS
     shown = 20

@@ -5,7 +5,7 @@ Printable text cannot move the cursor, hide characters or imitate a line of labe
 import sys
 import time
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, TypeVar
 
 Item = TypeVar("Item")
@@ -51,14 +51,17 @@ def _visible(character: str) -> str:
     return character
 
 
-def progress(items: Iterable[Item], name: str, unit: str, total: int | None = None) -> Iterator[Item]:
+def progress(
+    items: Iterable[Item], name: str, unit: str, total: int | None = None, size: Callable[[Item], int] | None = None
+) -> Iterator[Item]:
     """Yield `items` and report progress on standard error, as `name: 1,200/5,000 dialogues, 310.2/s, 12 s left`.
 
     On a terminal one line is redrawn; elsewhere a line is printed every 20 seconds. Work of less than two seconds is not
     reported.
 
     Args:
-        total: number of items; None if unknown."""
+        total: number of items, or the sum of their sizes; None if unknown.
+        size: of an item; 1 without a value."""
     interactive = sys.stderr.isatty()
     every = _REDRAW_S if interactive else 10 * _REDRAW_S
     started = last = time.monotonic()
@@ -75,7 +78,7 @@ def progress(items: Iterable[Item], name: str, unit: str, total: int | None = No
 
     for item in items:
         yield item
-        count += 1
+        count += 1 if size is None else size(item)
         if time.monotonic() - last >= every:
             last, reported = time.monotonic(), True
             report()

@@ -58,10 +58,6 @@ def certified_lines(calibration: "Calibration", options: CertifyOptions) -> Iter
             f"{name}: from {certificate.threshold:.3f}, coverage {coverage}, precision {precision}; {certificate.errors:,} errors of "
             f"{certificate.items:,} in {certificate.units:,} users, p = {certificate.p_value:.3f}"
         )
-        if compared := measured.get("comparison"):
-            names = {"model": "model", "single_annotator": "human baseline (one annotator)", "difference": "difference"}
-            texts = (f"{text} {interval_text(**compared[key], missing='not defined')}" for key, text in names.items())
-            yield f"    on these fields, against the others: {', '.join(texts)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +94,7 @@ def drift_lines(drift: "Drift", _: Any) -> Iterator[str]:
 
 
 def _row(test: "DriftTest") -> tuple[str, str, str, str, str]:
-    from labelgen.evaluation.drift_samples import described
+    from labelgen.evaluation.calibrate import described
 
     aspect = described(test) + (f", {test.column}" if test.column else "")
     return test.source, aspect, f"{test.reference:.3g}", f"{test.log:.3g}", f"{test.p_adjusted:.2g}"

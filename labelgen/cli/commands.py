@@ -20,7 +20,6 @@ COMMANDS = {
     "feedback signals": ("labelgen.cli.feedback:SIGNALS", "find signals with the detectors"),
     "feedback aggregate": ("labelgen.cli.feedback:AGGREGATE", "aggregate signals into targets"),
     "feedback explain": ("labelgen.cli.feedback:EXPLAIN", "draw one dialogue, and explain its targets"),
-    "feedback ask": ("labelgen.cli.feedback:ASK", "choose turns to ask users about, within a budget"),
     "feedback curve": ("labelgen.cli.feedback:CURVE", "show what more answers of users would bring"),
     "feedback transcribe": ("labelgen.cli.feedback:TRANSCRIBE", "correct misrecognized requests"),
     "simulate": ("labelgen.cli.simulate:SIMULATE", "write a simulated log whose truth is known"),
@@ -39,7 +38,6 @@ COMMANDS = {
     "label": ("labelgen.cli.label:LABEL", "label a log with a model; killed and run again, it finishes the rest"),
     "verify": ("labelgen.cli.label:VERIFY", "check labeled records against their manifest"),
     "review sample": ("labelgen.cli.review:SAMPLE", "draw a sample of dialogues for people"),
-    "review errors": ("labelgen.cli.review:ERRORS", "list people's labels that are likely to be errors"),
     "review export": ("labelgen.cli.review:EXPORT", "export a sample for people or an LLM"),
     "review import": ("labelgen.cli.review:IMPORT", "import answers into a log"),
     "report": ("labelgen.cli.evaluate:REPORT", "write an evaluation as one HTML page"),
@@ -50,7 +48,7 @@ COMMANDS = {
 
 GROUPS = {
     "data": "validate, convert, count and split logs",
-    "feedback": "find the signals in a log, turn them into targets, choose what to ask users, correct requests",
+    "feedback": "find the signals in a log, turn them into targets, correct requests",
     "rewrite": "mine rewrites of requests that fail",
     "review": "draw a sample of a log, export it for people or an LLM, import their answers",
 }

@@ -41,8 +41,8 @@ def consensus_command(options: ConsensusCommand) -> None:
 def _lines(found: Mapping[str, Sequence[Mapping[str, Any]]], dialogues: Mapping[str, int]) -> Iterator[str]:
     """Agreement, the annotators with most answers, and why a figure is missing. dialogues: annotator -> their number."""
     agreement = found["agreement"]
-    figures = ("alpha", "alpha_ordinal", "kappa", "ceiling", "human")
-    rows: list[tuple[str, ...]] = [("task", "judged twice", "ties", "alpha", "ordinal", "kappa", "ceiling", "person")]
+    figures = ("alpha", "alpha_ordinal", "human")
+    rows: list[tuple[str, ...]] = [("task", "judged twice", "ties", "alpha", "ordinal", "person")]
     for row in agreement:
         rows.append(
             (row["task"], f"{row['judged_twice']:,}", f"{row['ties']:,}", *(_shown(row[key]) for key in figures))

@@ -32,10 +32,10 @@ from labelgen.cli.command import (
 )
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Names, merge, write_labels
-from labelgen.data.label_table import open_table_writer
 from labelgen.data.log import RECORD_SUFFIXES, Log, Quarantine, open_writer, shard_files, write_log
 from labelgen.data.split import position
 from labelgen.data.stats import LogStats, log_stats, spread
+from labelgen.data.tables import open_table_writer
 from labelgen.report.terminal import PlainConsole
 from labelgen.steps.export import RecordsOptions, exported, label_table
 from labelgen.steps.split import SplitOptions, divide

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def rate_lines(rows: list[dict[str, Any]], options: EstimateOptions) -> Iterator[str]:
     """A table of the rates, and what was left out."""
-    from labelgen.evaluation.prepare import DIFFICULT
+    from labelgen.evaluation.evaluate import DIFFICULT
 
     table: list[tuple[str, ...]] = [("slice", "people alone", "people and model", "dialogues", "by people")]
     for row in rows:

@@ -67,8 +67,8 @@ def report(options: ReportOptions) -> None:
 def show_results(evaluation: "Evaluation") -> None:
     """Print each task in its main metric: the systems, the human baseline, their ratio; and the caveats, to standard error."""
 
+    from labelgen.report.page import caveats
     from labelgen.report.terminal import PlainConsole, results_table
-    from labelgen.report.wording import caveats
 
     # A pipe or a file has no width; the table is then as wide as it wants to be.
     PlainConsole(width=None if sys.stdout.isatty() else _TABLE_WIDTH).print(results_table(evaluation))

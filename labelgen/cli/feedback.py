@@ -1,33 +1,26 @@
-"""labelgen feedback: find the signals in a log, aggregate them into targets, explain targets, choose turns to ask users about, and correct
-misrecognized requests."""
+"""labelgen feedback: find the signals in a log, aggregate them into targets, explain targets, and correct misrecognized requests."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from labelgen.base.options import ARGUMENT, Count
-from labelgen.base.terminal import aligned, interval_text, print_lines
+from labelgen.base.terminal import aligned, interval_text
 from labelgen.cli.command import (
     Command,
     ForceOptions,
     OneLogOptions,
-    fresh_log,
     open_log,
     reporting,
     rewriting,
-    write_lines,
 )
-from labelgen.feedback.asking import TurnBelief
 from labelgen.report.terminal import PlainConsole
 from labelgen.steps.feedback import (
     AggregateOptions,
-    AskOptions,
     ExplainOptions,
     TranscribeOptions,
     aggregate,
-    ask,
     curve,
     explain,
     transcribe,
@@ -51,31 +44,6 @@ def explain_command(options: ExplainCommand) -> None:
     console = PlainConsole(width=options.width, highlight=False)
     for part in explain(open_log(options), options.dialogue, options):
         console.print(part)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AskCommand(AskOptions, OneLogOptions, ForceOptions):
-    out: Annotated[str, ARGUMENT]
-    """output file of JSON Lines in the order of asking, or - for standard output"""
-
-
-def ask_command(options: AskCommand) -> None:
-    """Write the questions, and print their number."""
-    fresh_log(options.out, options.force, [options.log])
-    asked = ask(open_log(options), options)
-    write_lines(options.out, map(_question, asked.questions))
-    users = len({one.user or one.dialogue for one in asked.questions})
-    print_lines(
-        f"{len(asked.questions):,} questions to {users:,} users, of {asked.askable:,} turns in {asked.turns:,} that can be asked about",
-        file=sys.stderr if options.out == "-" else sys.stdout,
-    )
-
-
-def _question(belief: TurnBelief) -> dict[str, Any]:
-    """One line of the output."""
-    numbers = {"good": belief.good, "signals": belief.signals, "model": belief.model}
-    rounded = {name: None if value is None else round(value, 4) for name, value in numbers.items()}
-    return {"dialogue": belief.dialogue, "turn": belief.turn, "user": belief.user, **rounded}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +92,6 @@ EXPLAIN = Command(
     explain_command,
     "labelgen feedback explain targets.jsonl d7 --goals anna",
 )
-ASK = Command("feedback ask", AskCommand, ask_command, "labelgen feedback ask log.jsonl questions.jsonl --budget 200")
 CURVE = reporting(
     "feedback curve",
     curve,

@@ -14,9 +14,8 @@ from labelgen.cli.command import Command, ForceOptions, LogOptions, open_log
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
 from labelgen.data.log import damaged_files_error
-from labelgen.labeling.folder import LabelFolder
 from labelgen.labeling.manifest import read_manifest, summary
-from labelgen.labeling.run import check_bad_rate
+from labelgen.labeling.run import LabelFolder, check_bad_rate
 from labelgen.labeling.verify import RelabelSample, verify
 from labelgen.report.terminal import DialogueView, PlainConsole
 from labelgen.steps.label import (

@@ -20,7 +20,7 @@ from labelgen.cli.commands import find_command
 from labelgen.data.log import MAX_BAD_RATE
 from labelgen.data.reader import READERS
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.posterior import METHODS
+from labelgen.feedback.items import METHODS
 from labelgen.steps.label import lines_of_weak
 from labelgen.tasks import TASKS
 from labelgen.training.options import FinetuneOptions

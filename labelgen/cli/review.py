@@ -1,4 +1,4 @@
-"""labelgen review: draw a sample of a log, export it for people or an LLM, import the answers, and list likely annotation errors."""
+"""labelgen review: draw a sample of a log, export it for people or an LLM, and import the answers."""
 
 import sys
 from contextlib import closing, nullcontext
@@ -10,21 +10,15 @@ from labelgen.base.files import atomic_folder, existing_file, write_text
 from labelgen.base.options import ARGUMENT
 from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions, OneLogOptions, ReadOptions, fresh_log, open_log, rewriting
-from labelgen.data.label_table import open_table_writer
 from labelgen.data.log import Quarantine, require_annotators, write_log
-from labelgen.review.errors import COLUMNS, by_label
 from labelgen.steps.review import (
     AnswerOptions,
-    ErrorsOptions,
     ExportOptions,
     SampleOptions,
     add_answers,
     draw_sample,
     export,
-    find_errors,
 )
-
-_SHOWN_LABELS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,32 +64,6 @@ def import_command(options: ImportCommand) -> None:
     print_lines(*made.lines(count), file=sys.stderr if options.out == "-" else sys.stdout)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ErrorsCommand(ErrorsOptions, ForceOptions, OneLogOptions):
-    out: Annotated[Path, ARGUMENT]
-    """output file: .csv or .parquet"""
-
-
-def errors_command(options: ErrorsCommand) -> None:
-    """Write the table, and print the number of likely errors by annotator and by label; on standard error what could not be compared."""
-    fresh_log(options.out, options.force, [options.log])
-    # The log comes first, since a private one makes a private table.
-    log = open_log(options)
-    with open_table_writer(options.out, options.force, COLUMNS) as write:
-        search = find_errors(log, options)
-        likely = search.likely_errors()
-        for rank, error in enumerate(likely, start=1):
-            write(error.row(rank))
-    print_lines(*search.notes(), file=sys.stderr)
-    for row in search.by_annotator(likely):
-        counts = f"{row['errors']:,} of {row['answers']:,} ({row['share']:.1%})"
-        print_lines(f"{row['annotator']}, {row['task']}: {counts}")
-    for row in by_label(likely)[:_SHOWN_LABELS]:
-        names = f"{row['label'] or 'none'}, suggested {row['suggested'] or 'none'}"
-        print_lines(f"{row['task']}: {row['errors']:,} times {names}")
-    print_lines(f"{len(likely):,} likely errors in {options.out}")
-
-
 SAMPLE = rewriting(
     "review sample",
     draw_sample,
@@ -107,12 +75,6 @@ EXPORT = Command(
     ExportCommand,
     export_command,
     "labelgen review export sample.jsonl review/ --to label-studio",
-)
-ERRORS = Command(
-    "review errors",
-    ErrorsCommand,
-    errors_command,
-    "labelgen review errors labeled/ errors.csv --annotator model --task quality",
 )
 IMPORT = Command(
     "review import",

@@ -48,27 +48,16 @@ class Sums:
     users: NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Powered:
-    """weight: of the model's part."""
-
-    interval: Interval
-    weight: float
-
-
-def people_alone(sums: Sums, level: float = 0.95, imagined: int = IMAGINED, planned: int | None = None) -> Interval:
+def people_alone(sums: Sums, level: float = 0.95, planned: int | None = None) -> Interval:
     """The rate by people's labels; None where they are too few, or count nothing. planned: number of dialogues that the interval is
     expected for, if more were labeled like these."""
-    return interval_of(rate_of(sums, 0.0, imagined, planned), level)
+    return interval_of(rate_of(sums, 0.0, planned=planned), level)
 
 
-def prediction_powered(
-    sums: Sums, level: float = 0.95, imagined: int = IMAGINED, planned: int | None = None
-) -> Powered:
+def prediction_powered(sums: Sums, level: float = 0.95, planned: int | None = None) -> Interval:
     """The rate by people's and the model's labels together; by people's alone where there is no other dialogue. planned: as in
     people_alone."""
-    weight = weight_of(sums)
-    return Powered(interval_of(rate_of(sums, weight, imagined, planned), level), weight)
+    return interval_of(rate_of(sums, weight_of(sums), planned=planned), level)
 
 
 def weight_of(sums: Sums) -> float:

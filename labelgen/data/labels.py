@@ -1,9 +1,17 @@
 """Generic labels: what an annotator answers and what a model is trained on, in one form for every task.
 
 There are four units: a label is about a turn, a span of a turn's request, a goal (a set of turns), or the dialogue.
-All values are frozen. Records on disk group labels by task (groups.py)."""
+All values are frozen. Records on disk group labels by task (groups.py).
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+At the end: words of texts, and normalizers of slot values. A normalizer is a function `(text, locale) -> text or None`, such as ("a quarter
+of an hour", "en-US") -> "PT15M". None means that it does not know the words; the value is then the text itself. Packages register
+normalizers under the entry point group `labelgen.normalizers`."""
+
+import locale as locales
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Literal
 
 from msgspec import Struct
@@ -67,7 +75,7 @@ class Label(Struct, frozen=True):
     probability: of exactly this label, where the annotator gives one. value: what the name does not say; the normalized
     form of a slot (text), the rating of a quality (1..5). distribution: over all names of an exclusive task, in the
     order of its label set, where the annotator gives it. given: the rating that `value` was mapped from, where the
-    annotator names the scale. origin: how `value` was obtained, in a word (data/values.py, feedback/transcription.py)."""
+    annotator names the scale. origin: how `value` was obtained, in a word (NORMALIZERS, feedback/transcription.py)."""
 
     task: str
     at: At
@@ -340,3 +348,68 @@ def from_scale(rating: float, scale: tuple[float, float]) -> float:
     """Map a rating on `scale` = (worst, best) linearly to 1..5."""
     worst, best = scale
     return 1.0 + 4.0 * (rating - worst) / (best - worst)
+
+
+Normalizer = Callable[[str, str | None], str | None]
+
+NORMALIZERS = Registry("labelgen.normalizers", {})
+
+TEXT = "text"
+"""Origin of a value that the normalizer does not know: the words themselves."""
+
+DEFAULT_LANGUAGE = "en"
+"""Language of records without a locale."""
+
+_CODE = 3
+"""Letters of the longest code of a language (ISO 639)."""
+_SPACE = re.compile(r"[^\w%$€£°.,:'~-]+")
+_WORD = re.compile(r"[.,:'-]*?(-?(?:(?<!\.)\.)?\d.*?|[^.,:'-].*?)[.,:'-]*")
+"""A word within punctuation; the sign and the point of a number such as -.5 are part of it."""
+
+
+def normalizer(name: str) -> Normalizer:
+    """The normalizer of that name. Raises UsageError for an unknown one."""
+    function: Normalizer = resolve(NORMALIZERS, name, "normalizer")
+    return function
+
+
+@lru_cache(maxsize=4096)
+def language_of(locale: str | None) -> str:
+    """The language of a locale: `de` for `de-DE` and for `German`, DEFAULT_LANGUAGE for None."""
+    if not locale:
+        return DEFAULT_LANGUAGE
+    word = re.split(r"[-_.]", locale)[0].casefold()
+    if len(word) <= _CODE:
+        return word
+    # The C library's aliases of locales are names of languages.
+    return locales.normalize(word).partition("_")[0].casefold()
+
+
+_WITHOUT_SPACES = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
+
+
+def find_words(words: str, text: str, after: int = 0) -> tuple[int, int] | None:
+    """The first place of whole words in a text from `after` on, in code points, whatever their case; None without one.
+
+    Scripts without spaces have no borders of words, so any place counts there."""
+    if not words:
+        return None
+    for found in re.compile(re.escape(words), re.IGNORECASE).finditer(text, after):
+        start, end = found.span()
+        if not _is_inside(text, start) and not _is_inside(text, end):
+            return start, end
+    return None
+
+
+def _is_inside(text: str, at: int) -> bool:
+    """Whether a word goes on at this place."""
+    return 0 < at < len(text) and all(
+        c.isalnum() and not unicodedata.name(c, "").startswith(_WITHOUT_SPACES) for c in text[at - 1 : at + 1]
+    )
+
+
+@lru_cache(maxsize=65536)
+def plain_words(text: str) -> str:
+    """Words without case, accents' composition, outer punctuation and repeated space, for comparison. Signs of numbers stay."""
+    low = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("−", "-")
+    return " ".join(word[1] for part in _SPACE.sub(" ", low).split() if (word := _WORD.fullmatch(part)))

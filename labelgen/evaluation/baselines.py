@@ -8,18 +8,16 @@ a system predicted and, under a name that says so, at those of the reference, as
     judged = baselines.annotate(test, "consensus", goals_from="model")"""
 
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from itertools import islice
 from typing import Any, Protocol
 
 from msgspec.structs import replace
 
 from labelgen.agreement.consensus import CONSENSUS, consensus
 from labelgen.base.registry import Registry, resolve
-from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import (
     Annotation,
     At,
@@ -33,7 +31,6 @@ from labelgen.data.labels import (
 )
 from labelgen.data.split import position
 from labelgen.evaluation.protocol import people_of
-from labelgen.features.features import categories_of
 from labelgen.features.ngrams import turns_at
 from labelgen.feedback.items import goals_of
 from labelgen.metrics.results import BASELINE, BaselineFit, FittedBaselines, Setting, SystemName
@@ -44,7 +41,6 @@ BASELINES = Registry(
     {
         "bag_of_words": "labelgen.evaluation.classifiers:BagOfWords",
         "constant_per_source": "labelgen.evaluation.baselines:ConstantPerSource",
-        "last_action": "labelgen.evaluation.baselines:RatesOfLastAction",
         "rule": "labelgen.evaluation.baselines:Rule",
         "majority_class": "labelgen.evaluation.baselines:MajorityClass",
     },
@@ -304,28 +300,24 @@ class MajorityClass:
         return [self._learned.get(task.name)] * len(places)
 
 
-class _Rates(ABC):
-    """The shares of answers in the narrowest part of training that holds a place: parts are nested, and the shares of each are smoothed by
-    one answer at the rates of the next wider one."""
+class ConstantPerSource:
+    """The most frequent answer of the dialogue's source; for a new source that of its corpus, the part of the name before `/`; for a new
+    corpus that of all training. Shares of each part are smoothed by one answer at the rates of the next wider one."""
 
-    name: str
+    name = BASELINE + "constant per source"
 
     def __init__(self, seed: int = 0) -> None:
-        self._learned: dict[str, dict[tuple[Hashable, ...], Prediction]] = {}
-
-    @abstractmethod
-    def key(self, place: Location) -> tuple[Hashable, ...]:
-        """The narrowest part of a place; each prefix is a wider part, and the empty one is all training."""
+        self._learned: dict[str, dict[tuple[str, ...], Prediction]] = {}
 
     def learn(self, task: EvaluationTask, examples: Sequence[TrainingAnswer]) -> Mapping[str, Any]:
-        parts: dict[tuple[Hashable, ...], list[TrainingAnswer]] = {}
+        parts: dict[tuple[str, ...], list[TrainingAnswer]] = {}
         for example in examples if has_names(task) else ():
-            key = self.key(example)
+            key = _source(example)
             for length in range(len(key) + 1):
                 parts.setdefault(key[:length], []).append(example)
         if len(parts) < 2:  # Nothing tells places apart.
             return {}
-        shares: dict[tuple[Hashable, ...], Shares] = {(): shares_of(examples)}
+        shares: dict[tuple[str, ...], Shares] = {(): shares_of(examples)}
         for part in sorted(filter(None, parts), key=len):
             shares[part] = shares_of(parts[part], shares[part[:-1]])
         self._learned[task.name] = {part: most_frequent(part_shares) for part, part_shares in shares.items()}
@@ -335,44 +327,13 @@ class _Rates(ABC):
         known = self._learned.get(task.name)
         if known is None:
             return [None] * len(places)
-        keys = map(self.key, places)
+        keys = map(_source, places)
         return [next(known[key[:n]] for n in range(len(key), -1, -1) if key[:n] in known) for key in keys]
 
 
-class ConstantPerSource(_Rates):
-    """The most frequent answer of the dialogue's source; for a new source that of its corpus, the part of the name before `/`; for a new
-    corpus that of all training."""
-
-    name = BASELINE + "constant per source"
-
-    def key(self, place: Location) -> tuple[Hashable, ...]:
-        source = place.dialogue.source or ""
-        return source.partition("/")[0], source
-
-
-class RatesOfLastAction(_Rates):
-    """The most frequent answer after the same last actions of the assistant.
-
-    The action of a turn is its categorical fields, such as an action that the log names, with the status and the first hypothesis. The last
-    two actions of a place count. For logs that record such fields; not among the default baselines."""
-
-    name = BASELINE + "rates of the last action"
-
-    def key(self, place: Location) -> tuple[Hashable, ...]:
-        turns = place.dialogue.turns
-        actions = (_action(place.dialogue, turns[k]) for k in reversed(turns_of(place)))
-        return tuple(islice(filter(None, actions), _ACTIONS))
-
-
-Action = tuple[tuple[str, str], ...]
-_ACTIONS = 2
-
-
-def _action(dialogue: Dialogue, turn: Turn) -> Action:
-    """What the log says of a turn that is not of the whole dialogue, nor of the user."""
-    return tuple(
-        pair for pair in categories_of(dialogue, turn) if pair[0] not in ("device", "locale", "domain", "feedback")
-    )
+def _source(place: Location) -> tuple[str, str]:
+    source = place.dialogue.source or ""
+    return source.partition("/")[0], source
 
 
 def shares_of(examples: Sequence[TrainingAnswer], wider: Shares | None = None) -> Shares:

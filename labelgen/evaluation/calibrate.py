@@ -1,35 +1,45 @@
 """Calibrated probabilities and certified thresholds from judged answers.
 
 Scalings are fitted on one part of the dialogues and chosen on a second (weights of names use both); thresholds are planned on the
-second part and certified on a third (Learn-then-Test). No dialogue is in two parts, nor any user."""
+second part and certified on a third (Learn-then-Test). No dialogue is in two parts, nor any user.
 
-from collections.abc import Callable, Sequence
+Is a log like the dialogues that a model was calibrated on? Independent dialogues of both are compared by confidence/two_sample.py.
+
+At most one dialogue of a user counts, because dialogues of one user depend on each other. Labels are compared by the model's errors, its
+log loss, its overconfidence and the shares of names, on dialogues that the reference annotator answered.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from labelgen.confidence.adaptation import Adaptation, adapt, adapt_events
 from labelgen.confidence.certificate import Certificate, Scored, certify, plan, too_few
-from labelgen.confidence.resampling import Array, interval, of_statistic, resampled, resamples
+from labelgen.confidence.resampling import of_statistic, resamples
 from labelgen.confidence.scaling import (
     SPREAD,
+    Adaptation,
     Scaling,
+    adapt,
+    adapt_events,
     fit_isotonic,
     fit_temperature,
     fit_weights,
     log_loss,
     weights_by_source,
 )
+from labelgen.confidence.two_sample import Aspect, Row, Sample
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import UNIT_OF, Annotation, At, AtGoal, Label, on_turns
-from labelgen.data.split import Part, part_of, user_key
-from labelgen.evaluation.protocol import Protocol
+from labelgen.data.labels import UNIT_OF, Annotation, At, AtGoal, Label, Threshold, on_turns
+from labelgen.data.split import Part, part_of, position, user_key
 from labelgen.metrics.metric import divide
-from labelgen.metrics.results import Interval, Setting
+from labelgen.metrics.results import DriftTest, Setting, VoidCertificate
 from labelgen.metrics.sets import identity, same
-from labelgen.model.abstain import scaled_label, score
-from labelgen.model.calibration import TaskCalibration
+from labelgen.model.calibration import ByField, TaskCalibration, scaled_label, score
+from labelgen.model.label_model import LabelModel
+from labelgen.model.reference import input_rows, prediction_rows, sample_of, scored_tasks
 from labelgen.tasks.evaluation import EvaluationTask, answered
 
 PURPOSE = "calibrate"
@@ -127,7 +137,7 @@ def certify_tasks(
             kept = frozenset(
                 (x.place, x.labels[0].at) for part in answers.values() for x in part if x.labels and accepts(x)
             )
-        measured = _measured(dialogues, parts["certify"], answers["certify"], accepts, task, model, setting)
+        measured = _measured(dialogues, parts["certify"], answers["certify"], accepts, setting)
         counts = {name: len(places) for name, places in parts.items()}
         calibrations[task.name] = replace(one, certificate=certificate, measured={"dialogues": counts, **measured})
     return [calibrations[task.name] for task in tasks]
@@ -336,11 +346,9 @@ def _measured(
     places: Sequence[int],
     answers: Sequence[Answer],
     accepts: Callable[[Answer], bool],
-    task: EvaluationTask,
-    model: str,
     setting: Setting,
 ) -> dict[str, Any]:
-    """Coverage and precision on the part that was certified on, and people's precision on the same fields."""
+    """Coverage and precision on the part that was certified on."""
     row, names = _units(dialogues, places)
     rows = np.zeros((len(names), 3))
     for x in answers:
@@ -349,70 +357,11 @@ def _measured(
     times = resamples(len(names), setting.resamples, setting.seed)
     coverage = of_statistic(lambda t: divide(t @ rows[:, 1], t @ rows[:, 0]), times)
     precision = of_statistic(lambda t: divide(t @ rows[:, 2], t @ rows[:, 1]), times)
-    measured: dict[str, Any] = {
+    return {
         "answers": int(rows[:, 0].sum()),
         "coverage": coverage.rounded(),
         "precision": precision.rounded(),
     }
-    counts = _compared_with_people([dialogues[k] for k in places], places, answers, accepts, task, setting)
-    if len(counts):
-        of_units = np.zeros((len(names), counts.shape[1]))
-        np.add.at(of_units, [row[k] for k in places], counts)
-        counts = of_units
-        model_value, person, difference = _paired(counts, times)
-        measured["comparison"] = {
-            "model": model_value.rounded(),
-            "single_annotator": person.rounded(),
-            "difference": difference.rounded(),
-        }
-    return measured
-
-
-def _compared_with_people(
-    dialogues: Sequence[Dialogue],
-    places: Sequence[int],
-    answers: Sequence[Answer],
-    accepts: Callable[[Answer], bool],
-    task: EvaluationTask,
-    setting: Setting,
-) -> Array:
-    """[D, 4]: the model's right answers and all, a single person's right answers and all, on the fields that both answer,
-    against the consensus of the others; empty where nobody can be judged."""
-    taken: dict[tuple[int, At], list[Answer]] = {}
-    for x in answers:
-        if accepts(x):
-            taken.setdefault((x.place, x.at), []).append(x)
-    rows = np.zeros((len(dialogues), 4))
-    for judgment in Protocol(dialogues, [task], setting).judgments(task).all:
-        if judgment.person is None:
-            continue
-        for at, wanted in judgment.reference.items():
-            ours = taken.get((places[judgment.dialogue], at))
-            if not ours or at not in judgment.person:
-                continue
-            labels, person = tuple(label for x in ours for label in x.labels), judgment.person[at]
-            if task.divides:
-                labels, person, wanted = (on_turns(goals, judgment.covered) for goals in (labels, person, wanted))
-            rows[judgment.dialogue, :2] += _count_right(labels, wanted, task.divides)
-            rows[judgment.dialogue, 2:] += _count_right(person, wanted, task.divides)
-    return rows if rows.any() else np.empty((0, 4))
-
-
-def _paired(rows: Array, times: Array) -> tuple[Interval, Interval, Interval]:
-    def model(t: Array) -> Array:
-        return divide(t @ rows[:, 0], t @ rows[:, 1])
-
-    def person(t: Array) -> Array:
-        return divide(t @ rows[:, 2], t @ rows[:, 3])
-
-    whole = np.ones((1, len(rows)))
-    draws = resampled(model, times), resampled(person, times)
-    values = float(model(whole)[0]), float(person(whole)[0])
-    return (
-        interval(values[0], draws[0]),
-        interval(values[1], draws[1]),
-        interval(values[0] - values[1], draws[0] - draws[1]),
-    )
 
 
 def answers_of(
@@ -437,14 +386,152 @@ def answers_of(
     return out
 
 
-def _count_right(labels: Sequence[Label], wanted: Sequence[Label], divides: bool) -> tuple[int, int]:
-    """(right, all) of one annotator's field, counted as the model's answers are."""
-    if divides and labels:
-        true = {identity(label) for label in wanted}
-        return sum(identity(label) in true for label in labels), len(labels)
-    return int(same(labels, wanted)), 1
-
-
 def _of_kept_goals(answers: Sequence[Answer], kept: frozenset[tuple[int, At]] | None) -> list[Answer]:
     """The answers without those about goals that are themselves withheld. kept: (place, goal), None for all."""
     return [x for x in answers if kept is None or not isinstance(x.at, AtGoal) or (x.place, x.at) in kept]
+
+
+MOST = 400
+"""Dialogues of a source that are compared. More would make differences significant that are too small to matter."""
+_PURPOSE = "drift"
+
+
+class Draw:
+    """At most MOST dialogues of each source, drawn by a stable hash, at most one of a user; in one pass, in bounded memory."""
+
+    def __init__(self, dialogues: Iterable[Dialogue] = ()) -> None:
+        self._kept: defaultdict[str | None, dict[str, _Drawn]] = defaultdict(dict)
+        for dialogue in dialogues:
+            self.add(dialogue)
+
+    def add(self, dialogue: Dialogue) -> None:
+        """Offer a dialogue."""
+        own = self._kept[dialogue.source]
+        key = user_key(dialogue)
+        new = position(0, f"{_PURPOSE} {key}"), position(0, f"{_PURPOSE} {dialogue.id}"), dialogue
+        own[key] = min(own.get(key, new), new, key=_rank)
+        if len(own) > 2 * MOST:
+            self._kept[dialogue.source] = _first(own)
+
+    def dialogues(self) -> list[Dialogue]:
+        """Those that were drawn, by source."""
+        return [dialogue for own in self._kept.values() for _, _, dialogue in _first(own).values()]
+
+
+_Drawn = tuple[float, float, Dialogue]
+
+
+def _rank(drawn: _Drawn) -> tuple[float, float]:
+    return drawn[:2]
+
+
+def _first(own: Mapping[str, _Drawn]) -> dict[str, _Drawn]:
+    """The users with the smallest hashes; whoever is dropped is never among them again."""
+    return dict(sorted(own.items(), key=lambda item: _rank(item[1]))[:MOST])
+
+
+def sample(
+    model: LabelModel,
+    dialogues: Sequence[Dialogue],
+    labeled: Sequence[Dialogue],
+    tasks: Sequence[EvaluationTask],
+    annotator: str,
+    reference: str,
+    calibrated: ByField,
+) -> Sample:
+    """All aspects of dialogues with the model's annotations as they are without calibration.
+
+    Args:
+        dialogues: independent ones, of which inputs and predictions count.
+        labeled: independent ones, of which labels count where the reference answers.
+        annotator: of the model.
+        calibrated: the model's calibration."""
+    names = scored_tasks(model)
+    inputs = {d.id: row for d, row in zip(dialogues, input_rows(model, dialogues), strict=True)}
+    by_labels = {d.id for d in labeled}
+    every = list({d.id: d for d in (*dialogues, *labeled)}.values())
+
+    def rows() -> Iterator[dict[Aspect, Row]]:
+        for dialogue in every:
+            row = dict(inputs.get(dialogue.id, {}))
+            predicted = dialogue.annotation(annotator)
+            if predicted is not None and dialogue.id in inputs:
+                row |= prediction_rows(predicted, calibrated, names, dialogue.source)
+            if predicted is not None and dialogue.id in by_labels:
+                row |= _label_rows(predicted, dialogue, reference, tasks, calibrated)
+            yield row
+
+    return sample_of(every, rows())
+
+
+def reference_sample(
+    model: LabelModel,
+    dialogues: Sequence[Dialogue],
+    tasks: Sequence[EvaluationTask],
+    annotator: str,
+    setting: Setting,
+    calibrated: ByField,
+    labels: bool = True,
+) -> Sample:
+    """The sample that a calibrated model keeps: of the part of the dialogues that no scaling was fitted on.
+
+    labels: whether labels are compared; not where the scaling was fitted on all dialogues, because errors are too few there."""
+    chosen = Draw(dialogues[k] for k in parts_of(dialogues, setting.seed)["certify"]).dialogues()
+    return sample(model, chosen, chosen if labels else (), tasks, annotator, setting.reference, calibrated)
+
+
+def void_certificates(thresholds: Sequence[Threshold], tests: Sequence[DriftTest]) -> list[VoidCertificate]:
+    """The certificates whose assumption is rejected: that inputs, and the task's predictions and labels, are like those that
+    certified it."""
+    found = []
+    for one in thresholds:
+        why = [x for x in tests if x.drifted and (not x.task or (x.task, x.unit) == (one.task, one.unit))]
+        if why:
+            first = min(why, key=lambda x: x.p_adjusted)
+            source = f" of {first.source}" if first.source else ""
+            reason = f"{described(first)}{source}: not as in calibration (p = {first.p_adjusted:.2g})"
+            if len(why) > 1:
+                reason += f"; {len(why) - 1} more differences"
+            found.append(VoidCertificate(task=one.task, unit=one.unit or "", reason=reason))
+    return found
+
+
+def described(test: DriftTest) -> str:
+    """What a test compares, in words."""
+    return f"{test.kind}: {test.name}" + (f" of {test.task} ({test.unit})" if test.task else "")
+
+
+def _label_rows(
+    predicted: Annotation, dialogue: Dialogue, reference: str, tasks: Sequence[EvaluationTask], calibrated: ByField
+) -> dict[Aspect, Row]:
+    rows: dict[Aspect, Row] = {}
+    for task in tasks:
+        key = task.tasks[0], UNIT_OF[task.scopes[0]]
+        one = calibrated.get(key)
+        raw = answers_of(0, predicted, dialogue.annotation(reference), task)
+        answers = raw if one is None else [scaled_answer(x, one.scaling(dialogue.source)) for x in raw]
+        if not answers:
+            continue
+        sure = [
+            (score(x.labels) if x.labels else x.none if one is None or x.none is None else one.none.of(x.none), x.right)
+            for x in answers
+        ]
+        rows[Aspect("labels", "right", *key)] = {"share": float(np.mean([x.right for x in answers]))}
+        if gaps := [p - right for p, right in sure if p is not None]:
+            rows[Aspect("labels", "overconfidence", *key)] = {"mean": float(np.mean(gaps))}
+        if nats := [loss for x in answers if (loss := _log_loss(x)) is not None]:
+            rows[Aspect("labels", "log loss", *key)] = {"mean": float(np.mean(nats))}
+        names = [name for x in answers for name in x.wanted]
+        shares: dict[str, float] = defaultdict(float)
+        for name in names:
+            shares[name] += 1 / len(answers)
+        rows[Aspect("labels", "names", *key)] = dict(shares)
+    return rows
+
+
+def _log_loss(answer: Answer) -> float | None:
+    """Of an exclusive task: of the right name, in nats."""
+    if not answer.labels or answer.labels[0].distribution is None or not answer.wanted:
+        return None
+    p = dict(answer.labels[0].distribution).get(answer.wanted[0])
+    return None if p is None else float(-np.log(max(p, 1e-6)))

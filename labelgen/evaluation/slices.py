@@ -195,9 +195,6 @@ def _written(edges: NDArray[np.float64]) -> list[str]:
     return next(ends for ends in tries if len(set(ends)) == len(ends))
 
 
-SHOWN = 2
-"""Metrics of a task that are measured on slices; the main one is tested."""
-
 _RESAMPLES = 200
 """Enough for a spread; an interval needs more."""
 
@@ -224,7 +221,7 @@ def slice_metrics(
     task: EvaluationTask,
     setting: Setting,
 ) -> list[SliceMetric]:
-    """All systems in `items` on every slice.
+    """The main metric of all systems in `items` on every slice.
 
     first: the system that is tested, empty where it does not answer. whole: system -> metric -> its value on all fields."""
     if not items or not judgments:
@@ -245,11 +242,13 @@ def slice_metrics(
             tests = [contrast(one, inside, setting, owners) for one in tested]
             for system, system_items in items.items():
                 part, part_judgments = within(system_items, judgments, inside)
-                measured = measure_all(task.metrics[:SHOWN], part, part_judgments, setting, owners)
-                for metric_name, one in measured.items():
-                    test = tests[0] if system in first and metric_name == main else {}
-                    estimate = msgspec.structs.asdict(one.estimate())
-                    out.append(SliceMetric(by=by, name=name, system=system, metric=metric_name, **estimate, **test))
+                estimate = measure_all([main], part, part_judgments, setting, owners)[main].estimate()
+                test = tests[0] if system in first else {}
+                out.append(
+                    SliceMetric(
+                        by=by, name=name, system=system, metric=main, **msgspec.structs.asdict(estimate), **test
+                    )
+                )
     return out
 
 

@@ -25,7 +25,7 @@ from torch import nn
 from labelgen.base.errors import IntegrityError, UsageError, first_line, integrity_errors
 from labelgen.base.files import atomic_write, digest_file, fresh_folder, write_text
 from labelgen.features.sound import torchaudio_loads
-from labelgen.kernels.packed import PACKED, packed_attention
+from labelgen.kernels.device import PACKED, packed_attention
 
 ORIGIN = "origin.json"
 """File of an encoder's folder with the origin of its weights, their license and digests."""

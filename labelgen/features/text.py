@@ -32,6 +32,10 @@ class Tokens:
     kept: tuple[tuple[int, int], ...]
 
 
+WINDOWS = 4
+"""Maximum number of windows in which a model reads a text."""
+
+
 class Tokenizer:
     """A fast tokenizer with a cache, since most utterances of a log repeat over the epochs. A text of more than `max_tokens` is
     read in at most `windows` of so many; what is longer still is truncated."""

@@ -3,16 +3,82 @@
 These are must-link and cannot-link constraints, each with the probability that it is right (Wagstaff et al. 2001, "Constrained
 K-means Clustering with Background Knowledge"). A correction, a repeated request, an answer to the assistant's question and a
 farewell go on with the goal. A request in other words begins another one after thanks, an offer of more help, a question that
-was left, or a long gap."""
+was left, or a long gap.
 
+Topic shifts by TextTiling, from words alone, with turns as the units: Hearst 1997, "TextTiling: Segmenting Text into Multi-paragraph Subtopic
+Passages"."""
+
+import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
 from labelgen.data.dialogue import Dialogue, Signal
-from labelgen.feedback.cues import asks_for_detail, gap_s, gives_up, is_closing, limits_s, only_takes_leave, takes_leave
+from labelgen.feedback.cues import (
+    asks_for_detail,
+    gap_s,
+    gives_up,
+    is_closing,
+    limits_s,
+    only_takes_leave,
+    plain,
+    takes_leave,
+)
 from labelgen.feedback.items import domain_of
-from labelgen.feedback.phrases import plain
-from labelgen.feedback.topics import topic_shifts
+
+BLOCK_TURNS = 2
+"""Turns on each side of a gap whose words are compared."""
+_LEAST_LETTERS = 3
+
+
+def topic_depths(dialogue: Dialogue) -> list[float]:
+    """Depth score of the gap before each turn but the first: how much less alike the words of both sides are than at the
+    peaks around, 0..2."""
+    turns = [_words(f"{turn.request} {turn.response}") for turn in dialogue.turns]
+    alike = [
+        _cosine(
+            sum(turns[max(0, t - BLOCK_TURNS) : t], Counter[str]()), sum(turns[t : t + BLOCK_TURNS], Counter[str]())
+        )
+        for t in range(1, len(turns))
+    ]
+    return [_peak(alike[: gap + 1][::-1]) + _peak(alike[gap:]) - 2.0 * value for gap, value in enumerate(alike)]
+
+
+def topic_shifts(dialogue: Dialogue) -> list[bool]:
+    """For the gap before each turn but the first, whether it is deeper than the mean of the dialogue."""
+    depths = topic_depths(dialogue)
+    mean = sum(depths) / max(1, len(depths))
+    return [depth > mean for depth in depths]
+
+
+def _peak(values: list[float]) -> float:
+    """The value at the end of the climb that begins at the first."""
+    peak = values[0]
+    for value in values[1:]:
+        if value < peak:
+            break
+        peak = value
+    return peak
+
+
+def _cosine(a: Counter[str], b: Counter[str]) -> float:
+    lengths = math.hypot(*a.values()) * math.hypot(*b.values())
+    return sum(count * b[word] for word, count in a.items()) / lengths if lengths else 0.0
+
+
+@lru_cache(maxsize=4096)
+def _words(text: str) -> Counter[str]:
+    """Words with content; do not change the counter."""
+    return Counter(word for word in plain(text).split() if len(word) >= _LEAST_LETTERS and word not in _little_words())
+
+
+@cache
+def _little_words() -> frozenset[str]:
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    return frozenset(ENGLISH_STOP_WORDS)
+
 
 LINK_PRECISION: Mapping[str, float] = {
     "correction": 0.9,

@@ -15,7 +15,7 @@ from typing import Literal
 from rapidfuzz.distance import Indel
 
 from labelgen.data.dialogue import Dialogue, Signal
-from labelgen.feedback.posterior import Posterior
+from labelgen.feedback.items import Posterior
 from labelgen.feedback.signal import concerns_dialogue
 
 REPAIRS = ("rephrase", "correction")

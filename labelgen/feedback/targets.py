@@ -13,9 +13,8 @@ from labelgen.data.labels import (
     Target,
     division,
 )
-from labelgen.feedback.items import FeedbackItem, goals_of, items_of
+from labelgen.feedback.items import FeedbackItem, Method, Posterior, goals_of, items_of
 from labelgen.feedback.links import GoalLink, goal_links
-from labelgen.feedback.posterior import Method, Posterior
 from labelgen.feedback.repair import CONFIRMED, Repair, predicted_intents, repair_of, repeats
 from labelgen.feedback.signal import reliability
 

@@ -10,14 +10,13 @@ failure. No feature reads words as such, so the weights work for other logs; the
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 
 import msgspec
-from msgspec.structs import replace
 from rapidfuzz.distance import Indel, Levenshtein
 
 from labelgen.data.dialogue import Dialogue, Signal
@@ -26,13 +25,11 @@ from labelgen.data.labels import (
     TRANSCRIPTION,
     Abstained,
     Annotation,
-    AtSpan,
     AtTurn,
     Field,
     Label,
-    NoLabel,
+    plain_words,
 )
-from labelgen.data.values import TEXT, Normalizer, plain_words
 from labelgen.feedback.repair import align, repeats, words
 
 FIRST, NBEST, VOTE, REPHRASE = "first", "nbest", "vote", "rephrase"
@@ -326,71 +323,6 @@ def projected(before: str, after: str) -> str | None:
         at = b
     out += before[at:]
     return None if out == before else out
-
-
-def corrected(dialogue: Dialogue) -> Mapping[int, Label]:
-    """The corrected request of each turn, by the first annotation of kind `rule` that has any."""
-    for annotation in dialogue.annotations:
-        requests = {x.at.turn: x for x in annotation.labels if x.task == TRANSCRIPTION and isinstance(x.at, AtTurn)}
-        if annotation.kind == KIND and requests:
-            return requests
-    return {}
-
-
-def spoken_words(request: str, at: AtSpan, spoken: str) -> str:
-    """The words of the span as they were spoken: what stands in its place in the corrected request, else the span itself.
-
-    Words are aligned by minimum edits. Where words at a border of the span were replaced, all that replaces them belongs to it, unless the
-    replacement reaches beyond the span, as many words as before."""
-    text = request[at.start : at.end]
-    before, after = plain_words(request[: at.start]).split(), plain_words(request[at.end :]).split()
-    inside, new = plain_words(text).split(), plain_words(spoken).split()
-    old = [*before, *inside, *after]
-    if not inside or plain_words(request).split() in (new, []):
-        return text
-    first, last = len(before), len(before) + len(inside)
-    covered: list[tuple[int, int]] = []
-    for i, j, a, b in _blocks(old, new):
-        low, high = max(i, first), min(j, last)
-        if low < high:
-            # Words that are equal, or as many as before, keep their places; else the whole replacement is taken.
-            covered.append((a + low - i, a + high - i) if j - i == b - a else (a, b))
-        elif i == j and first < i < last:
-            covered.append((a, b))
-    return " ".join(new[covered[0][0] : max(end for _, end in covered)]) or text
-
-
-def _blocks(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[int, int, int, int]]:
-    """Aligned parts of two texts, `old[i:j]` with `new[a:b]`: runs of equal words, and what lies between them."""
-    i = a = 0
-    for op in Levenshtein.opcodes(old, new):
-        if op.tag != "equal":
-            continue
-        if (i, a) != (op.src_start, op.dest_start):
-            yield i, op.src_start, a, op.dest_start
-        yield op.src_start, op.src_end, op.dest_start, op.dest_end
-        i, a = op.src_end, op.dest_end
-    if (i, a) != (len(old), len(new)):
-        yield i, len(old), a, len(new)
-
-
-def with_values(
-    dialogue: Dialogue, answers: Iterable[Label | NoLabel], normalizer: Normalizer, origin: str
-) -> Iterator[Label | NoLabel]:
-    """The answers, with normalized values of spans, from the corrected request where the dialogue has one. origin: of the values
-    that the normalizer knows."""
-    spoken = corrected(dialogue)
-    for answer in answers:
-        if not isinstance(answer, Label) or not isinstance(answer.at, AtSpan):
-            yield answer
-            continue
-        request, correction = dialogue.turns[answer.at.turn].request, spoken.get(answer.at.turn)
-        if correction is None or correction.origin == FIRST:
-            text = request[answer.at.start : answer.at.end]
-        else:
-            text = spoken_words(request, answer.at, str(correction.value))
-        value = normalizer(text, dialogue.locale)
-        yield replace(answer, value=text if value is None else value, origin=TEXT if value is None else origin)
 
 
 class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -19,7 +19,6 @@ from labelgen.data.log import RECORD_SUFFIXES, read_file
 from labelgen.data.record import LocatedDialogue, Rejected, encode
 from labelgen.data.redact import redact_dialogue
 from labelgen.data.split import position
-from labelgen.labeling.folder import MANIFEST, LabelFolder, input_files
 from labelgen.labeling.manifest import (
     REDACT,
     FileEntry,
@@ -31,8 +30,16 @@ from labelgen.labeling.manifest import (
     tally,
     total,
 )
-from labelgen.labeling.ranges import read_range, split_file
-from labelgen.labeling.shard import DialogueAnnotator, Shard, label_shard, read_dialogues, without_annotator
+from labelgen.labeling.run import MANIFEST, LabelFolder, input_files
+from labelgen.labeling.shard import (
+    DialogueAnnotator,
+    Shard,
+    label_shard,
+    read_dialogues,
+    read_range,
+    split_file,
+    without_annotator,
+)
 
 Track = Callable[[Iterable[str]], Iterator[str]]
 

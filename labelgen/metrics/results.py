@@ -12,12 +12,10 @@ from msgspec import Struct, field
 
 from labelgen.base.errors import InputError
 
-FORM = "labelgen evaluation 3"
+FORM = "labelgen evaluation 4"
 DRIFT_FORM = "labelgen drift 1"
 HUMAN = "human baseline"
 """The row that pools all annotators, each judged alone."""
-CEILING = "noise ceiling"
-"""The row of a system that always answers what all annotators together say. Where they are tied it has no answer, which is a miss."""
 BASELINE = "baseline: "
 """Begins the name of every baseline that learns from the training part."""
 EVERYONE = ("kind=person",)
@@ -151,27 +149,6 @@ class LeftOut(Struct, kw_only=True):
     dialogues: int | None = None
 
 
-class Place(Struct, kw_only=True):
-    """A turn, the turns of a goal, or, without either, the dialogue."""
-
-    turn: int | None = None
-    turns: list[int] | None = None
-
-
-class Tie(Struct, kw_only=True):
-    """A field that the consensus could not decide."""
-
-    dialogue: str
-    at: Place = field(default_factory=Place)
-
-
-class TieCounts(Struct, kw_only=True):
-    """How many fields were tied, and the first of them."""
-
-    items: int = 0
-    examples: list[Tie] = []
-
-
 class Confusion(Struct, kw_only=True):
     """counts[i][j]: items where the reference is labels[i] and the system's answer columns[j]. recall, precision: of each of the labels; None
     where the reference, or the system, never gives it."""
@@ -224,7 +201,7 @@ class PrecisionCoverage(Struct, kw_only=True):
 
 class TaskResult(Struct, kw_only=True):
     """Every system on one task at one unit, or on several tasks jointly. fields: answers that were judged; items: comparisons, one for
-    each annotator who is judged on an answer."""
+    each annotator who is judged on an answer. ties: fields that the consensus could not decide."""
 
     name: str
     unit: str
@@ -237,9 +214,8 @@ class TaskResult(Struct, kw_only=True):
     rows: list[SystemRow] = []
     verdicts: list[Verdict] = []
     ratios: list[Ratio] = []
-    ties: TieCounts = field(default_factory=TieCounts)
+    ties: int = 0
     left_out: list[LeftOut] = []
-    no_ceiling: str | None = None
     confusion: list[Confusion] = []
     reliability: list[ReliabilityDiagram] = []
     precision_coverage: list[PrecisionCoverage] = []

@@ -17,19 +17,29 @@ from labelgen.base.errors import IntegrityError, UsageError
 from labelgen.base.registry import require
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Sources
-from labelgen.data.labels import Annotation, Answers, AtSpan, Label, NoLabel, Provenance, Threshold, Unit, annotation_of
+from labelgen.data.labels import (
+    TEXT,
+    Annotation,
+    Answers,
+    AtSpan,
+    Label,
+    NoLabel,
+    Normalizer,
+    Provenance,
+    Threshold,
+    Unit,
+    annotation_of,
+)
+from labelgen.data.labels import normalizer as find_normalizer
 from labelgen.data.stats import audio_summary
-from labelgen.data.values import normalizer as find_normalizer
 from labelgen.features.features import categories_of
-from labelgen.feedback.transcription import with_values
 from labelgen.kernels.device import check_device, one_thread, processor
-from labelgen.kernels.precision import PRECISIONS, Precision
-from labelgen.model.abstain import WITHHELD, abstaining, by_field
 from labelgen.model.annotate import annotate
 from labelgen.model.build import with_labels
-from labelgen.model.calibration import Calibration, read_calibration
+from labelgen.model.calibration import WITHHELD, Calibration, abstaining, by_field, read_calibration
 from labelgen.model.card import WEAK
 from labelgen.model.folder import load_model, model_digest, read_card, read_trained_on
+from labelgen.model.options import PRECISIONS, Precision
 
 
 class Annotator:
@@ -38,7 +48,7 @@ class Annotator:
     Args:
         name: annotator name in the output.
         labels: allowed labels of sources that the model was not trained on.
-        precision: arithmetic, see kernels/precision.py. It changes labels, so the provenance has it.
+        precision: arithmetic, see model/options.py. It changes labels, so the provenance has it.
         calibrated: use the folder's calibration, if any: scale probabilities and abstain below thresholds.
         domains_from: record field with the domains on offer in a dialogue; only labels of these domains are predicted.
         online: each turn is labeled from itself and earlier turns. The calibration applies to labels that use later turns
@@ -46,7 +56,7 @@ class Annotator:
         thresholds: task -> probability below which the model abstains, instead of certified thresholds.
         void: (task, unit) -> why the certificate of that threshold does not hold for the log; the provenance says so.
         keep_weak: label also tasks of which the model learned nothing, as its card says; else their answers are withheld.
-        normalizer: name of the function that normalizes values of slots (data/values.py); None for the words of the spans.
+        normalizer: name of the function that normalizes values of slots (data/labels.py); None for the words of the spans.
 
     Raises UsageError if the calibration was made with another `domains_from` or certifies another precision, and if the
     precision or the device is not available."""
@@ -67,7 +77,7 @@ class Annotator:
         keep_weak: bool = False,
     ) -> None:
         require(precision, PRECISIONS, "precision")
-        self._normalizer = None if normalizer is None else (find_normalizer(normalizer), normalizer)
+        self._normalizer = None if normalizer is None else find_normalizer(normalizer)
         self._arithmetic = PRECISIONS[cast(Precision, precision)]
         check_device(device)
         model = load_model(folder)
@@ -140,7 +150,7 @@ class Annotator:
             annotation_of(
                 self.name,
                 "model",
-                self._with_values(one, dialogue),
+                with_values(one, dialogue, self._normalizer, self.provenance.values),
                 replace(self.provenance, trained_on=self.trained_on.holds(dialogue)),
             )
             for one, dialogue in zip(predictions, dialogues, strict=True)
@@ -155,11 +165,6 @@ class Annotator:
             abstaining(one, self._calibrated, goals_from is not None, dialogue.source)
             for one, dialogue in zip(annotations, dialogues, strict=True)
         ]
-
-    def _with_values(self, answers: Answers, dialogue: Dialogue) -> Iterator[Label | NoLabel]:
-        if self._normalizer is None:
-            return _with_texts(answers, dialogue)
-        return with_values(dialogue, answers, *self._normalizer)
 
     def refuses(self, source: str | None) -> UsageError | None:
         """The error if records of this source cannot be labeled, because a task has several label sets and none for the
@@ -237,14 +242,18 @@ def _bits(precision: str) -> str:
     return PRECISIONS[cast(Precision, precision)].bits
 
 
-def _with_texts(answers: Answers, dialogue: Dialogue) -> Iterator[Label | NoLabel]:
-    """The answers, with the text of each span as its value."""
+def with_values(
+    answers: Answers, dialogue: Dialogue, normalizer: Normalizer | None, origin: str | None
+) -> Iterator[Label | NoLabel]:
+    """The answers, with a value for each span: its words, or what the normalizer makes of them. origin: of the values that it knows."""
     for answer in answers:
-        if isinstance(answer, Label) and isinstance(answer.at, AtSpan) and answer.value is None:
-            text = dialogue.turns[answer.at.turn].request[answer.at.start : answer.at.end]
-            yield replace(answer, value=text)
-        else:
+        if not isinstance(answer, Label) or not isinstance(answer.at, AtSpan) or answer.value is not None:
             yield answer
+            continue
+        text = dialogue.turns[answer.at.turn].request[answer.at.start : answer.at.end]
+        value = None if normalizer is None else normalizer(text, dialogue.locale)
+        known = origin if value is not None else TEXT if normalizer is not None else None
+        yield replace(answer, value=text if value is None else value, origin=known)
 
 
 def _is_finite(annotation: Annotation) -> bool:

@@ -11,8 +11,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import domains_on_offer
 from labelgen.data.labels import AtGoal, Target, divides
 from labelgen.features.features import FeatureSet
-from labelgen.features.layout import Batch, Layout, Voice
-from labelgen.features.relations import relations_of
+from labelgen.features.layout import Batch, Layout, Voice, relations_of
 from labelgen.features.text import Tokenizer, group_passages
 from labelgen.features.voice import SoundSource, sound_tensors
 from labelgen.tasks.task import Task

@@ -14,15 +14,13 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import LabelSet, Sources, carry_company, label_set, with_company
 from labelgen.features.features import FeatureSet, learn_features
 from labelgen.features.pretrained import encoder_origin, load_encoder, load_speech_encoder, load_tokenizer, most_tokens
-from labelgen.features.speech import LogMelEncoder, SoundEncoder, SpeechEncoder
-from labelgen.features.text import Tokenizer
-from labelgen.features.voice import SoundSource
+from labelgen.features.text import WINDOWS, Tokenizer
+from labelgen.features.voice import LogMelEncoder, SoundEncoder, SoundSource, SpeechEncoder
 from labelgen.model.label_model import LabelModel, Linear
 from labelgen.model.linear import fit_linear
 from labelgen.model.options import ModelOptions
-from labelgen.nn.encoder_check import check_encoder
-from labelgen.tasks import TASKS
-from labelgen.tasks.options import TaskOptions
+from labelgen.nn.turn_encoder import check_encoder
+from labelgen.tasks import TASKS, TaskOptions
 from labelgen.tasks.task import Task, fixed_labels
 
 
@@ -125,7 +123,7 @@ def assemble(
         features,
         encoder,
         width,
-        Tokenizer(tokenizer, options.max_tokens, options.windows),
+        Tokenizer(tokenizer, options.max_tokens, WINDOWS),
         origin,
         linear,
         sound,

@@ -1,21 +1,39 @@
 """Calibration of a model folder: calibration.json, which labelgen calibrate and labelgen certify write.
 
 For each task and unit of its fields: the scaling of its probabilities (calibrate), and the threshold below which the model abstains,
-with its certificate (certify). digests.json lists the file, so a calibrated model has another digest."""
+with its certificate (certify). digests.json lists the file, so a calibrated model has another digest.
 
-import math
+Selective prediction: the model answers or abstains for a whole field, such as the intents or the spans of a turn; the confidence of the field
+is its smallest probability. A goal is accepted by itself; where the model abstains from a goal, it also abstains from answers about it. The
+code depends on units only and names no task."""
+
+import dataclasses
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from labelgen.base.errors import IntegrityError, StorageError, UsageError
 from labelgen.base.files import digest_file, read_json, write_text
 from labelgen.confidence.certificate import Certificate
 from labelgen.confidence.scaling import Scaling
-from labelgen.data.labels import Threshold, Unit
+from labelgen.data.labels import (
+    UNIT_OF,
+    Abstained,
+    Annotation,
+    At,
+    AtGoal,
+    Field,
+    Label,
+    Threshold,
+    Unit,
+    divides,
+    scope,
+)
 from labelgen.metrics.results import Evaluation
 from labelgen.model.card import MODEL_CARD, model_card
 from labelgen.model.folder import (
@@ -48,13 +66,13 @@ class TaskCalibration:
     none: Scaling
     certificate: Certificate | None = None
     measured: Mapping[str, Any]
-    sources: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    sources: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
     idle: tuple[str, ...] = ()
 
     def scaling(self, source: str | None) -> Scaling:
         """The scaling of labels in the dialogues of a source."""
         weights = self.sources.get(source) if source is not None else None
-        return self.labels if weights is None else replace(self.labels, weights=weights)
+        return self.labels if weights is None else dataclasses.replace(self.labels, weights=weights)
 
     @property
     def threshold(self) -> float | None:
@@ -126,37 +144,14 @@ def read_calibration(folder: Path) -> Calibration | None:
 
 def _faults(calibration: Calibration, names: Mapping[str, int]) -> Iterator[str]:
     """names: how many labels each task of the model has."""
-    units = [(one.task, one.unit) for one in calibration.tasks]
-    if len(set(units)) < len(units):
-        yield "a task is calibrated twice"
-    level = calibration.max_error, calibration.confidence
-    if level != (None, None) and not (0 < (level[0] or 0) <= 1 and 0 < (level[1] or 0) < 1):
-        yield f"an error of {calibration.max_error} at a confidence of {calibration.confidence}"
     for one in calibration.tasks:
         if one.task not in names:
             yield f"the model has no task {one.task!r}"
         for scaling in (one.labels, one.none):
-            if not 0 < scaling.temperature < math.inf:
-                yield f"{one.task}: a temperature of {scaling.temperature}"
-            curve = len(scaling.x) == len(scaling.y) and all(
-                list(part) == sorted(part) and all(0 <= p <= 1 for p in part) for part in (scaling.x, scaling.y)
-            )
-            if not curve or (scaling.kind == "isotonic" and not scaling.x):
-                yield f"{one.task}: a curve that does not rise from 0 to 1"
-            if not all(0 < weight < math.inf for weight in scaling.weights):
-                yield f"{one.task}: a weight that is not above 0"
-            if not all(math.isfinite(bias) for bias in scaling.bias):
-                yield f"{one.task}: a bias that is not finite"
-            for what, numbers in (("weights", scaling.weights), ("biases", scaling.bias)):
-                if numbers and len(numbers) != names.get(one.task):
-                    yield f"{one.task}: {len(numbers)} {what} for {names.get(one.task)} names"
-        for weights in one.sources.values():
-            if len(weights) != names.get(one.task) or not all(0 < weight < math.inf for weight in weights):
-                yield f"{one.task}: weights of a source that are not above 0, or not one for each name"
+            if any(part and len(part) != names.get(one.task) for part in (scaling.weights, scaling.bias)):
+                yield f"{one.task}: not one weight or bias for each name"
         if one.threshold is not None and not 0 <= one.threshold <= 1:
             yield f"{one.task}: a threshold of {one.threshold}"
-    if calibration.thresholds() and calibration.max_error is None:
-        yield "a threshold without an error that it is certified for"
 
 
 def refuse_calibrated(folder: Path, force: bool) -> None:
@@ -205,3 +200,110 @@ def write_model_card(folder: Path, evaluation: Evaluation | None = None, system:
     Raises StorageError if it cannot be written."""
     labels = label_names(read_saved(folder / SETTINGS))
     write_text(folder / MODEL_CARD, model_card(read_card(folder), labels, read_calibration(folder), evaluation, system))
+
+
+WITHHELD = 2.0
+"""A threshold that no probability reaches."""
+
+ByField = Mapping[tuple[str, Unit], TaskCalibration]
+
+
+def by_field(calibration: Calibration | None, chosen: Mapping[tuple[str, Unit], float] = {}) -> ByField:
+    """The calibration of each task and unit. chosen: thresholds that replace certified ones, for labels of all names."""
+    known = {} if calibration is None else {(one.task, one.unit): one for one in calibration.tasks}
+    for (task, unit), threshold in chosen.items():
+        before = known.get((task, unit)) or TaskCalibration(
+            task=task, unit=unit, labels=Scaling(), none=Scaling(), measured={}
+        )
+        known[task, unit] = dataclasses.replace(before, certificate=Certificate(threshold=threshold), idle=())
+    return known
+
+
+def scaled(annotation: Annotation, calibrated: ByField, source: str | None = None) -> Annotation:
+    """The annotation of a dialogue of this source with calibrated probabilities."""
+    labels = tuple(
+        label if (one := _of(scope(label), calibrated)) is None else scaled_label(label, one.scaling(source))
+        for label in annotation.labels
+    )
+    none = tuple(
+        none
+        if none.probability is None or (one := _of(none.field, calibrated)) is None
+        else replace(none, probability=one.none.of(none.probability))
+        for none in annotation.none
+    )
+    return replace(annotation, labels=labels, none=none)
+
+
+def abstaining(
+    annotation: Annotation, calibrated: ByField, goals_given: bool = False, source: str | None = None
+) -> Annotation:
+    """The calibrated annotation, with answers below their threshold or without a probability moved to `abstained`.
+
+    source: of the dialogue. goals_given: the goals are not predicted, so answers about a goal do not depend on its probability."""
+    annotation = scaled(annotation, calibrated, source)
+    fields: dict[Field, list[Label]] = {}
+    for label in annotation.labels:
+        fields.setdefault(scope(label), []).append(label)
+    withheld_fields: dict[Field, tuple[Label, ...]] = {}
+    for field, labels in fields.items():
+        if below := _below(field, labels, calibrated):
+            withheld_fields[field] = below
+    withheld_goals: set[At] = {
+        label.at for field, below in withheld_fields.items() if divides(field.task) for label in below
+    }
+    for field, labels in fields.items():
+        if not goals_given and isinstance(field.at, AtGoal) and field.at in withheld_goals:
+            withheld_fields[field] = tuple(labels)
+    kept = []
+    for none in annotation.none:
+        if _accepts(_of(none.field, calibrated), none.probability) and (goals_given or none.at not in withheld_goals):
+            kept.append(none)
+        else:
+            withheld_fields[none.field] = ()
+    withheld = {id(label) for below in withheld_fields.values() for label in below}
+    accepted = tuple(label for label in annotation.labels if id(label) not in withheld)
+    divided = any(divides(task) for task in [*(label.task for label in accepted), *(none.task for none in kept)])
+    return replace(
+        annotation,
+        labels=accepted,
+        none=tuple(kept),
+        abstained=tuple(Abstained(field, best) for field, best in withheld_fields.items()),
+        covered_turns=annotation.covered_turns if divided else None,
+    )
+
+
+def score(labels: tuple[Label, ...]) -> float | None:
+    """Confidence of an answer: the smallest probability of its labels; None if one has no probability."""
+    confidence = [label.probability for label in labels if label.probability is not None]
+    return min(confidence) if labels and len(confidence) == len(labels) else None
+
+
+def _below(field: Field, labels: list[Label], calibrated: ByField) -> tuple[Label, ...]:
+    one = _of(field, calibrated)
+    if divides(field.task):
+        return tuple(label for label in labels if not _accepts(one, label.probability))
+    idle = one is not None and all(label.name in one.idle for label in labels)
+    return () if idle or _accepts(one, score(tuple(labels))) else tuple(labels)
+
+
+def _accepts(one: TaskCalibration | None, confidence: float | None) -> bool:
+    if one is None or one.threshold is None:
+        return True
+    return confidence is not None and confidence >= one.threshold
+
+
+def _of(field: Field, calibrated: ByField) -> TaskCalibration | None:
+    return calibrated.get((field.task, UNIT_OF[type(field.at)]))
+
+
+def scaled_label(label: Label, scaling: Scaling) -> Label:
+    """The label with its calibrated probability, and the name that is predicted by the weights of names."""
+    if label.probability is None:
+        return label
+    if label.distribution is None:
+        return replace(label, probability=scaling.of(label.probability))
+    names = [name for name, _ in label.distribution]
+    scaled_row = scaling.of_all([p for _, p in label.distribution])
+    distribution = tuple(zip(names, scaled_row, strict=True))
+    k = scaling.decide(scaled_row) if scaling.weights or scaling.bias else names.index(label.name)
+    return replace(label, name=names[k], distribution=distribution, probability=scaled_row[k])

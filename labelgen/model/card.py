@@ -9,7 +9,7 @@ from typing import Any
 
 from labelgen import __version__
 from labelgen.base.terminal import printable
-from labelgen.metrics.results import HUMAN, Estimate, Evaluation, Interval, TaskResult
+from labelgen.metrics.results import HUMAN, Estimate, Evaluation, TaskResult
 
 MODEL_CARD = "README.md"
 LIBRARY = "labelgen"
@@ -20,7 +20,6 @@ WEAK, ADDED = "weak", "added"
 _NOT_MEASURED = "Not measured."
 _MAX_LABELS = 20
 """Labels of a task that are listed by name."""
-_MAX_SLICES = 60
 
 
 def model_card(
@@ -46,14 +45,12 @@ def model_card(
         # Without a package the name may be that of a folder.
         base_model=encoder.get("name") if "package" in encoder else None,
         model_name=LIBRARY,
-        eval_results=list(_eval_results(evaluation, system)) or None,
     )
     body = "\n".join(
         (
             *("# Dialogue annotator", "", *weak_lines(card.get(WEAK) or {}), *_intended_use(labels)),
             *("", "## Data", "", *_data(card)),
             *("", "## Metrics", "", *_metrics(evaluation, system)),
-            *("", "## Slices", "", *_slices(evaluation, system)),
             *("", "## Calibration and thresholds", "", *_thresholds(calibration)),
             *("", "## Limits", "", *_limits(card, calibration, evaluation)),
             *("", "## License", "", *_license(encoder)),
@@ -140,31 +137,6 @@ def _metrics(evaluation: Evaluation | None, system: str) -> Iterator[str]:
             )
 
 
-def _slices(evaluation: Evaluation | None, system: str) -> Iterator[str]:
-    rows = (
-        []
-        if evaluation is None
-        else [
-            (task, one)
-            for task in evaluation.tasks
-            for one in task.slices
-            # Values of fields that the evaluation was asked for, such as user, are not for a card.
-            if one.system == system and one.metric == task.main_metric and one.by not in evaluation.setting.slices
-        ]
-    )
-    if not rows:
-        yield _NOT_MEASURED
-        return
-    yield from ("| task | slice | metric | model | items | dialogues |", "| --- " * 6 + "|")
-    for task, one in rows[:_MAX_SLICES]:
-        yield (
-            f"| {_cell(_task(task))} | {_cell(one.by)} = {_cell(one.name)} | {_cell(one.metric)} | {_shown(one)} | "
-            f"{one.items:,} | {one.dialogues:,} |"
-        )
-    if len(rows) > _MAX_SLICES:
-        yield from ("", f"{len(rows) - _MAX_SLICES:,} more slices stand in evaluation.json.")
-
-
 def _thresholds(calibration: Any) -> Iterator[str]:
     if calibration is None:
         yield f"{_NOT_MEASURED} The probabilities are as the network gives them, and the model never abstains."
@@ -205,33 +177,11 @@ def _license(encoder: Mapping[str, Any]) -> Iterator[str]:
     yield "- training data and this model: not stated. State it here before you share the model."
 
 
-def _eval_results(evaluation: Evaluation | None, system: str) -> Iterator[Any]:
-    from huggingface_hub import EvalResult
-
-    if evaluation is None:
-        return
-    name = ", ".join(_cell(PurePath(path).name) for path in evaluation.data.paths) or "log"
-    for task in evaluation.tasks:
-        row = task.row(system)
-        estimate = None if row is None else row.metrics.get(task.main_metric)
-        if estimate is None or estimate.value is None:
-            continue
-        yield EvalResult(
-            task_type="text-classification",
-            task_name=_cell(_task(task)),
-            dataset_type="labelgen",
-            dataset_name=name,
-            metric_type=task.main_metric,
-            metric_name=task.main_metric,
-            metric_value=round(estimate.value, 4),
-        )
-
-
 def _task(task: TaskResult) -> str:
     return f"{task.name} of a {task.unit}"
 
 
-def _shown(value: Interval | Estimate | None) -> str:
+def _shown(value: Estimate | None) -> str:
     return _shown_mapping(None if value is None else {"value": value.value, "low": value.low, "high": value.high})
 
 

@@ -12,20 +12,20 @@ from torch import Tensor, nn
 from labelgen.data.labels import Answers, Unit
 from labelgen.features.features import FeatureSet
 from labelgen.features.layout import Batch, Layout, Sees, States
-from labelgen.features.speech import SoundEncoder
 from labelgen.features.text import Tokenizer, label_text
-from labelgen.features.voice import SoundSource, voice_width
+from labelgen.features.voice import SoundEncoder, SoundSource, voice_width
 from labelgen.kernels.device import to_device
 from labelgen.model.batches import Collator
 from labelgen.model.options import ModelOptions
-from labelgen.nn.dialogue_encoder import DialogueEncoder
+from labelgen.nn.dialogue_encoder import DialogueEncoder, TurnFusion
 from labelgen.nn.linear_member import LinearMember, MemberSettings
-from labelgen.nn.losses import Loss
+from labelgen.nn.structure import Loss
 from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
-from labelgen.nn.turn_fusion import TurnFusion
 from labelgen.tasks.exclusive import ExclusiveTask
 from labelgen.tasks.task import Task, Widths
 
+REFRESH_STEPS = 50
+"""Training steps after which label texts are encoded again by the current encoder."""
 _ALONE_SHARE = 0.4
 """Share of turns that are encoded without their dialogue in training, for heads that read them so."""
 
@@ -87,9 +87,7 @@ class LabelModel(nn.Module):
             0 if sound is None else voice_width(sound),
             options.dropout,
         )
-        self.dialogue_encoder = DialogueEncoder(
-            width, options.dialogue_layers, options.dialogue_heads, options.dropout, options.dialogue_band
-        )
+        self.dialogue_encoder = DialogueEncoder(width, options.dialogue_layers, options.dialogue_heads, options.dropout)
         # A task whose average leaves the network out has none.
         self.heads = nn.ModuleDict(
             {name: task.head(Widths(encoder_width, width)) for name, task in tasks.items() if not task.by_member_alone}
@@ -258,7 +256,7 @@ class LabelModel(nn.Module):
         so that no pass waits for the device."""
         if self._passes is None:
             self._passes = int(self.steps)
-        if self._passes % self.options.label_refresh_steps == 0 and self._label_ids:
+        if self._passes % REFRESH_STEPS == 0 and self._label_ids:
             self.refresh_labels()
         self.steps += 1
         self._passes += 1

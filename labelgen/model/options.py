@@ -1,10 +1,50 @@
-"""Options of a model, without torch, so that configs can be read fast."""
+"""Options of a model, and precisions by name; without torch, so that configs and help are fast."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from labelgen.base.errors import UsageError
 from labelgen.base.options import Count, Range, WholeNumber
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["32", "bf16", "onnx", "int8"]
+"""Arithmetic that labels are computed in: fp32, bf16, or on a CPU the text encoder by ONNX Runtime, in fp32 (`onnx`) or 8 bits."""
+TrainingPrecision = Literal["32", "bf16", "16"]
+"""Arithmetic of training; weights stay in 32 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """How a model computes labels.
+
+    Attributes:
+        bits: name of the number format; a certified threshold holds for one.
+        torch_name: dtype of torch's autocast; None without autocast.
+        onnx: whether ONNX Runtime computes the text encoder."""
+
+    bits: str
+    torch_name: str | None = None
+    onnx: bool = False
+
+    @property
+    def autocast(self) -> "torch.dtype | None":
+        """dtype of torch's autocast; None without autocast."""
+        import torch
+
+        return None if self.torch_name is None else getattr(torch, self.torch_name)
+
+
+PRECISIONS: Mapping[Precision, Arithmetic] = {
+    "32": Arithmetic("32"),
+    "bf16": Arithmetic("bf16", "bfloat16"),
+    "onnx": Arithmetic("32", onnx=True),
+    "int8": Arithmetic("int8", onnx=True),
+}
+MIXED: Mapping[TrainingPrecision, Literal["bf16-mixed", "16-mixed"]] = {"bf16": "bf16-mixed", "16": "16-mixed"}
+"""Lightning's names of the precisions that are trained in with weights of 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -19,16 +59,12 @@ class ModelOptions:
     # The first and last token are not the text's.
     max_tokens: Annotated[int, Range(3), "N"] = 96
     """maximum number of tokens that the encoder reads at once; longer requests and responses are read in windows"""
-    windows: Count = 4
-    """number of windows of max_tokens tokens in which a longer request or response is read; 1 truncates it"""
     dialogue_layers: WholeNumber = 2
     """number of layers of the dialogue encoder; 0 is the baseline without context"""
     dialogue_width: Count = 384
     """width of turn states"""
     dialogue_heads: Count = 6
     """number of attention heads of the dialogue encoder; divides the width"""
-    dialogue_band: Count = 128
-    """number of turns before and after it that a turn attends to in each layer of the dialogue encoder"""
     dropout: Annotated[float, Range(0, 1, most_out=True)] = 0.1
     """dropout in the dialogue encoder and on the turns that enter it"""
     leave_out: Annotated[tuple[str, ...], "FEATURE"] = ()
@@ -40,8 +76,6 @@ class ModelOptions:
     """use of the sound of turns"""
     sound_encoder: Annotated[str, "FOLDER"] = ""
     """folder of a speech encoder of transformers, such as Whisper or WavLM, which is not trained; without one, statistics of a spectrogram"""
-    label_refresh_steps: Count = 50
-    """number of training steps after which label texts are encoded again by the current encoder"""
 
     def check(self) -> None:
         """Raises UsageError for a width that the heads do not divide, and for an encoder of sound that is not read."""

@@ -24,7 +24,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Annotation, Field, Label, Unit, scope
 from labelgen.features.features import MISSING, UNSEEN, words_of
 from labelgen.kernels.device import one_thread
-from labelgen.model.abstain import ByField, abstaining, scaled, score
+from labelgen.model.calibration import ByField, abstaining, scaled, score
 from labelgen.model.folder import read_digests
 from labelgen.model.label_model import LabelModel
 from labelgen.nn.turn_encoder import pool_texts

@@ -1,4 +1,5 @@
-"""Scores and decoding of structured labels: links between turns, BIO tags along a request."""
+"""Parts of heads: losses, scores of labels by their texts, and scores and decoding of structured labels (links between turns, BIO tags along a
+request)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,75 @@ from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labelgen.features.layout import Layout, Relations
+from labelgen.features.layout import Layout, Relations, TargetTensors
+
+NEVER = -1e4
+"""Score of a label that is not allowed; finite, so that gradients are finite."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A weighted loss. total: weighted sum in nats. weight: sum of the weights."""
+
+    total: Float[Tensor, ""]
+    weight: Float[Tensor, ""]
+
+
+def exclusive(scores: Float[Tensor, "rows labels"], target: TargetTensors) -> Loss:
+    """Cross-entropy for mutually exclusive labels, plus the marginal likelihood of evidence:
+    -log of the sum over labels of p(label) p(evidence given the label).
+
+    Source: Raykar et al. 2010, "Learning From Crowds", section 2.3. A complement is evidence with likelihood 0 for the named labels:
+    -log(1 - p)."""
+    log_p = scores.float().log_softmax(dim=-1)
+    nats = -(target.expected * log_p).sum(dim=-1)
+    total = _weighted(nats, target.weight)
+    if target.likelihood is not None and target.likelihood_weight is not None:
+        log_likelihood = target.likelihood.log().clamp(min=NEVER)
+        total = total + _weighted(-(log_p + log_likelihood).logsumexp(dim=-1), target.likelihood_weight)
+    return Loss(total, target.total_weight())
+
+
+def independent(scores: Float[Tensor, "rows labels"], target: TargetTensors) -> Loss:
+    """Binary cross-entropy where any number of labels may hold, each with a weight of its own, and the complement of a
+    set of labels as one event: -log(1 - product of p) (DESIGN of partial labels: "they do not all hold")."""
+    scores = scores.float()
+    nats = F.binary_cross_entropy_with_logits(scores, target.expected, reduction="none")
+    weight = target.weight if target.weight.dim() == 2 else target.weight[:, None].expand_as(nats)
+    total = torch.where(weight > 0, nats * weight, 0.0).sum()
+    if target.complement is not None and target.complement_weight is not None:
+        log_joint = torch.where(target.complement, F.logsigmoid(scores), 0.0).sum(dim=-1)
+        total = total + _weighted(-torch.log1p(-log_joint.exp().clamp(max=1 - 1e-6)), target.complement_weight)
+    return Loss(total, target.total_weight())
+
+
+def ranking(scores: Float[Tensor, "rows labels"], target: TargetTensors) -> Loss:
+    """Every label that holds is to score above every known one that does not, and above 0, the score of "even odds".
+
+    -log of e^s / (e^s + 1 + sum over negatives of e^s'), for each label that holds. Beside `independent` it lets labels
+    compete, which many rare labels learn from faster. Source: the zero-bounded ranking loss of Su et al. 2022, "ZLPR: A
+    Novel Loss for Multi-label Classification", equation 5, here for soft targets."""
+    scores = scores.float()
+    weight = target.weight if target.weight.dim() == 2 else target.weight[:, None].expand_as(scores)
+    # A name that is half true is half a negative; log 0 takes a true or an unknown one out.
+    negative = torch.where(weight > 0, 1.0 - target.expected, 0.0)
+    others = (scores + negative.clamp(min=1e-30).log()).masked_fill(negative == 0, NEVER)
+    bar = F.pad(others, (1, 0)).logsumexp(dim=-1, keepdim=True)
+    nats = target.expected * F.softplus(bar - scores)
+    total = torch.where((weight > 0) & (target.expected > 0), nats * weight, 0.0).sum()
+    return Loss(total, target.total_weight())
+
+
+def _weighted(nats: Float[Tensor, " rows"], weight: Float[Tensor, " rows"]) -> Float[Tensor, ""]:
+    return torch.where(weight > 0, nats * weight, 0.0).sum()
+
+
+def forbid(
+    scores: Float[Tensor, "*rows labels"], allowed: Bool[Tensor, "*rows labels"]
+) -> Float[Tensor, "*rows labels"]:
+    """Scores with NEVER for labels that are not allowed."""
+    return scores.masked_fill(~allowed, NEVER)
+
 
 _ROWS = 512
 """Turns whose links are scored at once, so that time and memory are linear in the turns."""
@@ -280,3 +349,39 @@ def span_probability(scores: Float[Tensor, "L tags"], sums: TagSums, row: int, s
     names = (scores.shape[1] - 1) // 2
     inside = scores[first, 1 + name] + scores[first + 1 : end, 1 + names + name].sum()
     return float((sums.before[row, first] + inside + sums.after[row, end] - sums.after[row, 0]).exp().clamp(max=1.0))
+
+
+LABEL_DROPOUT = 0.3
+"""Probability that a label is represented by its text alone in a training step."""
+
+
+class LabelScorer(nn.Module):
+    """Dot product of a query with a label's text vector plus a learned vector of the label.
+
+    The learned vector is zero for a label that is not in the training data. In training it is dropped at random, so that
+    the text alone learns to carry the score. The product is not scaled by its width, because AdamW's steps have a constant
+    size and scaled scores would grow more slowly (docs/explanation/decisions.md).
+
+    Sources: Larochelle et al. 2008, "Zero-data learning of new tasks"; Obeidat et
+    al. 2019, "Description-Based Zero-shot Fine-Grained Entity Typing"."""
+
+    def __init__(self, query_width: int, label_width: int, labels: int, inner: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(query_width, inner)
+        self.text = nn.Linear(label_width, inner)
+        self.own = nn.Parameter(torch.zeros(labels, inner))
+        self.own_bias = nn.Parameter(torch.zeros(labels))
+        self.bias = nn.Parameter(torch.tensor([-3.0]))
+
+    def forward(self, queries: Float[Tensor, "rows q"], labels: Float[Tensor, "K d"]) -> Float[Tensor, "rows K"]:
+        text = self.text(labels)
+        if self.training:
+            known = (torch.rand(len(labels), device=labels.device) >= LABEL_DROPOUT).to(text.dtype)
+            text = text + self.own * known[:, None]
+            bias = self.bias + self.own_bias * known
+        else:
+            text = text + self.own
+            bias = self.bias + self.own_bias
+        query = self.query(queries)
+        scores: Tensor = query @ text.T + bias
+        return scores

@@ -1,21 +1,115 @@
-"""The turn encoder: a pretrained text encoder over distinct passages, which come in groups of one exact token length."""
+"""The turn encoder: a pretrained text encoder over distinct passages, which come in groups of one exact token length; the cache of a
+frozen one, and the check that a new one gives the vectors of transformers."""
 
+import math
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
+from labelgen.base.errors import UsageError
 from labelgen.features.layout import Passages
-from labelgen.kernels.device import to_device
+from labelgen.kernels.device import PACKED, can_pack, packed_positions, packing_of, reads_whole_passages, to_device
 from labelgen.kernels.onnx import OnnxEncoder
-from labelgen.kernels.packed import PACKED, can_pack, packed_positions, packing_of, reads_whole_passages
-from labelgen.nn.embedding_cache import EmbeddingCache, mean_pool
+
+MAX_BYTES = 2 * 2**30
+"""Size of an EmbeddingCache."""
+_TOKENS = 64
+"""Tokens of a batch on a CPU, at least."""
+
+Groups = Sequence[Int[Tensor, "_ _"]]
+TokenStates = list[Float[Tensor, "_ _ d"]]
+Encode = Callable[[Groups], TokenStates]
+"""Token states of groups of passages; the passages of a group have one token length."""
+Ids = tuple[int, ...]
+
+
+def mean_pool(states: Float[Tensor, "n L d"]) -> Float[Tensor, "n d"]:
+    """Mean of each passage's token states, in float32."""
+    return states.mean(dim=1, dtype=torch.float32)
+
+
+class EmbeddingCache:
+    """Embeddings by a frozen encoder for training: pooled vectors of all passages, token states of requests only, in CPU memory.
+
+    Models with the same frozen encoder may share a cache, and a copy of a model shares it. When the cache is full, new
+    passages are encoded each time: evicting the oldest would evict all of them before the next epoch needs them."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._entries: dict[Ids, tuple[Tensor, Tensor | None]] = {}
+        self._free_bytes = max_bytes
+
+    def __deepcopy__(self, memo: object) -> "EmbeddingCache":
+        return self
+
+    def embed(
+        self, passages: Passages, encode: Encode, with_tokens: bool
+    ) -> tuple[Float[Tensor, "P d"], Float[Tensor, "tokens d"] | None]:
+        """Same as `TurnEncoder.forward`, but token states of responses may be zeros. `encode` gets the passages that are missing."""
+        device = passages.groups[0].device
+        groups = [ids.tolist() for ids in passages.groups]
+        keys: list[Ids] = [tuple(row) for rows in groups for row in rows]
+        requests = set(passages.request.tolist()) if with_tokens else set()
+        windows = [passages.long_texts[k - len(keys)].tolist() for k in requests if k >= len(keys)]
+        requests = {k for k in requests if k < len(keys)}.union(*windows)
+        wanted = {key for k, key in enumerate(keys) if not self._has(key, tokens=k in requests)}
+        entries = {key: self._entries[key] for key in keys if key not in wanted}
+        new_groups = [[row for row in rows if tuple(row) in wanted] for rows in groups]
+        request_keys = {keys[k] for k in requests}
+        # Tensors made in inference mode, as in validation, could not be used in training later.
+        with torch.inference_mode(mode=False), torch.no_grad():
+            for rows, states in _encoded([rows for rows in new_groups if rows], encode, device):
+                # One copy from the device for many passages; then clones, because views would keep all of them in memory.
+                pooled, tokens = mean_pool(states).cpu(), states.cpu() if with_tokens else None
+                for k, key in enumerate(map(tuple, rows)):
+                    of_request = tokens is not None and key in request_keys
+                    entries[key] = (pooled[k].clone(), tokens[k].clone() if tokens is not None and of_request else None)
+                    self._add(key, *entries[key])
+        pooled = to_device(torch.stack([entries[key][0] for key in keys]), device)
+        if not with_tokens:
+            return pooled, None
+        like = next(tokens for _, tokens in entries.values() if tokens is not None)
+        zeros = like.new_zeros(max(map(len, keys)), like.shape[1])
+        tokens_of = ((key, entries[key][1]) for key in keys)
+        return pooled, to_device(torch.cat([zeros[: len(key)] if x is None else x for key, x in tokens_of]), device)
+
+    def _has(self, key: Ids, tokens: bool) -> bool:
+        entry = self._entries.get(key)
+        return entry is not None and not (tokens and entry[1] is None)
+
+    def _add(self, key: Ids, pooled: Tensor, tokens: Tensor | None) -> None:
+        size = _bytes(pooled, tokens) - _bytes(*self._entries.get(key, ()))
+        if size <= self._free_bytes:
+            self._free_bytes -= size
+            self._entries[key] = (pooled, tokens)
+
+
+def _encoded(
+    groups: Sequence[list[list[int]]], encode: Encode, device: torch.device
+) -> Iterator[tuple[list[list[int]], Float[Tensor, "n L d"]]]:
+    """Rows of token ids with their states.
+
+    Encoders are not batch-invariant on a CPU, and a resumed training batches other passages together. So batches of one length always have
+    the same number of passages there, filled up with copies, and states are bitwise identical."""
+    if device.type != "cpu":
+        tensors = [to_device(torch.tensor(rows), device) for rows in groups]
+        yield from zip(groups, encode(tensors) if tensors else [], strict=True)
+        return
+    for rows in groups:
+        size = -(-_TOKENS // len(rows[0]))
+        for start in range(0, len(rows), size):
+            some = rows[start : start + size]
+            (states,) = encode([torch.tensor([*some, *some[:1] * (size - len(some))])])
+            yield some, states[: len(some)]
+
+
+def _bytes(*tensors: Tensor | None) -> int:
+    return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
 
 BATCH_TOKENS = 1024
 """Tokens of a padded batch on a CPU: few enough that activations stay in its cache."""
@@ -48,7 +142,7 @@ def use_fast_dropout(module: nn.Module) -> None:
 
 
 class TurnEncoder(nn.Module):
-    """Any `AutoModel` text encoder over passages, in padded batches of about equal lengths; packed on CUDA in 16 bits (kernels/packed.py).
+    """Any `AutoModel` text encoder over passages, in padded batches of about equal lengths; packed on CUDA in 16 bits (kernels/device.py).
 
     Args:
         encoder: the model of transformers.
@@ -56,8 +150,7 @@ class TurnEncoder(nn.Module):
         frozen: no gradient reaches the encoder.
 
     Attributes:
-        embedding_cache: for training with a frozen encoder, which passes over the same passages in each epoch.
-        chunk_tokens: tokens that pass the encoder's layers at once in training; None for all of a batch."""
+        embedding_cache: for training with a frozen encoder, which passes over the same passages in each epoch."""
 
     def __init__(self, encoder: Any, width: int, frozen: bool) -> None:
         super().__init__()
@@ -65,7 +158,6 @@ class TurnEncoder(nn.Module):
         use_fast_dropout(encoder)
         self.width = width
         self.frozen = frozen
-        self.chunk_tokens: int | None = None
         self.embedding_cache: EmbeddingCache | None = None
         self._unpacked = encoder.config._attn_implementation
         self._onnx: OnnxEncoder | None = None
@@ -108,10 +200,7 @@ class TurnEncoder(nn.Module):
             return pooled, torch.cat([x.reshape(-1, self.width) for x in states]) if with_tokens else None
 
     def states(self, groups: Sequence[Int[Tensor, "_ _"]]) -> list[Float[Tensor, "_ _ d"]]:
-        """Last hidden states of passages in groups of one exact length.
-
-        With chunk_tokens, the backward pass computes each batch again, with the same dropout (gradient checkpointing).
-        Source: Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"."""
+        """Last hidden states of passages in groups of one exact length."""
         if self._onnx is not None and not torch.is_grad_enabled():
             return self._batched(groups, groups, BATCH_TOKENS, self._by_onnx)
         # One look-up for all ids: its gradient is as large as the vocabulary, and one for each group is slower on a CPU.
@@ -123,8 +212,6 @@ class TurnEncoder(nn.Module):
         encode = self._packed if packs else self._padded
         padded = BATCH_TOKENS if embedded.device.type == "cpu" else DEVICE_BATCH_TOKENS
         most = sys.maxsize if packs else padded
-        if self.chunk_tokens is not None and torch.is_grad_enabled():
-            most, encode = min(most, self.chunk_tokens), partial(checkpoint, encode, use_reentrant=False)
         return self._batched(groups, _by_group(embedded, groups), most, encode)
 
     def _batched(
@@ -229,3 +316,53 @@ def pool_texts(encoder: TurnEncoder, texts: Sequence[tuple[int, ...]]) -> Float[
     encoder.train(training)
     order = torch.tensor([k for rows in places for k in rows])
     return pooled[to_device(order.argsort(), device)]
+
+
+_SHORT = 16
+_TOLERANCE = 1e-4
+"""Of the largest number in the vectors; a wrong mask or position changes far more."""
+_WHERE = "model.encoder"
+
+
+def check_encoder(encoder: TurnEncoder, name: str, max_tokens: int) -> None:
+    """Compare two passages, a short one and one of max_tokens, with transformers' eager attention.
+
+    Raises UsageError for a decoder, and for an encoder with other vectors or without any."""
+    config = encoder.encoder.config
+    kind = f"{name} ({config.model_type})"
+    hint = "choose an encoder such as RoBERTa, BERT, DeBERTa-v3 or ModernBERT"
+    if getattr(config, "is_encoder_decoder", False):
+        raise UsageError(f"{kind} is an encoder with a decoder, not a text encoder", _WHERE, hint)
+    groups = [_token_ids(config, length) for length in dict.fromkeys((min(_SHORT, max_tokens), max_tokens))]
+    implementation = config._attn_implementation
+    training = encoder.training
+    encoder.eval()
+    try:
+        with torch.no_grad():
+            states = encoder.states(groups)
+            encoder.encoder.set_attn_implementation("eager")
+            expected = [encoder.encoder(input_ids=ids).last_hidden_state for ids in groups]
+            changed = groups[-1].clone()
+            changed[:, -1] = groups[-1][:, 0]
+            causal = max_tokens > 1 and torch.equal(
+                encoder.encoder(input_ids=changed).last_hidden_state[:, :-1], expected[-1][:, :-1]
+            )
+    except (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError, IndexError) as error:
+        raise UsageError(f"{kind} cannot encode passages: {error}", _WHERE, hint) from error
+    finally:
+        encoder.encoder.set_attn_implementation(implementation)
+        encoder.train(training)
+    if causal:
+        raise UsageError(f"{kind} is a decoder: its tokens do not attend to later tokens", _WHERE, hint)
+    for ids, own, other in zip(groups, states, expected, strict=True):
+        difference = float((own - other).abs().max() / other.abs().max().clamp(min=torch.finfo(other.dtype).tiny))
+        if not math.isfinite(difference) or difference > _TOLERANCE:
+            what = f"labelgen computes other vectors of {ids.shape[1]} tokens than transformers with {kind}"
+            raise UsageError(f"{what}: the relative difference is {difference:.3g}", _WHERE, hint)
+
+
+def _token_ids(config: Any, length: int) -> Int[Tensor, "1 length"]:
+    """Different ids of the vocabulary, without the padding id, from which RoBERTa computes positions."""
+    ids = torch.arange(3, 3 + length) * 7 % config.vocab_size
+    padding = getattr(config, "pad_token_id", None)
+    return ids[None] if padding is None else torch.where(ids == padding, (ids + 1) % config.vocab_size, ids)[None]

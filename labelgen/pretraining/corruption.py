@@ -19,8 +19,7 @@ from labelgen.base.errors import UsageError
 from labelgen.base.registry import require, resolve
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import GOALS, AtDialogue, AtGoal, AtTurn, Target
-from labelgen.feedback.cues import only_greets, only_takes_leave
-from labelgen.feedback.phrases import plain
+from labelgen.feedback.cues import only_greets, only_takes_leave, plain
 
 CORRUPTIONS = {
     "swapped_answers": "labelgen.pretraining.corruption:swapped_answers",

@@ -21,11 +21,10 @@ from labelgen.data.dialogue import (
     Turn,
 )
 from labelgen.data.json_text import decoded
-from labelgen.data.reader import Exchange, exchanges, join_texts
+from labelgen.data.labels import find_words
+from labelgen.data.reader import Exchange, exchanges, join_texts, named_parts
 from labelgen.data.record import Rejected, validate
-from labelgen.data.values import find_words
 from labelgen.readers.cells import MISSING, CellError, Moment, cell_id, cell_text, is_empty
-from labelgen.readers.grouping import named_parts
 from labelgen.readers.mapping import FILTER, RATING, ColumnMapping, JsonPath, Meaning, plain_role
 from labelgen.readers.messages import Content
 from labelgen.readers.sources import SourceRow

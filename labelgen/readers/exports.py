@@ -17,10 +17,9 @@ from msgspec.structs import replace
 from labelgen.base.options import Range
 from labelgen.data.dialogue import Feedback
 from labelgen.data.json_text import decoded, readable, too_deep
-from labelgen.data.reader import Items, Remark, lines_of, named_files, open_input
+from labelgen.data.reader import Groups, Items, Remark, lines_of, named_files, named_parts, open_input
 from labelgen.data.record import Rejected, parse, validate
 from labelgen.readers.cells import CellError, cell_number, is_empty, seconds_since_1970
-from labelgen.readers.grouping import Groups, named_parts
 from labelgen.readers.mapping import ColumnMapping, JsonPath, Meaning, note_value
 from labelgen.readers.messages import ASSISTANT, USER, messages_in, text_of
 from labelgen.readers.sources import READ, form_of

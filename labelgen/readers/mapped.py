@@ -16,11 +16,10 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.reader import Reader, Remark
+from labelgen.data.reader import Groups, Reader, Remark
 from labelgen.data.record import Rejected
 from labelgen.readers.building import Counts, DialogueBuilder, MappedRow, is_blank
 from labelgen.readers.cells import MISSING, cell_id, cell_text, undecoded
-from labelgen.readers.grouping import Groups
 from labelgen.readers.mapping import ColumnMapping, plain_role
 from labelgen.readers.sources import SourceRow, read_source
 

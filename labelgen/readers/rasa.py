@@ -32,11 +32,10 @@ from labelgen.data.dialogue import (
     Turn,
 )
 from labelgen.data.json_text import decoded, json_text, object_of
-from labelgen.data.reader import Items, Reader, Remark, exchanges, join_texts
+from labelgen.data.reader import Groups, Items, Reader, Remark, exchanges, join_texts, named_parts
 from labelgen.data.record import Rejected, validate
 from labelgen.readers.cells import CellError, Moment, cell_id, cell_number, is_empty, seconds_since_1970
 from labelgen.readers.exports import json_objects
-from labelgen.readers.grouping import Groups, named_parts
 from labelgen.readers.mapping import Meaning, note_value
 from labelgen.readers.suggest import feedback_kind, meaning_of
 

@@ -32,8 +32,8 @@ from labelgen.data.labels import (
     divides,
 )
 from labelgen.metrics.results import HUMAN, Evaluation, Interval, SystemRow
-from labelgen.report.wording import NO_BASELINES
 
+NO_BASELINES = "no baselines: give --train"
 _TRACKS = ("cyan", "magenta", "yellow", "green", "blue", "bright_red")
 _SPANS = ("green", "cyan", "magenta", "yellow", "blue", "bright_red", "bright_cyan", "bright_magenta")
 _MUTED = "bright_black"
@@ -322,10 +322,6 @@ def _feedback(feedback: Feedback) -> Text:
     return Text(text, "bright_yellow")
 
 
-_NO_SYSTEM = ("human", "ceiling")
-"""Kinds of rows that are no system's."""
-
-
 def results_table(evaluation: Evaluation) -> Table:
     """One line for each task and system, in the main metric; one for the first system also where it does not answer.
 
@@ -334,7 +330,7 @@ def results_table(evaluation: Evaluation) -> Table:
     caption = f"intervals at {evaluation.setting.level:.0%}" + ("" if evaluation.baselines else f"; {NO_BASELINES}")
     table = Table(caption=caption, caption_justify="left", box=None, pad_edge=False)
     first = list(map(str, evaluation.systems[:1]))
-    rows = {task.name: [row for row in task.rows if row.kind not in _NO_SYSTEM] for task in evaluation.tasks}
+    rows = {task.name: [row for row in task.rows if row.kind != "human"] for task in evaluation.tasks}
     several = len({*first, *(row.system for group in rows.values() for row in group)}) > 1
     table.add_column("task")
     if several:

@@ -10,8 +10,8 @@ from labelgen.confidence.prediction_powered import RateEstimate, Sums, rate_of
 from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.labels import At, AtGoal, AtTurn
 from labelgen.data.split import user_key
+from labelgen.feedback.cues import plain
 from labelgen.feedback.items import IN_PASSING, goals_of
-from labelgen.feedback.phrases import plain
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import VERDICTS, posterior_of
 

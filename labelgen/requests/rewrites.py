@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from labelgen.confidence.prediction_powered import RateEstimate, difference, interval_of
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import AtGoal, AtTurn
+from labelgen.data.labels import AtGoal, AtTurn, plain_words
 from labelgen.data.split import user_key
-from labelgen.data.values import plain_words
 from labelgen.feedback.items import goals_of
 from labelgen.metrics.results import Interval
 from labelgen.requests.asked import failures, passing_turns, rate_over_users, signals_in

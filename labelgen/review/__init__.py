@@ -1,1 +1,1 @@
-"""Review: samples of a log, questions and answers of people and LLMs, and likely annotation errors."""
+"""Review: samples of a log, questions and answers of people and LLMs."""

@@ -29,9 +29,8 @@ from labelgen.data.groups import (
 )
 from labelgen.data.json_text import too_deep
 from labelgen.data.label_sets import Sources
-from labelgen.data.labels import division
+from labelgen.data.labels import division, find_words
 from labelgen.data.record import Rejected
-from labelgen.data.values import find_words
 from labelgen.review.merge import EMPTY, AnswerError, ReviewAnswer
 
 TASKS = ("goals", "outcome", "quality", "intents", "slots")

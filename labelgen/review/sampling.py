@@ -113,32 +113,17 @@ def to_candidate(dialogue: Dialogue, strategy: str, model: str | None) -> Candid
 
 def explain_no_candidates(dialogues: Iterable[Dialogue], strategy: str, model: str | None) -> tuple[str, str]:
     """Why no dialogue of a log is a candidate, and a hint."""
-    rows = [
-        (model_annotation(d, model) is not None, any(a.kind == "person" for a in d.annotations))
-        for d in dialogues
-        if d.turns
-    ]
-    count, who = len(rows), model or "a model"
-    if not rows:
+    of_model = [d for d in dialogues if d.turns and model_annotation(d, model) is not None]
+    who = model or "a model"
+    if strategy == "audit":
         return "no record has a turn", "name a log with turns"
-    labeled = sum(by_model for by_model, _ in rows)
-    if not labeled:
-        return (
-            f"none of {count:,} records has an annotation by {who}",
-            "`labelgen label` adds a model's annotation to a log",
-        )
-    left = sum(by_model and not by_person for by_model, by_person in rows)
-    if not left:
-        return (
-            f"all {labeled:,} records with an annotation by {who} were annotated by people already",
-            "use --strategy audit",
-        )
-    if strategy == "abstained":
-        return (
-            f"{who} withheld nothing in {left:,} records that nobody annotated",
-            "only a calibrated model withholds: `labelgen certify`, then `labelgen label` again; or use --strategy informative",
-        )
-    return f"{who} answers nothing in {left:,} records that nobody annotated", "use --strategy audit"
+    if not of_model:
+        return f"no record with turns has an annotation by {who}", "`labelgen label` adds a model's annotation to a log"
+    what = "withheld" if strategy == "abstained" else "answered"
+    return (
+        f"{who} {what} nothing in those of {len(of_model):,} records that no person annotated",
+        "use --strategy audit; only a model with certified thresholds withholds",
+    )
 
 
 def draw(candidates: Iterable[Candidate], strategy: str, count: int, seed: int = 0) -> list[SampledDialogue]:
@@ -202,12 +187,6 @@ def doubt_strategy(dialogue: Dialogue) -> str | None:
     """The strategy by which the dialogue was chosen for a model's doubt; None where there is none, as in an audit."""
     how = _mark(dialogue).get("how")
     return how if isinstance(how, str) and how in BY_DOUBT else None
-
-
-def inclusion_probability(dialogue: Dialogue) -> float | None:
-    """The probability of the dialogue in its audit; an estimate of a total weights it by the inverse. None without an audit."""
-    probability = _mark(dialogue).get("probability")
-    return float(probability) if isinstance(probability, (int, float)) else None
 
 
 def _extra(dialogue: Dialogue) -> dict[str, Any]:

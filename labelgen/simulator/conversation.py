@@ -10,12 +10,10 @@ from msgspec.structs import replace
 
 from labelgen.data.dialogue import Category, Feedback, Hypothesis, HypothesisIntent, Number, Step, Turn
 from labelgen.simulator import language
-from labelgen.simulator.assistant import Reply, answer, answer_to_nothing
-from labelgen.simulator.grammar import Phrase, plain, write
+from labelgen.simulator.assistant import HeardRequest, Reply, answer, answer_to_nothing, hear
 from labelgen.simulator.language import ASSISTANT, respond, speak
-from labelgen.simulator.recognizer import HeardRequest, hear
 from labelgen.simulator.users import DOMAINS, GoalStep, User, UserGoal, plan
-from labelgen.simulator.vocabulary import GIVING_UP, pick
+from labelgen.simulator.vocabulary import GIVING_UP, Phrase, pick, plain, write
 from labelgen.simulator.world import WorldOptions
 
 _SCREEN = (Category(name="screen", value="no"), Category(name="screen", value="yes"))

@@ -3,7 +3,6 @@
 from collections.abc import Collection
 from random import Random
 
-from labelgen.simulator.grammar import Phrase, Template, plain, say, write
 from labelgen.simulator.users import GoalStep, User
 from labelgen.simulator.vocabulary import (
     ASSUMED,
@@ -13,9 +12,14 @@ from labelgen.simulator.vocabulary import (
     SINGER_OF,
     SONGS,
     TABLE,
+    Phrase,
+    Template,
     Templates,
     parsed,
     pick,
+    plain,
+    say,
+    write,
 )
 
 USERS: dict[str, Templates] = {name: parsed(texts) for name, texts in LANGUAGE["users"].items()}

@@ -190,7 +190,7 @@ def _held_out(
     from labelgen.data.labels import tasks_of
     from labelgen.data.record import encode
     from labelgen.data.split import fingerprint_text
-    from labelgen.evaluation.prepare import held_out, trained_on
+    from labelgen.evaluation.evaluate import held_out, trained_on
     from labelgen.evaluation.protocol import with_all_named, with_reference
     from labelgen.tasks.evaluation import answered
 
@@ -237,9 +237,8 @@ def _keep(
     options: CalibrateOptions | CertifyOptions, found: "Calibration", held: _HeldOut, run: "WandbRun | None"
 ) -> None:
     """Write the calibration, and the reference sample that labelgen drift compares with; add the model to the run of its training."""
-    from labelgen.evaluation.drift_samples import reference_sample
-    from labelgen.model.abstain import by_field
-    from labelgen.model.calibration import write_calibration
+    from labelgen.evaluation.calibrate import reference_sample
+    from labelgen.model.calibration import by_field, write_calibration
     from labelgen.model.reference import REFERENCE, encode_reference
     from labelgen.training.wandb_run import calibration_summary, data_artifact, model_artifact
 
@@ -282,8 +281,7 @@ def annotated(
     dialogues: "Sequence[Dialogue]", annotator: "Annotator", read: AudioFolders, reference: str | None = None
 ) -> "Iterator[Dialogue]":
     """The dialogues with the model's annotations. Where the user is the reference, the user's answers are hidden from it."""
-    from labelgen.feedback.masking import hide_answers
-    from labelgen.feedback.signal import USER
+    from labelgen.feedback.signal import USER, hide_answers
     from labelgen.labeling.shard import without_annotator
 
     bare = [without_annotator(dialogue, MODEL) for dialogue in dialogues]

@@ -15,7 +15,7 @@ from labelgen.steps.shared import ConsensusOptions
 
 if TYPE_CHECKING:
     from labelgen.agreement.dawid_skene import Reliabilities
-    from labelgen.evaluation.annotator_statistics import AnnotatorStatistics
+    from labelgen.evaluation.protocol import AnnotatorStatistics
 
 Method = Literal["majority", "unanimous", "dawid-skene", "measured"]
 
@@ -23,9 +23,8 @@ Method = Literal["majority", "unanimous", "dawid-skene", "measured"]
 @dataclass(frozen=True, kw_only=True)
 class AgreeOptions(ConsensusOptions):
     """Add the consensus of a log's annotators to each dialogue; ties are left absent and counted. Prints inter-annotator agreement for each
-    question: Krippendorff's alpha (nominal, and ordinal for ratings) and the mean kappa of pairs who share 30 answers or more; and,
-    where three or more answered, the share of whole answers that one who says what most say gets right against the others (the
-    ceiling), and that a single person does. Then, for each annotator, the share of their answers that the consensus of the others
+    question: Krippendorff's alpha (nominal, and ordinal for ratings); and,
+    where three or more answered, the share of whole answers that a single person gets right against the others. Then, for each annotator, the share of their answers that the consensus of the others
     gives too."""
 
     min_annotators: Count = 2
@@ -50,8 +49,7 @@ def agree(dialogues: Iterable[Dialogue], options: AgreeOptions) -> Agreed:
     Raises InputError where no dialogue has an annotation by these annotators, or error rates cannot be measured."""
     from labelgen.agreement.consensus import CONSENSUS, consensus
     from labelgen.agreement.dawid_skene import learn
-    from labelgen.evaluation.annotator_statistics import AnnotatorStatistics
-    from labelgen.evaluation.protocol import people_of, with_all_named, with_reference
+    from labelgen.evaluation.protocol import AnnotatorStatistics, people_of, with_all_named
     from labelgen.metrics.results import Setting
     from labelgen.tasks.evaluation import evaluation_tasks, exclusive_names
 
@@ -73,8 +71,6 @@ def agree(dialogues: Iterable[Dialogue], options: AgreeOptions) -> Agreed:
             hint = "let people answer some of the fields that the others answered, or use another --method"
             raise InputError(f"error rates cannot be measured: {error}", place_of(dialogues), hint) from error
 
-    plain = options.method == "majority" and options.min_annotators == 2
-
     def decided() -> Iterator[Dialogue]:
         count = 0
         for dialogue in with_all_named(dialogues, setting):
@@ -85,9 +81,7 @@ def agree(dialogues: Iterable[Dialogue], options: AgreeOptions) -> Agreed:
             )
             kept = tuple(a for a in dialogue.annotations if a.annotator != CONSENSUS)
             agreed = replace(dialogue, annotations=(*kept, result.annotation))
-            # The ceiling is of who says what most say, whatever is written.
-            most = agreed if plain else with_reference([dialogue], tasks, setting)[0]
-            statistics.add(most, voters, result)
+            statistics.add(agreed, voters, result)
             yield agreed
         if not statistics.dialogues:
             raise _nobody(count, place_of(dialogues), options)

@@ -18,7 +18,7 @@ from labelgen.steps.changed import place_of
 
 if TYPE_CHECKING:
     from labelgen.data.label_sets import Sources
-    from labelgen.requests.grouping import Floats
+    from labelgen.requests.topics import Floats
 
 _AT_ONCE = 512
 """Texts that are encoded between two reports of progress."""

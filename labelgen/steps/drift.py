@@ -17,13 +17,12 @@ from labelgen.steps.changed import place_of
 from labelgen.steps.shared import ForceOptions
 
 if TYPE_CHECKING:
-    from labelgen.confidence.adaptation import Adaptation
+    from labelgen.confidence.scaling import Adaptation
     from labelgen.confidence.two_sample import Sample
     from labelgen.data.dialogue import Dialogue
     from labelgen.metrics.results import Drift, Setting
-    from labelgen.model.abstain import ByField
     from labelgen.model.annotator import Annotator
-    from labelgen.model.calibration import TaskCalibration
+    from labelgen.model.calibration import ByField, TaskCalibration
     from labelgen.tasks.evaluation import EvaluationTask
 
 
@@ -58,7 +57,7 @@ class _NewLog:
     labeled: "list[Dialogue]"
 
     def sample(self, calibrated: "ByField", labeled: "Sequence[Dialogue]") -> "Sample":
-        from labelgen.evaluation.drift_samples import sample
+        from labelgen.evaluation.calibrate import sample
 
         model, reference = self.annotator.model, self.setting.reference
         return sample(model, self.every, labeled, self.tasks, MODEL, reference, calibrated)
@@ -67,7 +66,7 @@ class _NewLog:
 def _read(log: Log, options: ModelReferenceOptions) -> _NewLog:
     """Read the log, and annotate what counts with the model, whose folder was checked. Raises InputError without dialogues."""
     from labelgen.data.labels import tasks_of
-    from labelgen.evaluation.drift_samples import Draw
+    from labelgen.evaluation.calibrate import Draw
     from labelgen.evaluation.protocol import with_all_named, with_reference
     from labelgen.review.sampling import doubt_strategy
 
@@ -96,10 +95,9 @@ def _read(log: Log, options: ModelReferenceOptions) -> _NewLog:
 def find_drift(log: Log, options: DriftOptions) -> "Drift":
     """Compare a log with the reference sample of the model's calibration, or with another log."""
     from labelgen.confidence.two_sample import compare
-    from labelgen.evaluation.drift_samples import void_certificates
+    from labelgen.evaluation.calibrate import void_certificates
     from labelgen.metrics.results import Drift
-    from labelgen.model.abstain import by_field
-    from labelgen.model.calibration import read_calibration
+    from labelgen.model.calibration import by_field, read_calibration
     from labelgen.model.folder import check_model, model_digest
     from labelgen.model.reference import read_reference
 
@@ -136,12 +134,11 @@ def adapt(log: Log, options: AdaptOptions, folder: Path) -> "list[tuple[TaskCali
 
     Raises UsageError for a folder that exists, unless `force`; also then for the model itself, and for a folder of other things."""
     from labelgen import __version__
-    from labelgen.confidence.adaptation import LEAST
+    from labelgen.confidence.scaling import LEAST
     from labelgen.data.record import encode
     from labelgen.data.split import fingerprint_text
     from labelgen.evaluation.calibrate import adapt_tasks
-    from labelgen.model.abstain import by_field
-    from labelgen.model.calibration import read_calibration, write_calibration
+    from labelgen.model.calibration import by_field, read_calibration, write_calibration
     from labelgen.model.folder import DIGESTS, check_model
     from labelgen.model.reference import REFERENCE, encode_reference
 

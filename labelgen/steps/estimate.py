@@ -79,7 +79,7 @@ def estimate_rates(log: Iterable[Dialogue], options: EstimateOptions) -> list[di
     """The rate of the whole log, then of each slice. Raises InputError where the annotator labeled no new dialogue."""
     from labelgen.agreement.consensus import CONSENSUS
     from labelgen.evaluation.estimate import estimate
-    from labelgen.evaluation.prepare import TRAINED_ON
+    from labelgen.evaluation.evaluate import TRAINED_ON
     from labelgen.evaluation.protocol import people_of
     from labelgen.metrics.results import Setting
 
@@ -131,8 +131,7 @@ def compare_release(logs: Sequence[Iterable[Dialogue]], options: DiffOptions) ->
     """The changes of all rates. logs: the one before and the one after, or with `by` one log.
 
     Raises UsageError for logs and options that make no two sides, InputError for dialogues that do, or that the annotator did not label."""
-    from labelgen.evaluation.difference import SIDES, place_in
-    from labelgen.evaluation.estimate import count_dialogue, with_fields
+    from labelgen.evaluation.estimate import SIDES, count_dialogue, place_in, with_fields
     from labelgen.metrics.results import ReleaseComparison
 
     if (options.by is None) != (len(logs) == 2) or (options.release is not None and options.by is None):
@@ -169,7 +168,7 @@ def compare_release(logs: Sequence[Iterable[Dialogue]], options: DiffOptions) ->
 
 
 def _rate(placed: "_Placed", pair: tuple[str, str], options: DiffOptions, where: str) -> "RateDifference":
-    from labelgen.evaluation.difference import SIDES, differences, natural_order, period_rates
+    from labelgen.evaluation.estimate import SIDES, differences, natural_order, period_rates
     from labelgen.metrics.results import RateDifference
 
     new = [row for row in placed if not row[2].trained_on]

@@ -64,7 +64,7 @@ class EvaluateOptions(ModelRunOptions, RunOptions):
     new_users: bool = False
     """omission of dialogues by users of the training part"""
     baseline: Annotated[tuple[str, ...], "NAME"] = ()
-    """baseline that learns from the training part; by default bag_of_words, constant_per_source, rule, majority_class; also last_action"""
+    """baseline that learns from the training part; by default bag_of_words, constant_per_source, rule, majority_class"""
     allow_informative: bool = False
     """evaluation also on dialogues that a sample chose for a model's doubt, whose figures do not hold for the log"""
     online: bool = False
@@ -168,9 +168,8 @@ def _evaluated(log: Log, options: EvaluateOptions, written: Path) -> "Evaluation
     """written: where the log goes with the annotations of all who are judged."""
     from labelgen.agreement.consensus import CONSENSUS
     from labelgen.evaluation.baselines import DEFAULT
-    from labelgen.evaluation.evaluate import Description, evaluate
-    from labelgen.evaluation.prepare import JudgedModel, prepare, systems_of
-    from labelgen.feedback.masking import mask_feedback
+    from labelgen.evaluation.evaluate import Description, JudgedModel, evaluate, prepare, systems_of
+    from labelgen.feedback.signal import mask_feedback
     from labelgen.metrics.results import EVERYONE, Setting
     from labelgen.tasks.evaluation import about, evaluation_tasks
 

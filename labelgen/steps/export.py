@@ -15,8 +15,8 @@ from typing import Annotated, Any, NamedTuple, cast
 from labelgen.base.options import Choices, Share
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.json_text import decoded, object_of
-from labelgen.data.label_table import label_rows
 from labelgen.data.log import require_annotators
+from labelgen.data.tables import label_rows
 from labelgen.feedback.training_data import FORMS, Form, training_records
 
 Body = dict[str, Any]
@@ -87,7 +87,7 @@ def exported(dialogues: Iterable[Dialogue], options: RecordsOptions) -> Exported
 
 
 def label_table(dialogues: Iterable[Dialogue], annotators: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
-    """The labels of the dialogues, a row for each (labelgen.data.label_table.COLUMNS). annotators: whose; all without a name.
+    """The labels of the dialogues, a row for each (labelgen.data.tables.COLUMNS). annotators: whose; all without a name.
 
     Raises UsageError for an annotator that no dialogue has."""
     for dialogue in require_annotators(dialogues, annotators, "--annotator"):

@@ -1,8 +1,8 @@
-"""The steps from signals to targets: aggregate and explain them, choose turns to ask users about, and correct requests."""
+"""The steps from signals to targets: aggregate and explain them, and correct requests."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
@@ -16,15 +16,23 @@ from rich.padding import Padding
 from rich.text import Text
 
 from labelgen.base.errors import InputError, UsageError
-from labelgen.base.options import Choices, Count, Share, WholeNumber
+from labelgen.base.options import Choices, Share
 from labelgen.base.registry import resolve
 from labelgen.base.terminal import aligned, printable, progress
 from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.labels import GOALS, UNIT_OF, At, AtDialogue, AtGoal, AtSpan, AtTurn, Target
 from labelgen.data.log import Log, require_annotators
-from labelgen.feedback.asking import TurnBelief, choose, turn_beliefs
-from labelgen.feedback.items import FeedbackItem, dialogue_items, items_of, turn_items
-from labelgen.feedback.posterior import METHODS, Method, Posterior, judging, rules
+from labelgen.feedback.items import (
+    METHODS,
+    FeedbackItem,
+    Method,
+    Posterior,
+    dialogue_items,
+    items_of,
+    judging,
+    rules,
+    turn_items,
+)
 from labelgen.feedback.signal import USER, user_annotation, with_signals
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
 from labelgen.report.terminal import DialogueView, ranges
@@ -287,53 +295,6 @@ def _target_text(dialogue: Dialogue, target: Target) -> Text:
     return text.append(f" · weight {target.weight:.2f}", _MUTED)
 
 
-# Questions to users.
-
-
-@dataclass(frozen=True, kw_only=True)
-class AskOptions:
-    """Choose turns to ask users about ("did I answer your question?"): those whose probability of having gone well is nearest to even, by
-    the quality that a model predicted, else by signals. Without signals in a record, the detectors find them."""
-
-    budget: Count
-    """number of questions"""
-    per_dialogue: Count = 1
-    """limit of questions in one dialogue"""
-    method: Annotated[str, Choices("method", METHODS)] = "em"
-    """method that turns signals into probabilities"""
-    annotator: Annotated[str | None, "NAME"] = None
-    """annotator whose quality of turns is used; the first model without a value"""
-    seed: WholeNumber = 0
-    """seed of the choice between equal turns"""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The turns to ask about, in the order of asking, of so many that can be asked about."""
-
-    questions: list[TurnBelief] = field(default_factory=list)
-    askable: int = 0
-    turns: int = 0
-
-
-def ask(dialogues: Iterable[Dialogue], options: AskOptions) -> Asked:
-    """The turns to ask users about. The dialogues are read twice.
-
-    Raises InputError where no turn's quality was judged by the named annotator."""
-    require_rereadable(dialogues, f"--method {options.method}")
-    items = (item for d in map(_with_signals, dialogues) for item in turn_items(d, d.signals))
-    method: Method = resolve(METHODS, options.method, "method")(items)
-    beliefs = [b for d in map(_with_signals, dialogues) for b in turn_beliefs(d, method, options.annotator)]
-    if options.annotator is not None and all(belief.model is None for belief in beliefs):
-        raise InputError(
-            f"no turn's quality was judged by a model {options.annotator}",
-            place_of(dialogues),
-            "`labelgen label` adds a model's annotation; without --annotator the first one is taken",
-        )
-    questions = choose(beliefs, options.budget, options.per_dialogue, options.seed)
-    return Asked(questions, sum(belief.askable and not belief.asked for belief in beliefs), len(beliefs))
-
-
 # Transcriptions.
 
 
@@ -423,5 +384,5 @@ def curve(dialogues: Iterable[Dialogue], _: object = None) -> "list[AnswerCurve]
     curves = list(answer_curves(items(), partial(progress, name="feedback curve", unit="rounds")))
     if not curves:
         what = f"users said good and bad about fewer than {2 * LEAST_JUDGED} turns and dialogues"
-        raise InputError(what, place_of(dialogues), "ask more users: `labelgen feedback ask` chooses the turns")
+        raise InputError(what, place_of(dialogues), "ask more users whether they were served")
     return curves

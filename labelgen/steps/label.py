@@ -15,12 +15,11 @@ from labelgen.base.files import digest_file, existing_file
 from labelgen.base.options import Count, Range, Share
 from labelgen.base.process import raise_on_sigterm
 from labelgen.data.label_sets import read_labels
+from labelgen.data.labels import normalizer
 from labelgen.data.log import MAX_BAD_RATE, Log
 from labelgen.data.redact import KINDS
-from labelgen.data.values import normalizer
-from labelgen.labeling.engines import Engine, local_engine, visible_gpus
+from labelgen.labeling.engines import Engine, local_engine, ray_engine, visible_gpus
 from labelgen.labeling.manifest import LABELS, REDACT, LabelCounts, Settings
-from labelgen.labeling.ray_engine import ray_engine
 from labelgen.labeling.run import MAX_SHARD_DIALOGUES, SHARD_DIALOGUES, label
 from labelgen.labeling.shard import DialogueAnnotator, label_stream, labeling_rules
 from labelgen.steps.shared import ModelRunOptions

@@ -1,4 +1,4 @@
-"""The steps of review: draw a sample, write questions about it, add the answers, and find likely annotation errors."""
+"""The steps of review: draw a sample, write questions about it, and add the answers."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,9 +12,8 @@ from labelgen.base.errors import InputError, UsageError
 from labelgen.base.options import Choices, Count, WholeNumber
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Sources
-from labelgen.data.log import MAX_BAD_RATE, Log, reasons_text, require_annotators
+from labelgen.data.log import MAX_BAD_RATE, Log, reasons_text
 from labelgen.data.record import Rejected
-from labelgen.review.errors import ErrorSearch, explain_no_answers, search_errors
 from labelgen.review.form import CAUSE, TASKS, Lines, ids_of, question_lines, questions_of, read_lines
 from labelgen.review.label_studio import labeling_config, read_answers, task_of
 from labelgen.review.merge import AnswerMerger
@@ -184,25 +183,3 @@ def _without_quarantine(dialogues: Iterable[Dialogue]) -> Iterable[Dialogue]:
     if not isinstance(dialogues, Log):
         return dialogues
     return Log(dialogues.paths, dialogues.format, dialogues.options, None, dialogues.max_bad_rate)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ErrorsOptions(_ModelOptions):
-    """List people's labels that are likely to be errors, because a model that was not trained on them contradicts them with confidence
-    (confident learning). The log has annotations of people and of the model, as `labelgen label` writes them; dialogues that the model was
-    trained on are left out. Calibrate the model first."""
-
-    task: Annotated[tuple[str, ...], "NAME"] = ()
-    """task whose labels are compared; all without a value, but for the division into goals"""
-
-
-def find_errors(dialogues: Iterable[Dialogue], options: ErrorsOptions) -> ErrorSearch:
-    """The labels that were compared.
-
-    Raises UsageError for an annotator that no dialogue has, and InputError where nothing can be compared."""
-    named = require_annotators(dialogues, [options.annotator], "--annotator")
-    search = search_errors(named, options.annotator, options.task)
-    if not search.answers:
-        what, hint = explain_no_answers(search)
-        raise InputError(what, place_of(dialogues), hint)
-    return search

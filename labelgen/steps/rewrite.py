@@ -10,7 +10,7 @@ from typing import Annotated
 from labelgen.base.errors import InputError
 from labelgen.base.options import Count, Probability
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.values import plain_words
+from labelgen.data.labels import plain_words
 from labelgen.requests.rewrites import Rewrite, mine, walks_of
 from labelgen.steps.changed import place_of
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
 from labelgen.data.log import Log
-from labelgen.kernels.precision import Precision
+from labelgen.model.options import Precision
 from labelgen.training.options import WandbMode
 
 if TYPE_CHECKING:

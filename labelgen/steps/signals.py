@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from labelgen.base.options import Choices
 from labelgen.data.dialogue import Dialogue, Signal
-from labelgen.data.values import language_of
+from labelgen.data.labels import language_of
+from labelgen.feedback.cues import GROUPS_OF_SIGNALS, missing_signals
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.phrases import GROUPS_OF_SIGNALS, missing_signals
 from labelgen.feedback.signal import signals_of
 from labelgen.steps.changed import Changed
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Answers, At, Label, Target
 from labelgen.features.layout import Layout, TargetTensors, Voice
-from labelgen.nn.losses import Loss, exclusive
+from labelgen.nn.structure import Loss, exclusive
 from labelgen.tasks.task import Task
 from labelgen.verdicts.content import PlaceContent, contents_of
 

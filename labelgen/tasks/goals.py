@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from labelgen.data.labels import Answers, AtDialogue, AtGoal, Label, NoLabel, Target, Unit
 from labelgen.features.layout import Layout, PairTargets, States, TargetTensors
-from labelgen.nn.losses import Loss, exclusive, forbid
-from labelgen.nn.structure import Biaffine, PairScorer, similarity
+from labelgen.nn.structure import Biaffine, Loss, PairScorer, exclusive, forbid, similarity
 from labelgen.tasks.exclusive import softmax_rows
 from labelgen.tasks.task import Task, Widths
 

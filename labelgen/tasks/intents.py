@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from labelgen.data.label_sets import LabelSet, domain_of_name
 from labelgen.data.labels import Answers, AtTurn, Label, NoLabel, Target, Unit
 from labelgen.features.layout import Layout, States, TargetTensors
-from labelgen.nn.label_scorer import LabelScorer
-from labelgen.nn.losses import Loss, forbid, independent, ranking
-from labelgen.tasks.options import TaskOptions
+from labelgen.nn.structure import LabelScorer, Loss, forbid, independent, ranking
+from labelgen.tasks import TaskOptions
 from labelgen.tasks.task import Task, Widths
 
 _LEAST = 1e-9
@@ -34,9 +33,7 @@ class IntentsHead(nn.Module):
         self.of_source = task.of_source
         self.task_name = task.name
         self.mix = nn.Sequential(nn.Linear(widths.dialogue + widths.encoder, widths.dialogue), nn.GELU())
-        self.scorer = LabelScorer(
-            widths.dialogue, widths.encoder, len(task.labels.names), 256, task.options.label_dropout
-        )
+        self.scorer = LabelScorer(widths.dialogue, widths.encoder, len(task.labels.names), 256)
         self.some = nn.Linear(widths.dialogue, 1)
 
     def forward(self, states: States, layout: Layout) -> Float[Tensor, "N scores"]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from labelgen.data.labels import Answers, AtTurn, Label, Target, Unit
 from labelgen.features.layout import Layout, States, TargetTensors
-from labelgen.nn.losses import Loss, exclusive, forbid
+from labelgen.nn.structure import Loss, exclusive, forbid
 from labelgen.tasks.exclusive import softmax_rows
 from labelgen.tasks.task import Task, Widths
 

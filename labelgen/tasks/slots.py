@@ -12,9 +12,7 @@ from torch import Tensor, nn
 from labelgen.data.labels import Answers, AtSpan, AtTurn, Label, NoLabel, Target, Unit
 from labelgen.features.layout import Layout, States, TargetTensors
 from labelgen.features.text import tokens_of_span
-from labelgen.nn.label_scorer import LabelScorer
-from labelgen.nn.losses import Loss, exclusive, forbid
-from labelgen.nn.structure import span_probability, tag_rows, tag_sums, viterbi
+from labelgen.nn.structure import LabelScorer, Loss, exclusive, forbid, span_probability, tag_rows, tag_sums, viterbi
 from labelgen.tasks.task import Task, Widths
 
 
@@ -32,8 +30,8 @@ class SlotsHead(nn.Module):
         self.token = nn.Linear(widths.encoder, inner)
         self.turn = nn.Linear(widths.dialogue, inner)
         self.outside = nn.Linear(inner, 1)
-        self.begin = LabelScorer(inner, widths.encoder, len(task.labels.names), 192, task.options.label_dropout)
-        self.inside = LabelScorer(inner, widths.encoder, len(task.labels.names), 192, task.options.label_dropout)
+        self.begin = LabelScorer(inner, widths.encoder, len(task.labels.names), 192)
+        self.inside = LabelScorer(inner, widths.encoder, len(task.labels.names), 192)
 
     def forward(self, states: States, layout: Layout) -> Float[Tensor, "M tags"]:
         assert states.tokens is not None

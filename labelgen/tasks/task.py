@@ -16,8 +16,8 @@ from labelgen.data.label_sets import LabelName, LabelSet
 from labelgen.data.labels import Answers, Target, Unit
 from labelgen.features.layout import Layout, TargetTensors
 from labelgen.kernels.device import to_device
-from labelgen.nn.losses import Loss
-from labelgen.tasks.options import TaskOptions
+from labelgen.nn.structure import Loss
+from labelgen.tasks import TaskOptions
 
 Out = TypeVar("Out")
 

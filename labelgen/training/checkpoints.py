@@ -10,8 +10,8 @@ import math
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -43,16 +43,14 @@ class SavedCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointIndex:
-    """last: the newest. best: of the epoch with the best monitored value so far. safe: the newest whose weights are known to
-    give a finite loss; None before there is one."""
+    """last: the newest. best: of the epoch with the best monitored value so far."""
 
     last: SavedCheckpoint
     best: SavedCheckpoint | None
-    safe: SavedCheckpoint | None
 
     def files(self) -> set[str]:
         """Names of all checkpoint files."""
-        return {saved.file for saved in (self.last, self.best, self.safe) if saved is not None}
+        return {saved.file for saved in (self.last, self.best) if saved is not None}
 
 
 class CheckpointFolder:
@@ -197,7 +195,6 @@ class Checkpoints(pl.Callback):
         self.monitor = monitor
         self.best: float | None = None
         self.written = 0
-        self._unproven = False
         self._terminated = False
 
     def state_dict(self) -> dict[str, Any]:
@@ -208,7 +205,6 @@ class Checkpoints(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         index = self.folder.index()
-        self._unproven = index is not None and index.safe != index.last
         self.written = trainer.global_step
         # Lightning's own handler talks to other processes at once, in the middle of their work. Lightning restores the handlers
         # at the end.
@@ -226,11 +222,6 @@ class Checkpoints(pl.Callback):
     ) -> None:
         if not batch.part.last:
             return
-        if self._unproven and trainer.global_step > self.written:
-            # The recorder checks that the loss is finite.
-            self.recorder.flush(trainer)
-            self._unproven = False
-            self._commit(trainer, None, best=False, safe=True)
         # The last step of an epoch is saved at the end of the epoch, after validation.
         if trainer.should_stop or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return
@@ -249,7 +240,7 @@ class Checkpoints(pl.Callback):
         terminated = self._any_terminated(trainer)
         # Otherwise epochs of a few steps would mostly write.
         if better or terminated or trainer.should_stop or 10 * (trainer.global_step - self.written) >= self.every:
-            self._save(trainer, better, bool(values))
+            self._save(trainer, better)
         if terminated:
             self._stop(trainer)
 
@@ -262,69 +253,20 @@ class Checkpoints(pl.Callback):
             Terminated(f"a checkpoint is saved after step {trainer.global_step:,}, and the same command resumes there")
         )
 
-    def _save(self, trainer: pl.Trainer, best: bool = False, validated: bool = False) -> None:
+    def _save(self, trainer: pl.Trainer, best: bool = False) -> None:
         # Weights after a loss that is not finite are not saved.
         self.recorder.flush(trainer)
         self.written = trainer.global_step
-        self._unproven = not validated
         trainer.save_checkpoint(self.folder.new(trainer.global_step), weights_only=False)
-        self._commit(trainer, self.writer.outcome, best, validated)
+        self._commit(trainer, self.writer.outcome, best)
 
-    def _commit(
-        self, trainer: pl.Trainer, last: SavedCheckpoint | LabelgenError | None, best: bool, safe: bool
-    ) -> None:
-        """Commit in the first process; all processes wait for it and raise its error. last: None if it stays the same."""
-        reason = None
-        if trainer.is_global_zero:
+    def _commit(self, trainer: pl.Trainer, saved: SavedCheckpoint | LabelgenError | None, best: bool) -> None:
+        """Commit in the first process; all processes wait for it and raise its error."""
+        reason = saved if isinstance(saved, LabelgenError) else None
+        if trainer.is_global_zero and isinstance(saved, SavedCheckpoint):
             try:
-                self.folder.commit(_next_index(self.folder.index(), last, best, safe))
+                index = self.folder.index()
+                self.folder.commit(CheckpointIndex(saved, saved if best else index.best if index else None))
             except LabelgenError as error:
                 reason = error
         stop_all(trainer, reason)
-
-
-def _next_index(
-    index: CheckpointIndex | None, last: SavedCheckpoint | LabelgenError | None, best: bool, safe: bool
-) -> CheckpointIndex:
-    """The index with a new last checkpoint, which may also be the best one, or known to be safe."""
-    if isinstance(last, LabelgenError):
-        raise last
-    if index is None:
-        assert last is not None
-        index = CheckpointIndex(last, None, None)
-    new = replace(index, last=last or index.last)
-    return replace(new, best=new.last if best else new.best, safe=new.last if safe else new.safe)
-
-
-class Patience(pl.Callback):
-    """Early stopping: ends a run after `epochs` epochs in a row without a better monitored value; never if None.
-
-    All processes know the same value, so they stop together."""
-
-    def __init__(self, epochs: int | None, recorder: Recorder, monitor: Monitor) -> None:
-        self.epochs = epochs
-        self.recorder = recorder
-        self.monitor = monitor
-        self.best: float | None = None
-        self.waited = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "waited": self.waited}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best, self.waited = state_dict["best"], state_dict["waited"]
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        values = self.recorder.values
-        # A run that its time limit ends in the middle of an epoch is validated there too.
-        if not values or not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
-            return
-        value = values.get(self.monitor.name)
-        better = self.monitor.better(value, self.best)
-        self.waited, self.best = (0, value) if better else (self.waited + 1, self.best)
-        trainer.should_stop = trainer.should_stop or out_of_patience(self.state_dict(), self.epochs)
-
-
-def out_of_patience(state: Mapping[str, Any], epochs: int | None) -> bool:
-    """Whether a run with this state of the Patience callback has to stop."""
-    return epochs is not None and int(state["waited"]) >= epochs

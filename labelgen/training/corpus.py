@@ -1,38 +1,141 @@
 """Training data: prepared logs, the choice of targets, and the examples of finetuning and pretraining.
 
-The two commands differ in their examples alone. An example is a pure function of (seed, epoch, index)."""
+The two commands differ in their examples alone. An example is a pure function of (seed, epoch, index). Prepared
+dialogues are a memory-mapped Arrow file without a name, so that nothing is left behind however the process ends."""
 
+import hashlib
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
+import pyarrow as pa
 from msgspec.structs import replace
 from torch.utils.data import Dataset
 
-from labelgen.base.errors import IntegrityError
+from labelgen.base.errors import IntegrityError, StorageError
 from labelgen.base.files import keep_private, to_path
 from labelgen.base.registry import resolve
 from labelgen.base.terminal import progress
-from labelgen.data.dialogue import Dialogue
+from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_sets import Names, Sources, merge
-from labelgen.data.labels import Annotation, field_of, is_annotated, targets_of, tasks_of
+from labelgen.data.labels import (
+    Annotation,
+    At,
+    AtDialogue,
+    AtGoal,
+    Target,
+    divides,
+    field_of,
+    is_annotated,
+    targets_of,
+    tasks_of,
+    turns_of,
+)
 from labelgen.data.log import Log, Quarantine, by_folder
 from labelgen.data.reader import Options
 from labelgen.data.record import decode, encode
 from labelgen.data.split import fingerprint
 from labelgen.model.batches import Example
-from labelgen.pretraining.corruption import DialoguePool, pretraining_example
+from labelgen.pretraining.corruption import DialoguePool, pretraining_example, without_times
 from labelgen.tasks import TASKS
-from labelgen.training.augmentation import join_at_goals, wrong_goals
 from labelgen.training.options import AugmentOptions, TargetOptions
-from labelgen.training.prepared import Writer
 from labelgen.training.sampler import Indices, word_count
 
+SCHEMA = pa.schema(
+    [
+        ("record", pa.binary()),
+        ("turns", pa.int64()),
+        ("words", pa.int64()),
+        ("log", pa.int64()),
+        ("root", pa.int64()),
+        ("fingerprint", pa.uint64()),
+    ]
+)
+"""A dialogue as JSON, its size, the indices of its log and of the folder of its audio, and the fingerprint of its texts."""
+
+_BATCH = 4 << 20
+
+
+class Rows:
+    """The rows of the file. digest: SHA-256 of all records."""
+
+    def __init__(self, table: pa.Table, digest: str) -> None:
+        self.digest = digest
+        self._records = table.column("record")
+        self._columns = {name: table.column(name).to_numpy() for name in SCHEMA.names[1:]}
+        self._ends = np.cumsum([len(chunk) for chunk in self._records.chunks])
+
+    def column(self, name: str) -> Any:
+        """A column of numbers, in memory."""
+        return self._columns[name]
+
+    def record(self, index: int) -> bytes:
+        """The record of a dialogue, read from the file."""
+        chunk = int(np.searchsorted(self._ends, index, side="right"))
+        part = self._records.chunk(chunk)
+        record: bytes = part[int(index) - int(self._ends[chunk]) + len(part)].as_py()
+        return record
+
+
+class Writer:
+    """Writes rows to the file. Memory is that of one batch, about 4 MiB.
+
+    Raises StorageError if the disk is full."""
+
+    def __init__(self) -> None:
+        with _errors():
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+            self._stream = pa.ipc.new_stream(self._file, SCHEMA)
+        self._rows: list[tuple[Any, ...]] = []
+        self._size = 0
+        self._digest = hashlib.sha256()
+
+    def add(self, record: bytes, turns: int, words: int, log: int, root: int, fingerprint: int) -> None:
+        self._digest.update(record)
+        self._rows.append((record, turns, words, log, root, fingerprint))
+        self._size += len(record)
+        if self._size >= _BATCH:
+            self._flush()
+
+    def finish(self) -> Rows:
+        """The rows, mapped into memory. The mapping keeps the bytes after the file is closed."""
+        self._flush()
+        with _errors():
+            self._stream.close()
+            table = pa.ipc.open_stream(pa.memory_map(f"/proc/self/fd/{self._file.fileno()}")).read_all()
+        return Rows(table, self._digest.hexdigest())
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _flush(self) -> None:
+        if self._rows:
+            columns = [pa.array(c, f.type) for c, f in zip(zip(*self._rows, strict=True), SCHEMA, strict=True)]
+            with _errors():
+                self._stream.write_batch(pa.record_batch(columns, schema=SCHEMA))
+            self._rows, self._size = [], 0
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"the training dialogues cannot be written to a temporary file: {error.strerror}",
+            tempfile.gettempdir(),
+            "free some room there, or name another disk by TMPDIR",
+        ) from error
+
+
 _DRAWS = 8
+_SAME = 1e-6
 _POOL = 20_000
 """Number of dialogues, drawn once and kept in memory, that provide other responses and spliced dialogues."""
 Prepare = Callable[[Dialogue], Dialogue | None]
@@ -187,9 +290,6 @@ class AnnotatedExamples:
         if self.augment.joined and rng.random() < self.augment.joined:
             other = self._another(index, dialogue, rng)
             dialogue = (other and join_at_goals(dialogue, other, rng)) or dialogue
-        if self.augment.wrong_goals:
-            more = wrong_goals(dialogue, self.augment.wrong_goals, rng)
-            dialogue = replace(dialogue, targets=(*dialogue.targets, *more))
         return Example(replace(dialogue, targets=()), dialogue.targets, self.corpus.root(index))
 
     def _dialogue(self, index: int) -> Dialogue:
@@ -206,6 +306,68 @@ class AnnotatedExamples:
                 if other.source == dialogue.source:
                     return other
         return None
+
+
+def join_at_goals(first: Dialogue, second: Dialogue, rng: Random) -> Dialogue | None:
+    """Beginning of one dialogue and end of another, cut between goals, with the targets of both.
+
+    In a training log only some topics follow each other, and a goal head learns these pairs. Of joined dialogues any goal may
+    follow any other. The cut is after the last turn of a goal and before the first turn of one, so that no greeting shows it,
+    and no target's goal lies on both sides. Times are dropped because they would reveal the cut, and so is audio, as in
+    pretraining. Targets about the whole dialogue are dropped; that a division into goals is complete is kept.
+
+    Returns None if a dialogue has no goals among its targets, or one of them is divided completely and the other is not."""
+    ends, starts = _cuts(first, last=True), _cuts(second, last=False)
+    closed = _closed(first)
+    if not ends or not starts or abs(_weight(closed) - _weight(_closed(second))) > _SAME:
+        return None
+    end, start = rng.choice(ends), rng.choice(starts)
+    kept = [t for t in first.targets if (place := turns_of(t.at)) is not None and place[-1] < end]
+    moved = [
+        replace(t, at=_moved(t.at, end - start))
+        for t in second.targets
+        if (place := turns_of(t.at)) is not None and place[0] >= start
+    ]
+    turns = (*first.turns[:end], *second.turns[start:])
+    return _made(first, second, turns, (*kept, *moved, *closed))
+
+
+def _goals(dialogue: Dialogue) -> list[tuple[int, ...]]:
+    return sorted({t.at.turns for t in dialogue.targets if isinstance(t.at, AtGoal)})
+
+
+def _closed(dialogue: Dialogue) -> list[Target]:
+    """Targets that say that the division into goals is complete."""
+    return [t for t in dialogue.targets if divides(t.task) and isinstance(t.at, AtDialogue)]
+
+
+def _weight(targets: Sequence[Target]) -> float:
+    return sum(target.weight for target in targets)
+
+
+def _made(dialogue: Dialogue, other: Dialogue, turns: Sequence[Turn], targets: Sequence[Target]) -> Dialogue:
+    return replace(
+        dialogue,
+        id=f"{dialogue.id}+{other.id}",
+        turns=tuple(replace(without_times(turn), audio=None) for turn in turns),
+        feedback=(),
+        signals=(),
+        targets=tuple(targets),
+    )
+
+
+def _cuts(dialogue: Dialogue, last: bool) -> list[int]:
+    """Places between turns that cut no goal of a target: after a goal's last turn, or before its first."""
+    goals = _goals(dialogue)
+    places = {goal[-1] + 1 if last else goal[0] for goal in goals}
+    return sorted(p for p in places if not any(goal[0] < p <= goal[-1] for goal in goals))
+
+
+def _moved(at: At, by: int) -> At:
+    """A place of a dialogue whose turns are moved by so many."""
+    if isinstance(at, AtGoal):
+        return AtGoal(tuple(turn + by for turn in at.turns))
+    return at if isinstance(at, AtDialogue) else replace(at, turn=at.turn + by)
 
 
 class CorruptedExamples:

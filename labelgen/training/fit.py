@@ -17,42 +17,36 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.plugins import MixedPrecision, Precision
 from pytorch_lightning.plugins.io import CheckpointIO
-from pytorch_lightning.strategies import Strategy
 from pytorch_lightning.utilities import rank_zero_only
 from torch import distributed
 
-from labelgen.base.errors import DivergedError, UsageError
+from labelgen.base.errors import UsageError
 from labelgen.base.process import first_process
 from labelgen.base.terminal import print_lines
 from labelgen.data.stats import audio_summary
-from labelgen.kernels.precision import MIXED
 from labelgen.model.label_model import LabelModel
-from labelgen.nn.embedding_cache import EmbeddingCache
+from labelgen.model.options import MIXED
+from labelgen.nn.turn_encoder import EmbeddingCache
 from labelgen.training.checkpoints import (
     CheckpointFolder,
     Checkpoints,
     CheckpointWriter,
-    Patience,
-    out_of_patience,
     weights_of,
 )
 from labelgen.training.corpus import Examples
 from labelgen.training.loader import StepBatch, TrainingLoader, ValidationLoader
 from labelgen.training.module import StopAllProcesses, TrainingModule
-from labelgen.training.options import BatchOptions, HardwareOptions, LengthOptions, TrainingOptions
+from labelgen.training.options import BatchOptions, HardwareOptions, TrainingOptions
 from labelgen.training.sampler import LEAST_STEPS, Sampler, step_turns, total_steps
-from labelgen.training.sharding import ShardedStrategy
-from labelgen.training.tracking import ProgressLine, Recorder
+from labelgen.training.tracking import Recorder
 from labelgen.training.validation import Validation, monitor_of
-from labelgen.training.wandb_run import ValidationCharts, WandbRun
+from labelgen.training.wandb_run import WandbRun
 
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 METRIC_DIALOGUES = 2000
 """Number of validation dialogues, rounded up to whole batches, on which metrics of tasks are measured after each epoch."""
-TIME, PATIENCE, DIVERGED = "length.max_minutes", "length.patience", "diverged"
-"""Reasons why a run ended before its last step; a run that reached its time limit may continue."""
 _FEW = f"{{:,}} optimizer steps are few: with less than {LEAST_STEPS} a model learns little; give length.steps {LEAST_STEPS} or more"
 
 
@@ -66,30 +60,20 @@ class FitResult:
     step: int
     steps: int
     elapsed_s: float
-    ended: str
     first: bool
     sound: str = ""
-    diverged: DivergedError | None = None
 
 
-class RunLimit(pl.Callback):
-    """Ends the run at its last step or at its time limit."""
+class LastStep(pl.Callback):
+    """Ends the run at its last step."""
 
-    def __init__(self, steps: int, max_minutes: float | None, recorder: Recorder) -> None:
+    def __init__(self, steps: int) -> None:
         self.steps = steps
-        self.max_minutes = max_minutes
-        self.recorder = recorder
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: StepBatch, batch_idx: int
     ) -> None:
-        if not batch.part.last:
-            return
-        late = self.max_minutes is not None and self.recorder.elapsed_s >= 60 * self.max_minutes
-        if self.max_minutes is not None:
-            # Clocks differ, so the processes decide together.
-            late = trainer.strategy.reduce_boolean_decision(late, all=False)
-        trainer.should_stop = trainer.should_stop or late or trainer.global_step >= self.steps
+        trainer.should_stop = trainer.should_stop or trainer.global_step >= self.steps
 
 
 def fit(
@@ -126,11 +110,8 @@ def fit(
         [
             *([] if compared is None else [compared]),
             recorder,
-            *([] if compared is None or wandb is None else [ValidationCharts(wandb, compared)]),
             *callbacks,
-            ProgressLine(steps, recorder),
-            RunLimit(steps, options.length.max_minutes, recorder),
-            Patience(options.length.patience, recorder, monitor),
+            LastStep(steps),
             Checkpoints(
                 checkpoints, writer, options.tracking.checkpoint_every, recorder, monitor if keep_best else None
             ),
@@ -138,10 +119,10 @@ def fit(
         [writer],
         [*([] if wandb is None else wandb.logger()), *_tensorboard(options, folder, step), *loggers],
     )
-    # A strategy may shard the model's weights, so the trained ones go into a whole copy.
+    # Lightning moves the model and its caches to a device, so the trained weights go into a copy.
     trained = copy.deepcopy(model)
     sound = ""
-    if last_state is None or _end_reason(last_state, steps, options.length) is None:
+    if step < steps:
         module = _module(fitted, model, steps)
         cuda, workers, process = (
             trainer.strategy.root_device.type == "cuda",
@@ -156,13 +137,11 @@ def fit(
             valid = ValidationLoader(
                 validation, collator, order, process, workers, cuda, METRIC_DIALOGUES, compared.goals
             )
-            if keep_best or options.length.patience is not None:
+            if keep_best:
                 compared.check(monitor, valid.compared_indices())
         last = None if index is None else checkpoints.path / index.last.file
-        diverged = _run(trainer, module, train, valid, last, cuda)
+        _run(trainer, module, train, valid, last, cuda)
         _end_processes()
-        if diverged is not None:
-            return _diverged(checkpoints, trained, steps, diverged)
         sound = audio_summary(train.audio_turns, train.audio_errors)
         index = checkpoints.index()
         last_state = None if index is None else checkpoints.read(index.last)
@@ -170,8 +149,7 @@ def fit(
     assert last_state is not None
     best = checkpoints.read(index.best) if keep_best and index.best is not None else last_state
     trained.load_state_dict(weights_of(best))
-    step, ended = last_state["global_step"], _end_reason(last_state, steps, options.length) or TIME
-    return FitResult(trained, step, steps, _elapsed_s(last_state), ended, trainer.is_global_zero, sound)
+    return FitResult(trained, last_state["global_step"], steps, _elapsed_s(last_state), trainer.is_global_zero, sound)
 
 
 def fitted_options(options: TrainingOptions, turns: int) -> TrainingOptions:
@@ -194,7 +172,6 @@ def _module(options: TrainingOptions, model: LabelModel, steps: int) -> Training
         rank_zero_only(print_lines)(_FEW.format(steps), file=sys.stderr)
     # Pretrained encoders are loaded in evaluation mode, and Lightning keeps modes.
     model.train()
-    model.turn_encoder.chunk_tokens = options.batch.encoder_tokens
     known = model.turn_encoder.embedding_cache or EmbeddingCache()
     model.turn_encoder.embedding_cache = known if options.model.encoder_frozen else None
     # Where gradients are scaled, a fused optimizer would be given them before they are clipped.
@@ -209,8 +186,8 @@ def _run(
     valid: ValidationLoader | None,
     last: Path | None,
     cuda: bool,
-) -> DivergedError | None:
-    """Train from the last checkpoint; returns the error of a divergence. In processes other than the first that ends them."""
+) -> None:
+    """Train from the last checkpoint. In processes other than the first an error ends them."""
     with _quiet(), tf32_products(cuda), first_process():
         try:
             trainer.fit(module, train, valid, ckpt_path=last, weights_only=True)
@@ -222,14 +199,11 @@ def _run(
             if not trainer.is_global_zero:
                 # Another exit code would kill the other processes, including the one that reports the reason.
                 raise SystemExit(0) from stop
-            if not isinstance(stop.reason, DivergedError):
-                raise stop.reason from None
-            return stop.reason
+            raise stop.reason from None
         finally:
             for loader in (train, valid):
                 if loader is not None:
                     loader.batches.close()
-    return None
 
 
 def _tensorboard(options: TrainingOptions, folder: Path, step: int) -> list[Logger]:
@@ -245,26 +219,8 @@ def _end_processes() -> None:
         distributed.destroy_process_group()
 
 
-def _diverged(checkpoints: CheckpointFolder, model: LabelModel, steps: int, error: DivergedError) -> FitResult:
-    index = checkpoints.index()
-    if index is None or index.safe is None:
-        return FitResult(model, 0, steps, 0.0, DIVERGED, True, diverged=error)
-    safe = checkpoints.read(index.safe)
-    model.load_state_dict(weights_of(safe))
-    return FitResult(model, safe["global_step"], steps, _elapsed_s(safe), DIVERGED, True, diverged=error)
-
-
 def _elapsed_s(checkpoint: dict[str, Any]) -> float:
     return float(checkpoint["callbacks"]["Recorder"]["elapsed_s"])
-
-
-def _end_reason(checkpoint: dict[str, Any], steps: int, length: LengthOptions) -> str | None:
-    """Reason why the run is over at a checkpoint; None if it is not."""
-    if checkpoint["global_step"] >= steps:
-        return "all steps"
-    return (
-        PATIENCE if out_of_patience(checkpoint["callbacks"].get("Patience", {"waited": 0}), length.patience) else None
-    )
 
 
 def make_sampler(
@@ -303,7 +259,7 @@ def make_trainer(
             accelerator=hardware.accelerator,
             devices=hardware.devices,
             num_nodes=hardware.nodes,
-            strategy=_strategy(hardware),
+            strategy="ddp" if hardware.devices * hardware.nodes > 1 else "auto",
             default_root_dir=folder,
             max_epochs=-1,
             accumulate_grad_batches=options.batch.accumulate,
@@ -325,13 +281,6 @@ def _precision(hardware: HardwareOptions) -> Precision:
     name = MIXED.get(hardware.precision)
     cuda = hardware.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     return Precision() if name is None else MixedPrecision(name, "cuda" if cuda else "cpu")
-
-
-def _strategy(hardware: HardwareOptions) -> str | Strategy:
-    processes = hardware.devices * hardware.nodes
-    if hardware.strategy == "fsdp":
-        return ShardedStrategy(processes)
-    return "ddp" if hardware.strategy == "auto" and processes > 1 else hardware.strategy
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from labelgen.base.terminal import progress
 from labelgen.features.layout import Batch
 from labelgen.model.batches import Collator, Example, Goals
 from labelgen.training.corpus import Examples, ExampleTable
@@ -155,7 +156,7 @@ class TrainingLoader:
         steps = [self.order.parts(self.process(), step) for step in range(first, end)]
         keys = [[(part.epoch, index) for index in part.indices] for parts in steps for part in parts]
         loaded = self.batches.load(keys)
-        for parts in steps:
+        for parts in steps if self.process() else progress(steps, f"train, epoch {epoch + 1}", "steps", len(steps)):
             batches = []
             weights: dict[str, float] = {}
             for one in islice(loaded, len(parts)):

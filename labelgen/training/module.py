@@ -2,7 +2,6 @@
 
 Pretraining and finetuning differ in their examples only."""
 
-from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -20,11 +18,10 @@ from labelgen.data.labels import Answers
 from labelgen.kernels.device import HostCopy, to_device
 from labelgen.model.annotate import decode_dialogues
 from labelgen.model.label_model import Encoded, LabelModel
-from labelgen.nn.losses import Loss
+from labelgen.nn.structure import Loss
 from labelgen.training.loader import HeldOutBatch, StepBatch
 from labelgen.training.options import OptimizerOptions
 from labelgen.training.sampler import StepPart
-from labelgen.training.sharding import shard, whole
 
 T = TypeVar("T")
 
@@ -92,10 +89,6 @@ class TrainingModule(pl.LightningModule):
         self._step_weights: HostCopy | None = None
         self._label_vectors: dict[str, Tensor] = {}
         self.undecayed = frozenset(name for name, p in model.named_parameters() if p.ndim < 2)
-
-    def configure_model(self) -> None:
-        if self.device_mesh is not None and not isinstance(self, FSDPModule):
-            shard(self, self.device_mesh)
 
     def on_train_batch_start(self, batch: StepBatch, batch_idx: int) -> None:
         # Dropout is a pure function of the place in the run, so resuming is bitwise identical without saved state.
@@ -188,28 +181,14 @@ class TrainingModule(pl.LightningModule):
                 groups.setdefault((name.startswith(ENCODER), name in self.undecayed), []).append(f"model.{name}")
         return dict(sorted(groups.items()))
 
-    def _optimizer_order(self) -> list[str]:
-        return [name for names in self._parameter_groups().values() for name in names]
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Name parameters in the optimizer's states, where a strategy numbers them, so that every strategy can load the checkpoint."""
-        names = dict(enumerate(self._optimizer_order()))
-        checkpoint["optimizer_states"] = [_renamed(state, names) for state in checkpoint["optimizer_states"]]
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Number them again, as torch does."""
-        numbers = {name: number for number, name in enumerate(self._optimizer_order())}
-        checkpoint["optimizer_states"] = [_renamed(state, numbers) for state in checkpoint["optimizer_states"]]
-
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clip by the norm of all gradients. Lightning's own clipping refuses fused optimizers and sharded parameters."""
+        """Clip by the norm of all gradients. Lightning's own clipping refuses fused optimizers."""
         for head in self._idle_heads():
             # Without targets in any process a head stays as it is; a gradient of zero would move it by its momentum.
             head.zero_grad(set_to_none=True)
-        norm = nn.utils.clip_grad_norm_(self.parameters(), MAX_NORM)
-        self.gradient_norm = whole(norm)
+        self.gradient_norm = nn.utils.clip_grad_norm_(self.parameters(), MAX_NORM)
 
     def rate_at(self, step: int) -> float:
         """Share of the peak learning rate at a step: linear warmup, then linear decay to zero."""
@@ -225,18 +204,6 @@ class TrainingModule(pl.LightningModule):
             "learning_rate": share * self.options.learning_rate,
             "encoder_learning_rate": share * self.options.encoder_learning_rate,
         }
-
-
-def _renamed(state: dict[str, Any], names: Mapping[Any, Any]) -> dict[str, Any]:
-    """An optimizer's state with other keys of parameters; those that are not in `names` stay."""
-    if not state:
-        return state
-    groups = [{**group, "params": [names.get(one, one) for one in group["params"]]} for group in state["param_groups"]]
-    return {
-        **state,
-        "state": {names.get(one, one): value for one, value in state["state"].items()},
-        "param_groups": groups,
-    }
 
 
 def _loss_sums(losses: dict[str, Loss]) -> LossSums:

@@ -11,11 +11,9 @@ from labelgen.base.registry import require
 from labelgen.base.yaml_text import plain
 from labelgen.data.log import MAX_BAD_RATE
 from labelgen.data.reader import READERS
-from labelgen.kernels.precision import TrainingPrecision
-from labelgen.model.options import ModelOptions
+from labelgen.model.options import ModelOptions, TrainingPrecision
 from labelgen.pretraining.corruption import MIXTURE, TEACHES, check_mixture
-from labelgen.tasks import TASKS
-from labelgen.tasks.options import TaskOptions
+from labelgen.tasks import TASKS, TaskOptions
 
 WandbMode = Literal["off", "offline", "online"]
 
@@ -60,9 +58,6 @@ class BatchOptions:
     than one batch only if the training logs are large enough"""
     words: Count = 4096
     """maximum number of words in a batch, requests and responses together; bounds the memory for long texts"""
-    encoder_tokens: Count | None = None
-    """maximum number of tokens that pass the encoder at once, in pieces of a batch, each once more for its gradient; memory then hardly
-    grows with the batch, and a step takes about 1.3 times as long; without a value the whole batch passes at once"""
     accumulate: Count = 1
     """number of batches in each process whose gradients make one step"""
     online_share: Share = 0.0
@@ -83,14 +78,11 @@ class TargetOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentOptions:
-    """Changes of the annotated dialogues, drawn in each epoch."""
+    """Change of the annotated dialogues, drawn in each epoch."""
 
     joined: Share = 0.0
     """probability that a dialogue ends like another one of the same log and source, cut between goals, so that any goal may follow any
     other; such a batch may have up to twice as many turns"""
-    wrong_goals: Share = 0.0
-    """probability that an annotated goal is also shown merged, split, with a moved end or without a turn, with its outcome weighted by the
-    overlap; the model then judges goals that it divided wrongly"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,14 +113,10 @@ class LengthOptions:
     """number of optimizer steps; without a value as many as three passes over the training logs take, and 500 at least"""
     max_epochs: Count | None = None
     """number of passes over the training logs, in place of the default length"""
-    max_minutes: Positive | None = None
-    """time limit over all sessions, whatever the schedule; raise it to resume"""
-    patience: Count | None = None
-    """number of validations in a row without a better `monitor` before early stopping; the learning rate schedule stays"""
     keep: Literal["last", "best"] = "last"
     """weights of the model: those of the last step, or of the validation with the best `monitor`, if there is `data.valid`"""
     monitor: Annotated[str, "METRIC"] = "valid_loss"
-    """loss or metric on `data.valid` that decides `patience` and `keep: best`, by its name in metrics.jsonl, such as
+    """loss or metric on `data.valid` that decides `keep: best`, by its name in metrics.jsonl, such as
     valid/outcome/macro_f1; whether larger is better comes from the metric"""
 
 
@@ -142,9 +130,6 @@ class HardwareOptions:
     """number of processes on each machine, one for each device"""
     nodes: Count = 1
     """number of machines"""
-    strategy: str = "auto"
-    """distribution over devices: auto (ddp for several), ddp, fsdp (weights, gradients and optimizer states in shards: FSDP2), or another
-    strategy of Lightning"""
     precision: TrainingPrecision = "32"
     """arithmetic of the forward pass; weights and updates stay in 32 bits; 16 is fp16 with scaled losses, for GPUs without bf16"""
     threads: Count | None = None
@@ -200,12 +185,6 @@ class TrainingOptions:
             require(task, TASKS, "task")
         if not self.tasks:
             raise UsageError("no task to learn", "tasks", "name at least one, such as --tasks.quality.weight=1")
-        if self.length.patience is not None and not self.data.valid:
-            raise UsageError(
-                "early stopping needs a validation log",
-                "length.patience",
-                "give data.valid, or leave length.patience out",
-            )
         if self.length.monitor != LengthOptions.monitor and not self.data.valid:
             raise UsageError(
                 f"{self.length.monitor} needs a validation log",
@@ -227,7 +206,7 @@ class FinetuneOptions(TrainingOptions):
     targets: TargetOptions = field(default_factory=TargetOptions)
     """source of the training targets"""
     augment: AugmentOptions = field(default_factory=AugmentOptions)
-    """changes of the annotated dialogues, drawn in each epoch"""
+    """change of the annotated dialogues, drawn in each epoch"""
     mixture: Annotated[Mapping[str, Positive], "SHARE"] = field(default_factory=dict)
     """share of dialogues for each corruption of a pretraining on the same logs before, in the folder `pretrained` of `out`; without a
     value, or with `init`, there is none"""
@@ -259,12 +238,10 @@ class PretrainOptions(TrainingOptions):
 
 
 FREE = (
-    "length.max_minutes",
     "tracking.",
     "data.workers",
     "out",
     "hardware.accelerator",
-    "hardware.strategy",
 )
 """Options that may differ between the sessions of one run: they change no weight but by rounding."""
 

@@ -1,7 +1,6 @@
 """A training run: from options to a model folder with its card, and the summary. The same call resumes an interrupted run."""
 
 import os
-import shlex
 import sys
 import time
 from collections import Counter
@@ -10,9 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
-from itertools import count
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
@@ -58,9 +55,9 @@ from labelgen.training.corpus import (
     Prepare,
     target_counts,
 )
-from labelgen.training.fit import CHECKPOINTS, TIME, FitResult, fit
+from labelgen.training.fit import CHECKPOINTS, FitResult, fit
 from labelgen.training.lora import add_adapters, check_peft, merge_adapters
-from labelgen.training.members import ShareFit, Weak, fit_shares
+from labelgen.training.members import ShareFit, fit_shares
 from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions, check_taught, differences
 from labelgen.training.validation import monitor_of
 from labelgen.training.wandb_run import (
@@ -80,22 +77,22 @@ DATA = "data"
 PRETRAINED = "pretrained"
 """Folder of the run of pretraining that a finetuning begins with."""
 MODEL = "model"
-MODEL_BEFORE_DIVERGENCE = "model_before_divergence"
 FINETUNE, PRETRAIN = "finetune", "pretrain"
 NO_HEADS = "no steps of the network: its linear members learn every task"
+_DIVERGED = "name another folder, and give a tenth of optimizer.learning_rate and of optimizer.encoder_learning_rate"
 _NO_BEST = "without data.valid the best epoch is unknown (length.keep), so the last weights become the model"
 _HINT = "restore the file, or name another folder to start a new training"
 
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """State of a run in its folder. ended: reason for the end, once there is a model."""
+    """State of a run in its folder. done: whether there is a model."""
 
     data_digest: str
     step: int = 0
     steps: int = 0
     elapsed_s: float = 0.0
-    ended: str | None = None
+    done: bool = False
 
 
 def finetune(options: FinetuneOptions, callbacks: Sequence[Callback] = (), loggers: Sequence[Logger] = ()) -> str:
@@ -133,7 +130,7 @@ def _after_pretraining(options: FinetuneOptions) -> FinetuneOptions:
     after = replace(options, init=str(out / MODEL))
     open_run(Path(options.out), after)
     pretrain(options.pretraining(str(out)))
-    while read_json(out / STATE, RunState, _HINT).ended is None:
+    while not read_json(out / STATE, RunState, _HINT).done:
         # The first process saves the model, and all start from it.
         time.sleep(0.1)
     return after
@@ -159,8 +156,8 @@ def _run(
         torch.set_num_threads(options.hardware.threads)
     folder = Path(options.out)
     earlier = open_run(folder, options)
-    if earlier is not None and earlier.ended is not None:
-        return f"{folder} is already done ({earlier.ended}, step {earlier.step:,}); the model is {folder / MODEL}"
+    if earlier is not None and earlier.done:
+        return f"{folder} is already done (step {earlier.step:,}); the model is {folder / MODEL}"
     if options.init is not None:
         check_model(Path(options.init))
     monitor_of(options.length.monitor, list(options.tasks))
@@ -234,28 +231,15 @@ def _train(
     with _tracked(
         options, folder, _inputs(corpus, targets, None if validation is None else validation.corpus, init)
     ) as wandb:
-        result = (
-            fit(options, model, training, validation, folder, wandb, callbacks, loggers)
-            if model.heads
-            else FitResult(model, 0, 0, 0.0, NO_HEADS, _is_first())
-        )
+        try:
+            result = (
+                fit(options, model, training, validation, folder, wandb, callbacks, loggers)
+                if model.heads
+                else FitResult(model, 0, 0, 0.0, _is_first())
+            )
+        except DivergedError as error:
+            raise DivergedError(f"training diverged: {error.what}", str(folder), _DIVERGED) from error
         merge_adapters(result.model.turn_encoder)
-
-        def save(name: str, weak: Weak = MappingProxyType({}), added: Sequence[str] = ()) -> None:
-            # Pretraining learns no labels.
-            trained_on, complete = joined_trained_on(corpus.fingerprints() if command == FINETUNE else (), init)
-            card = {
-                **_card(options, command, corpus, targets, result, new),
-                COMPLETE: complete,
-                WEAK: dict(weak),
-                ADDED: list(added),
-            }
-            save_model(result.model, folder / name, card, trained_on)
-
-        if result.diverged is not None:
-            if result.step:
-                save(MODEL_BEFORE_DIVERGENCE)
-            raise _divergence_error(options, command, result.step, result.diverged)
         if not result.first:
             return ""
         sweep(folder)
@@ -265,10 +249,18 @@ def _train(
         weak = {} if taught or command != FINETUNE else _untaught(result.model, corpus)
         for name, by_unit in shares.weak.items():
             weak[name] = {**by_unit, **weak.get(name, {})}
-        save(MODEL, weak, shares.added)
+        # Pretraining learns no labels.
+        trained_on, complete = joined_trained_on(corpus.fingerprints() if command == FINETUNE else (), init)
+        card = {
+            **_card(options, command, corpus, targets, result, new),
+            COMPLETE: complete,
+            WEAK: weak,
+            ADDED: shares.added,
+        }
+        save_model(result.model, folder / MODEL, card, trained_on)
         if wandb is not None:
             wandb.make(model_artifact(folder / MODEL, wandb.address))
-        _write_state(folder, RunState(corpus.digest, result.step, result.steps, result.elapsed_s, result.ended))
+        _write_state(folder, RunState(corpus.digest, result.step, result.steps, result.elapsed_s, done=True))
         return "\n".join([*weak_lines(weak), *shares.added, _summary(options, corpus, targets, result, new)])
 
 
@@ -336,7 +328,7 @@ def open_run(folder: Path, options: TrainingOptions) -> RunState | None:
         raise UsageError(f"{folder} is not empty and is not a training run", str(folder), "name another folder")
     state = read_json(folder / STATE, RunState, _HINT)
     # Users may remove the checkpoints of a finished run.
-    if state.ended is None and CheckpointFolder(folder / CHECKPOINTS).index() is None:
+    if not state.done and CheckpointFolder(folder / CHECKPOINTS).index() is None:
         return None
     with integrity_errors(f"{CONFIG} of the run cannot be read", folder / CONFIG, _HINT):
         saved = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
@@ -351,9 +343,6 @@ def open_run(folder: Path, options: TrainingOptions) -> RunState | None:
             str(folder / CONFIG),
             "name another folder, or give the options of that run to resume it",
         )
-    limit = options.length.max_minutes
-    if state.ended == TIME and (limit is None or 60 * limit > state.elapsed_s):
-        return RunState(state.data_digest)
     return state
 
 
@@ -435,7 +424,7 @@ def _summary(
     target_text = ", ".join(f"{number:,} of {task}" for task, number in targets.items())
     steps = f"trained {result.step:,} of {result.steps:,} steps in {result.elapsed_s / 60:,.1f} min"
     lines = [
-        f"{steps}, ended by {result.ended}" if result.step < result.steps else steps if result.steps else result.ended,
+        steps if result.steps else NO_HEADS,
         f"on {len(corpus):,} of {corpus.read:,} dialogues, {int(corpus.turns.sum()):,} turns"
         + (f"; targets: {target_text}" if targets else ""),
         f"encoder: {options.model.encoder} ({origin_summary(result.model.origin)})",
@@ -452,19 +441,3 @@ def _summary(
         names = ", ".join(f"{part} ({number})" for part, number in parts.items())
         lines.append(f"from {options.init}; weights that are new: {names or 'none'}")
     return "\n".join([*lines, f"model: {Path(options.out) / MODEL}"])
-
-
-def _divergence_error(options: TrainingOptions, command: str, step: int, error: DivergedError) -> DivergedError:
-    """Error with the command for a new run: from the last safe weights, with a tenth of the learning rates."""
-    folder, rates = Path(options.out), options.optimizer
-    words = ["labelgen", command, "--config", str(folder / CONFIG)]
-    if step:
-        words += ["--init", str(folder / MODEL_BEFORE_DIVERGENCE)]
-        hint = f"start another run, with lower learning rates, from the model of step {step:,}:"
-    else:
-        hint = "no checkpoint is known to be safe; start another run with lower learning rates:"
-    out = next(path for n in count(2) if not (path := folder.with_name(f"{folder.name}-{n}")).exists())
-    words += ["--out", str(out)]
-    words += ["--optimizer.learning_rate", f"{rates.learning_rate / 10:g}"]
-    words += ["--optimizer.encoder_learning_rate", f"{rates.encoder_learning_rate / 10:g}"]
-    return DivergedError(f"training diverged: {error.what}", str(folder), f"{hint} {shlex.join(words)}")

@@ -118,11 +118,8 @@ class HeldOutReference:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutPrediction:
-    """A held-out dialogue whose labels were compared in the last validation.
+    """A held-out dialogue whose labels are compared. predicted: end to end. on_given_goals: labels about the goals of the reference."""
 
-    index: of the dialogue in the corpus of data.valid. predicted: end to end. on_given_goals: labels about the goals of the reference."""
-
-    index: int
     reference: HeldOutReference
     predicted: Annotation
     on_given_goals: Annotation
@@ -193,8 +190,7 @@ class Validation(pl.Callback):
 
     Each process annotates its share of the batches; all have the metrics afterwards.
 
-    tasks: of the model. values: metrics of the last validation, without those that are not defined. predictions: of the last validation,
-    ordered by index; none in other processes than the first."""
+    tasks: of the model. values: metrics of the last validation, without those that are not defined."""
 
     def __init__(self, examples: Examples, tasks: Sequence[str]) -> None:
         self.examples = examples
@@ -202,9 +198,8 @@ class Validation(pl.Callback):
         self.exclusive = exclusive_names([one.task for one in self.metrics])
         self.divides = any(map(divides, tasks))
         self.values: dict[str, float] = {}
-        self.predictions: list[HeldOutPrediction] = []
         self._references: dict[int, HeldOutReference] = {}
-        self._found: list[tuple[int, tuple[Answers, Answers], Rows | None]] = []
+        self._found: list[tuple[int, Rows | None]] = []
 
     def reference(self, index: int) -> HeldOutReference:
         """The reference of a dialogue; kept, since it is the same in every epoch."""
@@ -240,7 +235,7 @@ class Validation(pl.Callback):
         reference = self.reference(index)
         labels = tuple(replace(label, probability=1.0, distribution=None) for label in reference.annotation.labels)
         right = replace(reference.annotation, annotator=MODEL, labels=labels)
-        return HeldOutPrediction(index, reference, right, right)
+        return HeldOutPrediction(reference, right, right)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._found = []
@@ -256,16 +251,14 @@ class Validation(pl.Callback):
     ) -> None:
         for index, answers in zip(batch.indices, outputs["predictions"] or (), strict=False):
             rows = rows_of(self._prediction(index, answers), self.metrics) if _are_finite(answers) else None
-            self._found.append((index, answers, rows))
+            self._found.append((index, rows))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         whole = sorted((one for part in gather(trainer, self._found) for one in part), key=lambda one: one[0])
         self._found = []
         # Without finite probabilities nothing is measured; if the loss is not finite either, the recorder ends the run.
-        rows = [one for _, _, one in whole if one is not None]
+        rows = [one for _, one in whole if one is not None]
         finite = len(rows) == len(whole)
-        if trainer.is_global_zero:
-            self.predictions = [self._prediction(index, answers) for index, answers, _ in whole] if finite else []
         # Values of another machine may differ in their last bit, and all processes have to decide the same.
         self.values = trainer.strategy.broadcast(values_of(rows, self.metrics) if finite else {})
 
@@ -274,7 +267,7 @@ class Validation(pl.Callback):
             annotation_of(name, "model", one)
             for name, one in zip((MODEL, str(SystemName(MODEL, on_given_goals=True))), answers, strict=True)
         )
-        return HeldOutPrediction(index, self.reference(index), end_to_end, on_given)
+        return HeldOutPrediction(self.reference(index), end_to_end, on_given)
 
 
 def _are_finite(answers: tuple[Answers, Answers]) -> bool:

@@ -13,7 +13,6 @@ from secrets import token_hex
 from typing import Any
 
 import msgspec
-import pytorch_lightning as pl
 from pytorch_lightning.loggers import WandbLogger
 
 from labelgen.base.errors import IntegrityError, UsageError, first_line
@@ -22,9 +21,7 @@ from labelgen.base.terminal import print_lines
 from labelgen.metrics.results import Confusion, Evaluation, ReliabilityDiagram, SystemName
 from labelgen.model.calibration import Calibration
 from labelgen.model.folder import check_model, model_digest, read_card
-from labelgen.tasks.diagrams import confusions, reliability
 from labelgen.training.options import WandbMode
-from labelgen.training.validation import MODEL, Validation
 
 WANDB_RUN = "wandb_run.json"
 """The address of the run, in the folder of a training. A model does not name it, so that equal trainings have equal digests."""
@@ -328,29 +325,6 @@ def calibration_summary(calibration: Calibration) -> dict[str, Any]:
         }
         values |= {f"calibration/{one.task}_{one.unit}/{name}": v for name, v in part.items() if v is not None}
     return values
-
-
-class ValidationCharts(pl.Callback):
-    """Adds diagrams to the run after each validation."""
-
-    def __init__(self, run: WandbRun, validation: Validation) -> None:
-        self.run = run
-        self.validation = validation
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.is_global_zero:
-            self.run.attempt(lambda run: run.log({**self._shown(), STEP: trainer.global_step}))
-
-    def _shown(self) -> dict[str, Any]:
-        shown: dict[str, Any] = {}
-        for group in self.validation.metrics:
-            # Every compared field counts once, whatever its weight.
-            items = [item for one in self.validation.predictions for _, item in one.items(group)]
-            diagrams = {"confusion": confusions(MODEL, items, group.task), "reliability": reliability(MODEL, items)}
-            for kind, one in diagrams.items():
-                if one is not None:
-                    shown[f"{group.prefix}/{kind}"] = _chart(group.prefix, one)
-        return shown
 
 
 def _chart(title: str, one: Confusion | ReliabilityDiagram) -> Any:

@@ -23,8 +23,7 @@ from labelgen.features.layout import Voice
 from labelgen.features.ngrams import turns_at
 from labelgen.feedback.cues import is_closing
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.items import FADE_TURNS
-from labelgen.feedback.posterior import prior_log_odds
+from labelgen.feedback.items import FADE_TURNS, prior_log_odds
 from labelgen.feedback.signal import detector, find_signals
 
 TEXTS = ("request", "response", "earlier request", "other responses")

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Unit, answers
 from labelgen.data.split import FOLDS, fold_of, position
-from labelgen.feedback.items import FeedbackItem
-from labelgen.feedback.posterior import Posterior, from_log_odds, log_odds
+from labelgen.feedback.items import FeedbackItem, Posterior, from_log_odds, log_odds
 from labelgen.verdicts.columns import Columns, fit_regression
 from labelgen.verdicts.content import PlaceContent, contents_of
 from labelgen.verdicts.witnesses import GOOD, Rates, Statements, fit_rates, statements_of, witness_words

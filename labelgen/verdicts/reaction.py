@@ -21,7 +21,7 @@ from rapidfuzz import fuzz
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Signal
-from labelgen.data.values import language_of
+from labelgen.data.labels import language_of
 from labelgen.features.pretrained import INSTALL, PACKAGE, load_encoder, load_tokenizer, offline_weights
 
 HEAD = Path(__file__).with_name("reaction.safetensors")

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 
 from labelgen.feedback.cues import Vote
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.items import FeedbackItem
-from labelgen.feedback.posterior import log_odds, prior_log_odds
+from labelgen.feedback.items import FeedbackItem, log_odds, prior_log_odds
 from labelgen.feedback.signal import EARLIER, MASKED, WITHOUT_DETECTOR, observable, reliability
 from labelgen.verdicts.content import content_kinds
 

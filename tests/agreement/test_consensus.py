@@ -9,7 +9,6 @@ from labelgen.agreement.consensus import CONSENSUS, consensus
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import (
     Annotation,
-    AtDialogue,
     AtGoal,
     AtSpan,
     AtTurn,
@@ -86,20 +85,6 @@ def test_spans_vote_by_name_start_and_end():
 
 def goal(*turns):
     return Label("goals", AtGoal(turns), "goal")
-
-
-def test_goals_follow_the_links_of_the_majority():
-    found = consensus(
-        people([goal(0, 1, 3), goal(2)], [goal(0, 2, 3), goal(1)], [goal(0, 3), goal(1), goal(2)]), EXCLUSIVE
-    )
-    assert [turns_of(x.at) for x in found.annotation.labels] == [(0, 3), (1,), (2,)]
-
-
-def test_tied_division_drops_outcomes():
-    outcome = Label("outcome", AtGoal((0, 1)), "success")
-    found = consensus(people([goal(0, 1), outcome], [goal(0), goal(1)], none=()), EXCLUSIVE)
-    assert found.ties == (Field("goals", AtDialogue()),)
-    assert not found.annotation.labels
 
 
 def test_outcomes_and_ties_of_other_goals_are_dropped():

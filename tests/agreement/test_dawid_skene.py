@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from labelgen.agreement.consensus import consensus
 from labelgen.agreement.dawid_skene import POOLED, fit, learn, measure
-from labelgen.data.labels import Annotation, AtTurn, Field, Label, NoLabel
+from labelgen.data.labels import Annotation, AtTurn, Label, NoLabel
 
 EXCLUSIVE = {"quality": ("bad", "fair", "good")}
 NAMES = EXCLUSIVE["quality"]
@@ -59,14 +59,6 @@ def test_dawid_skene_of_patterns_equals_em_over_items(seed, annotators):
         assert ours == pytest.approx(wanted, abs=1e-4)
 
 
-def test_posterior_with_many_annotators_is_finite():
-    patterns = {tuple((f"a{k:02}", name) for k in range(60)): 5 for name in ("d", "b", "e", "a", "c", None)}
-    skill = fit(patterns)
-    assert skill.names == (None, "a", "b", "c", "d", "e")
-    for pattern in patterns:
-        assert skill.posterior(pattern)[pattern[0][1]] == pytest.approx(1.0)
-
-
 def test_reliable_annotator_outvotes_two_who_guess():
     said, truth = drawn(0, 3000, [0.95, 0.15, 0.15, 0.9])
     skill = fit(Counter(said))
@@ -76,13 +68,6 @@ def test_reliable_annotator_outvotes_two_who_guess():
     voted = [Counter(name for _, name in votes).most_common(1)[0][0] for votes in said]
     ours, theirs = (np.mean([a == b for a, b in zip(x, truth, strict=True)]) for x in (found, voted))
     assert ours > theirs + 0.005
-
-
-def test_fit_of_full_agreement_is_certain_and_independent_of_order():
-    said, _ = drawn(1, 200, [0.8, 0.7, 0.6])
-    assert fit(Counter(said)).posterior(said[0]) == fit(Counter(said[::-1])).posterior(said[0])
-    one = fit({(("a", "bad"), ("b", "bad")): 5})
-    assert one.posterior((("a", "bad"),)) == {"bad": 1.0}
 
 
 def annotations(votes):
@@ -111,12 +96,6 @@ def test_annotators_of_one_dialogue_share_a_reliability():
     assert consensus(log[two_against], EXCLUSIVE).annotation.labels[0].name == said[two_against][1][1]
 
 
-def test_none_is_one_of_the_names():
-    log = [annotations([("a", None), ("b", None)]), annotations([("a", "bad"), ("b", "bad")])]
-    skills = learn(lambda: log, EXCLUSIVE, "dawid-skene")
-    assert consensus(log[0], EXCLUSIVE, reliabilities=skills).annotation.none == (NoLabel("quality", AtTurn(0)),)
-
-
 def test_learn_without_common_items_leaves_the_vote():
     log = [annotations([("a", "bad")]), annotations([("a", "good")])]
     skills = learn(lambda: log, EXCLUSIVE, "dawid-skene")
@@ -135,20 +114,6 @@ def test_unknown_annotator_or_name_is_decided_by_vote(alone):
     found = consensus(log[1], EXCLUSIVE, least=1, reliabilities=skills)
     assert found == consensus(log[1], EXCLUSIVE, least=1)
     assert [label.name for label in found.annotation.labels] == [alone[1]]
-
-
-def test_unanimous_keeps_only_full_agreement():
-    alike, apart = (
-        annotations([("a", "bad"), ("b", "bad"), ("c", "bad")]),
-        annotations([("a", "bad"), ("b", "bad"), ("c", "good")]),
-    )
-    assert consensus(alike, EXCLUSIVE, unanimous=True) == consensus(alike, EXCLUSIVE)
-    assert consensus(apart, EXCLUSIVE, unanimous=True).ties == (Field("quality", AtTurn(0)),)
-    intents = [
-        Annotation(w, "person", tuple(Label("intents", AtTurn(0), n) for n in names))
-        for w, names in (("a", "xy"), ("b", "yx"))
-    ]
-    assert {x.name for x in consensus(intents, EXCLUSIVE, unanimous=True).annotation.labels} == {"x", "y"}
 
 
 def counted(said, people):
@@ -196,17 +161,6 @@ def test_measured_rates_need_people_beside_others():
 
     def passes():
         yield from ([alone], machines, machines)
-
-    with pytest.raises(ValueError, match="of a person and of somebody else"):
-        learn(passes, EXCLUSIVE, "measured")
-
-
-def test_a_machine_seen_once_is_no_person():
-    """Annotators of one dialogue share their rates; a machine among them must not stand for the truth."""
-
-    def passes():
-        yield [Annotation("once", "llm", (quality(0, "bad"),)), Annotation("gpt", "llm", (quality(0, "bad"),))]
-        yield [Annotation("r1", "person", (quality(0, "bad"),)), Annotation("gpt", "llm", (quality(0, "bad"),))]
 
     with pytest.raises(ValueError, match="of a person and of somebody else"):
         learn(passes, EXCLUSIVE, "measured")

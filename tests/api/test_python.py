@@ -18,7 +18,7 @@ import labelgen
 from labelgen.api.results import TrainingRun
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Signal
-from labelgen.data.label_table import COLUMNS
+from labelgen.data.tables import COLUMNS
 
 README = Path(__file__).parents[2] / "README.md"
 ASKS = ("play a song", "what is the weather", "set a timer", "book a table")

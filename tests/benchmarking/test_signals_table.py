@@ -14,8 +14,7 @@ from labelgen.base.errors import InputError
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label
 from labelgen.data.log import write_log
-from labelgen.feedback.items import FeedbackItem
-from labelgen.feedback.posterior import waterfall
+from labelgen.feedback.items import FeedbackItem, waterfall
 from labelgen.feedback.signal import signals_of
 from labelgen.simulator.log import simulate
 

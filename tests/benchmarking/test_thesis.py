@@ -42,7 +42,7 @@ def dialogue(k: int, right: float) -> Dialogue:
 @pytest.mark.parametrize(("right", "share"), [(1.0, 1.0), (0.2, 0.0)])
 def test_coverage_is_proven_for_a_model_better_than_a_person_alone(tmp_path: Path, right: float, share: float):
     write_log(tmp_path / "judged.jsonl", [dialogue(k, right) for k in range(120)])
-    made = rows([tmp_path / "judged.jsonl"], {"x": "X"}, SETTINGS)
+    made = rows([tmp_path / "judged.jsonl"], {"x": "X"}, SETTINGS, {})
     found = {(r.system, r.metric, r.setting): r for r in made if not r.baseline}
     assert found["model", "proven_coverage", "each corpus by itself"].value == share
     assert found["model", "bad_proven", "each corpus by itself"].value == share

@@ -47,19 +47,6 @@ def test_every_method_writes_a_consensus_and_everyones_figures(tmp_path, method,
     assert "quality, turn" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [["--min-annotators", "4"], ["--method", "unanimous"], ["--method", "dawid-skene"]])
-def test_the_ceiling_is_of_who_says_what_most_say_whatever_is_written(tmp_path, words):
-    said = [{"a": 5, "b": 5, "c": 1}, {"a": 5, "b": 5, "c": 5}, {"a": 1, "b": 1, "c": 5}, {"a": 1, "b": 5, "c": 5}]
-    source = log(tmp_path / "log.jsonl", *said)
-    ceilings = []
-    for k, options in enumerate(([], words)):
-        told = tmp_path / f"told{k}.json"
-        assert main(["consensus", source, str(tmp_path / f"out{k}.jsonl"), "--statistics", str(told), *options]) == 0
-        (row,) = json.loads(told.read_text())["agreement"]
-        ceilings.append((row["ceiling"], row["human"]))
-    assert ceilings[0] == ceilings[1]
-
-
 @pytest.mark.parametrize("method", ["majority", "dawid-skene"])
 @pytest.mark.parametrize(
     ("said", "people", "words"),

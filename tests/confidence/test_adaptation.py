@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from labelgen.confidence.adaptation import LEAST, Adaptation, adapt, adapt_events
 from labelgen.confidence.resampling import Array
-from labelgen.confidence.scaling import Scaling, log_loss
+from labelgen.confidence.scaling import LEAST, Adaptation, Scaling, adapt, adapt_events, log_loss
 
 SHIFT = np.array([2.0, 0.0, -2.0])
 TURNS = 8

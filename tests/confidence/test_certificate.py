@@ -81,13 +81,6 @@ def test_p_value_more_errors_is_not_smaller(made: list[list[tuple[float, int]]],
     assert 0 < p_value(scored(made), step, 0.1, "x") <= p_value(scored(worse), step, 0.1, "x") <= 1
 
 
-@given(rows)
-def test_p_value_answers_below_the_threshold_change_nothing(made: list[list[tuple[float, int]]]):
-    step = ThresholdTest(0.5, 2, 0.5, 1.0)
-    changed = [[(s, w if s >= 0.5 else 1 - w) for s, w in own] for own in made]
-    assert p_value(scored(made), step, 0.1, "x") == p_value(scored(changed), step, 0.1, "x")
-
-
 def test_the_last_that_passed_before_the_first_failure_stands():
     """0.8 passes, 0.5 fails, and 0.2, which would pass again, is never asked."""
     held = scored([[(0.8, 0), (0.5, k < 60)] + [(0.2, 0)] * 40 for k in range(200)])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from labelgen.confidence.sequential import evidence_of_change
+from labelgen.confidence.two_sample import evidence_of_change
 
 WEEKS = 15
 

@@ -98,12 +98,6 @@ def test_split_parts_are_disjoint_and_without_copies(log: Path, tmp_path: Path, 
     assert main(["data", "split", "-", str(tmp_path / "other")]) == 2
 
 
-def test_split_log_keeps_label_names(log: Path, tmp_path: Path):
-    assert main(["data", "split", str(log), str(tmp_path / "parts")]) == 0
-    assert read_labels(tmp_path / "parts" / "labels.json") == LABELS
-    assert sorted(p.stem for p in (tmp_path / "parts").glob("*.jsonl")) == ["test", "train", "valid"]
-
-
 def test_validate_counts_what_is_in_a_log(log: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["data", "validate", str(log)]) == 0
     words = capsys.readouterr().out
@@ -114,9 +108,3 @@ def test_validate_counts_what_is_in_a_log(log: Path, capsys: pytest.CaptureFixtu
     named = sum(label.name == "success" for a in people for label in a.labels if label.task == "outcome")
     [row] = [line.split() for line in words.splitlines() if line.startswith("person") and "outcome" in line]
     assert f"{named}" in [word.strip(",") for word in row]
-
-
-def test_data_without_action_shows_help(capsys: pytest.CaptureFixture[str]):
-    assert main(["data"]) == 0
-    assert "  data convert  " in capsys.readouterr().out
-    assert main(["data", "validat"]) == 2

@@ -14,9 +14,9 @@ from strategies import dialogues
 import labelgen
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.label_table import COLUMNS, arrow_table_schema, label_rows, open_table_writer
 from labelgen.data.labels import AtSpan
 from labelgen.data.log import Log, write_log
+from labelgen.data.tables import COLUMNS, arrow_table_schema, label_rows, open_table_writer
 
 
 def rows_of(log: list[Dialogue]) -> list[dict[str, object]]:
@@ -72,9 +72,3 @@ def test_any_labels_survive_parquet_and_mark_the_words_of_their_spans(tmp_path_f
     requests = {one.id: [turn.request for turn in one.turns] for one in log}
     for row in spans:
         assert row["text"] == requests[row["dialogue"]][row["turn"]][row["start"] : row["end"]]
-
-
-def test_another_ending_is_refused_with_a_hint(tmp_path: Path, capsys):
-    write_log(tmp_path / "log.jsonl", [labeled_dialogue(0)], LABELS)
-    assert main(["data", "labels", str(tmp_path / "log.jsonl"), str(tmp_path / "labels.xlsx")]) == 2
-    assert "let the name end in .csv or .parquet" in capsys.readouterr().err

@@ -9,10 +9,9 @@ import pytest
 from labeled import LABELS, labeled_dialogue
 from msgspec.structs import replace
 
-from labelgen.base.errors import InputError, StorageError, UsageError
+from labelgen.base.errors import InputError, UsageError
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.label_sets import LabelName, merge, read_labels, write_labels
-from labelgen.data.log import Log, open_writer, read_file, write_log
+from labelgen.data.log import Log, open_writer, write_log
 from labelgen.data.record import Rejected, encode
 from labelgen.steps.shared import AudioFolders
 
@@ -53,14 +52,6 @@ def test_log_above_bad_rate_fails_at_end(tmp_path: Path, bad: int):
             seen.extend(log)
     assert log.kept == 10 - bad
     assert len(seen) in (0, 10 - bad)
-
-
-def test_log_remembered_ids_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("labelgen.data.log._REMEMBERED_IDS", 3)
-    path = write(tmp_path / "a.jsonl", *(GOOD % k for k in (0, 1, 2, 3, 2, 4, 5, 6, 0, 6)))
-    log = Log([path], max_bad_rate=1)
-    # The second 2 and the second 6 are near; the first 0 was forgotten.
-    assert [d.id for d in log] == ["d0", "d1", "d2", "d3", "d4", "d5", "d6", "d0"]
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
@@ -110,42 +101,6 @@ def test_log_truncated_packed_file_gives_records_then_one_rejected(tmp_path: Pat
     assert log.reasons == {"bad_gzip" if packing == "gz" else "bad_zstd": 1}
 
 
-def test_log_unknown_suffix_or_damaged_file_raises(tmp_path: Path):
-    with pytest.raises(UsageError, match="cannot tell the form"):
-        write_log(tmp_path / "log.txt", [])
-    (tmp_path / "a.jsonl.gz").mkdir()
-    with pytest.raises(StorageError):
-        next(read_file(tmp_path / "a.jsonl.gz"))
-    (tmp_path / "a.parquet").write_bytes(b"no parquet")
-    log = Log([tmp_path / "a.parquet"], max_bad_rate=1)
-    assert list(log) == []
-    assert log.reasons == {"bad_parquet": 1}
-
-
-def test_write_log_with_labels_writes_labels_file(tmp_path: Path):
-    sets = {"toy": {"intents": (LabelName("A", "the first"), LabelName("B"))}}
-    write_log(tmp_path / "log.jsonl", [labeled_dialogue(1)], sets)
-    assert read_labels(tmp_path / "labels.json") == sets
-    assert Log([tmp_path]).labels() == Log([tmp_path / "log.jsonl"]).labels() == sets
-    other = {"toy": {"intents": (LabelName("A"), LabelName("B", "the second"), LabelName("C"))}}
-    joined = merge(sets, other)["toy"]["intents"]
-    assert joined == (LabelName("A", "the first"), LabelName("B", "the second"), LabelName("C"))
-    write_labels(tmp_path / "labels.json", {})
-    (tmp_path / "labels.json").write_text("[]")
-    with pytest.raises(InputError, match="is no label set"):
-        Log([tmp_path]).labels()
-
-
-def test_log_folder_follows_each_record(tmp_path: Path):
-    """That of the record's own file, in whatever folder of whichever path it lies."""
-    folders = [tmp_path / "a", tmp_path / "a" / "b", tmp_path / "c"]
-    for k, folder in enumerate(folders):
-        write(folder / "log.jsonl", GOOD % (2 * k), GOOD % (2 * k + 1))
-    log = Log([tmp_path / "c" / "log.jsonl", tmp_path / "a"])
-    found = {dialogue.id: log.folder for dialogue in log}
-    assert found == {f"d{k}": folders[k // 2] for k in range(6)}
-
-
 def test_model_reads_audio_below_folder_of_each_record(tmp_path: Path):
     class Told:
         def annotate(self, dialogues, goals_from=None, root=None):
@@ -165,30 +120,3 @@ def test_log_folder_skips_only_quarantine_files(tmp_path: Path):
     for seed, name in enumerate(names):
         write_log(tmp_path / name, [labeled_dialogue(seed)], LABELS)
     assert sorted(d.id for d in Log([tmp_path])) == sorted(labeled_dialogue(seed).id for seed in (0, 3))
-
-
-def test_log_linked_folder_is_refused_by_name(tmp_path: Path):
-    write_log(tmp_path / "log" / "a.jsonl", [labeled_dialogue(1)], LABELS)
-    write_log(tmp_path / "other" / "b.jsonl", [labeled_dialogue(2)], LABELS)
-    (tmp_path / "log" / "linked").symlink_to(tmp_path / "other")
-    with pytest.raises(UsageError, match="linked is a link"):
-        list(Log([tmp_path / "log"]))
-
-
-def test_log_byte_order_mark_is_ignored(tmp_path: Path):
-    log = tmp_path / "log.jsonl"
-    write_log(log, [labeled_dialogue(1), labeled_dialogue(2)], LABELS)
-    plain = list(Log([log]))
-    log.write_bytes(b"\xef\xbb\xbf" + log.read_bytes().replace(b"\n", b"\r\n"))
-    assert list(Log([log], max_bad_rate=0.0)) == plain
-
-
-def test_csv_unclosed_quote_rejects_its_row_only(tmp_path: Path):
-    table, columns = tmp_path / "t.csv", {"dialogue": "d", "request": "q", "response": "a"}
-    rows = [f"{k},hi {k},ho\n" for k in range(60)]
-    rows[20] = '20,"never,closed\n'
-    table.write_text("d,q,a\n" + "".join(rows))
-    log = Log([table], "mapped", columns, max_bad_rate=0.05)
-    assert [d.id for d in log] == [str(k) for k in range(60) if k != 20]
-    (bad,) = [x for x in log.reader.read(table, columns) if isinstance(x, Rejected)]
-    assert (bad.line, bad.raw) == (22, rows[20])

@@ -43,26 +43,12 @@ gb82 west 1234 5698 7654 32
 2001:db8::ff00:42:8329
 ::ffff:192.0.2.128
 192.0.2.128"""
-OTHER = """on 2019-03-01 at 10:30, on 01.03.2019
-for $1,234,567.89
-it is 12.5 degrees and 1013.25 hPa
-version 10.2.33
-@ann and ann at example
-std::vector and a::b
-at 10:30:45 and 08:15
-flight 3704 at 12.30, gate 22
-DE89 3704 0044 0532 0130 01 is no account"""
 
 
 @pytest.mark.parametrize("text", PERSONAL.split("\n"))
 def test_mask_personal_data_in_any_context_is_masked(text):
     assert mask(text) == "#" * len(text)
     assert mask(f"call {text}, please") == f"call {'#' * len(text)}, please"
-
-
-@pytest.mark.parametrize("text", OTHER.split("\n"))
-def test_mask_other_text_is_unchanged(text):
-    assert mask(text) == text
 
 
 @pytest.mark.parametrize(
@@ -90,11 +76,6 @@ def test_mask_personal_data_within_run_is_masked(text, masked):
     assert "5550123" not in found
     assert "example" not in found or "0040" not in text
     assert masked in (None, found)
-
-
-def test_mask_with_locale_finds_national_numbers():
-    assert mask("ring 91234567", "en-SG") == "ring ########"
-    assert mask("ring 91234567", "no_SUCH") == mask("ring 91234567") == "ring 91234567"
 
 
 NUMBERS = st.from_regex(r"[\d +().@a-z:/\\\u00a0\u2013\[\]-]{0,40}", fullmatch=True)

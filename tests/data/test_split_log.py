@@ -5,22 +5,16 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from labeled import labeled_dialogue
-from msgspec.structs import replace
 
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.split import Part, Seen, part_of, position, read_parts
+from labelgen.data.split import Seen, part_of, read_parts
 
 PARTS = read_parts("train=0.8, valid=0.1,test=0.1")
 
 
 def dialogue(identity: str, user: str | None = None, *requests: str) -> Dialogue:
     return Dialogue(id=identity, user=user, turns=tuple(Turn(request=text, response="") for text in requests))
-
-
-def test_read_parts_valid_text_gives_parts():
-    assert (Part("train", 0.8), Part("valid", 0.1), Part("test", 0.1)) == PARTS
 
 
 @pytest.mark.parametrize(
@@ -52,16 +46,6 @@ def test_part_of_sizes_match_fractions_and_depend_on_seed():
     assert chosen != [part_of(d, PARTS, 2) for d in log]
 
 
-def test_position_of_key_is_fixed():
-    # As `printf "7:user u1" | sha256sum` begins; a split that changed would mix test data into training.
-    assert position(7, "user u1") == 0x146114F2A53FB4 / 16**14
-
-
-def test_part_of_user_and_dialogue_with_equal_name_differ():
-    log = [(dialogue(f"x{k}"), dialogue("other", f"x{k}")) for k in range(60)]
-    assert any(part_of(a, PARTS) != part_of(b, PARTS) for a, b in log)
-
-
 def test_seen_copy_with_other_case_and_spacing_is_found():
     seen = Seen([dialogue("a", None, "Play  jazz", "louder"), dialogue("b", None, "", "")])
     assert dialogue("x", None, "play jazz ", "LOUDER") in seen
@@ -69,12 +53,6 @@ def test_seen_copy_with_other_case_and_spacing_is_found():
     assert dialogue("x", None, "louder", "play jazz") not in seen
     assert dialogue("x", None, "play", "jazz louder") not in seen
     assert dialogue("x", None, "", "") not in seen, "nothing was requested, so nothing was copied"
-
-
-def test_seen_ignores_responses():
-    made = labeled_dialogue(4)
-    other = replace(made, id="other", turns=tuple(replace(t, response="x") for t in made.turns))
-    assert other in Seen([made])
 
 
 def test_part_of_with_other_purpose_divides_differently():

@@ -8,13 +8,13 @@ from msgspec.structs import replace
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from benchmarks.rivals import AverageOfRivals, SurfaceTrees, WordsAndActions
-from labelgen.data.dialogue import Category, Dialogue, Turn
+from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel, answers
 from labelgen.data.log import write_log
 from labelgen.evaluation import baselines as module
-from labelgen.evaluation.baselines import ConstantPerSource, MajorityClass, RatesOfLastAction, Rule, fit_baselines
+from labelgen.evaluation.baselines import ConstantPerSource, MajorityClass, Rule, fit_baselines
 from labelgen.evaluation.classifiers import BagOfWords
-from labelgen.evaluation.prepare import prepare
+from labelgen.evaluation.evaluate import prepare
 from labelgen.metrics.results import Setting, SystemName
 from labelgen.simulator.log import simulate
 from labelgen.tasks.evaluation import EvaluationTask, tasks_of_units
@@ -93,16 +93,6 @@ def test_plain_rivals_read_actions_surface_and_both():
         assert sum(shares(out[0], rival.name)[AtTurn(1)].values()) == pytest.approx(1.0)
 
 
-def test_an_unknown_source_falls_back_to_its_corpus_then_to_all_of_training():
-    made = [rated(0, [("x", "y")] * 4, ["bad"] * 4, "one/a"), rated(1, [("x", "y")] * 9, ["fair"] * 9, "one/b")]
-    made += [rated(k, [("x", "y")] * 9, ["good"] * 9, "two/a") for k in (2, 3)]
-    judged = [rated(k, [("x", "y")], ["good"], source) for k, source in enumerate(["one/a", "one/c", "three/a", ""])]
-    judged.append(replace(judged[0], source=None))
-    out = fit_baselines(made, (QUALITY,), GOLD).annotate(judged, "gold")
-    assert [named(d, CONSTANT)[AtTurn(0)] for d in out] == ["bad", "fair", "good", "good", "good"]
-    assert {named(d, MAJORITY)[AtTurn(0)] for d in out} == {"good"}
-
-
 def test_each_answer_of_each_annotator_is_learned_from():
     """Three of four say good of the first dialogue, the one who annotated the second says bad: fields weigh alike."""
     people = [
@@ -169,20 +159,6 @@ def test_baselines_never_see_the_texts_that_they_are_judged_on(monkeypatch):
 
 
 GOLD_TRUTH = Setting("truth", annotators=None)
-
-
-def test_what_a_baseline_says_of_a_dialogue_does_not_depend_on_the_others():
-    made = list(simulate(40, 5))
-    fitted = fit_baselines(made[:30], ALL, Setting())
-    together = fitted.annotate(made[30:], "truth")
-    for dialogue, annotated in zip(made[30:], together, strict=True):
-        (alone,) = fitted.annotate([dialogue], "truth")
-        for name in (CONSTANT, MAJORITY):
-            assert alone.annotation(name) == annotated.annotation(name)
-        ours, theirs = (shares(d, BAG) for d in (alone, annotated))
-        assert ours.keys() == theirs.keys()
-        for at, said in ours.items():
-            assert said == pytest.approx(theirs[at])
 
 
 def test_of_a_large_training_part_whole_dialogues_are_drawn_by_the_seed(monkeypatch):
@@ -278,44 +254,35 @@ def test_answers_that_are_no_names_of_the_task_are_not_learned():
     assert not [a for a in out.annotations if a.annotator.startswith("baseline")]
 
 
-def acted(k: int, actions: Sequence[str | None], name: str) -> Dialogue:
-    turns = tuple(
-        Turn(request="", response="", categories=() if action is None else (Category(name="action", value=action),))
-        for action in actions
-    )
-    goal = AtGoal(tuple(range(len(turns))))
-    labels = (Label("goals", goal, "goal"), Label("outcome", goal, name))
-    return Dialogue(id=f"d{k}", turns=turns, annotations=(Annotation("user", "user", labels),))
-
-
-def test_rates_of_the_last_action_are_smoothed_shares():
-    """By hand: of all eight answers three fail; after `sorry` two of three; after `bye` one of five, of which those after `book` never."""
-    ends: list[tuple[Sequence[str | None], str]] = [
-        (("sorry",), "failure"),
-        (("book", "sorry", None), "failure"),
-        (("book", "sorry"), "success"),
-        (("book", "bye"), "success"),
-        (("book", None, "bye"), "success"),
-        (("ask", "bye"), "failure"),
-        (("ask", "bye"), "success"),
-        (("bye",), "success"),
+def test_constant_per_source_smooths_shares_by_the_next_wider_part():
+    """By hand: of all six answers three fail; of the corpus `a` one of four, of its part `a/x` one of three."""
+    ends = [
+        ("a/x", "failure"),
+        ("a/x", "success"),
+        ("a/x", "success"),
+        ("a/y", "success"),
+        ("b", "failure"),
+        ("b", "failure"),
     ]
     (task,) = tasks_of_units("outcome", ("goal",), ("failure_auprc",), ("success", "failure"))
-    setting = Setting(reference="user", annotators=None)
-    training = [acted(k, actions, name) for k, (actions, name) in enumerate(ends)]
-    fitted = fit_baselines(training, [task], setting, [RatesOfLastAction()])
 
-    def failure(*actions: str | None) -> float:
-        (judged,) = fitted.annotate([acted(99, actions, "success")], "user", None)
-        annotation = judged.annotation(str(SystemName(RatesOfLastAction.name, on_given_goals=True)))
+    def ended(k: int, source: str, name: str) -> Dialogue:
+        labels = (Label("goals", AtGoal((0,)), "goal"), Label("outcome", AtGoal((0,)), name))
+        turns = (Turn(request="", response=""),)
+        return Dialogue(id=f"d{k}", turns=turns, source=source, annotations=(Annotation("user", "user", labels),))
+
+    training = [ended(k, *one) for k, one in enumerate(ends)]
+    fitted = fit_baselines(training, [task], Setting(reference="user", annotators=None), [ConstantPerSource()])
+
+    def failure(source: str) -> float:
+        (judged,) = fitted.annotate([ended(99, source, "success")], "user", None)
+        annotation = judged.annotation(str(SystemName(ConstantPerSource.name, on_given_goals=True)))
         assert annotation is not None
         (label,) = annotation.labels
         return dict(label.distribution or ())["failure"]
 
-    base = 3 / 8
-    sorry, bye = (2 + base) / 4, (1 + base) / 6
-    assert failure("new") == pytest.approx(base)
-    assert failure(None) == pytest.approx(base)
-    assert failure("new", "sorry") == pytest.approx(sorry)
-    assert failure("book", "bye", None) == pytest.approx((0 + bye) / 3)
-    assert failure("ask", "bye") == pytest.approx((1 + bye) / 3)
+    corpus = (1 + 3 / 6) / 5
+    assert failure("new") == pytest.approx(3 / 6)
+    assert failure("a/new") == pytest.approx(corpus)
+    assert failure("a/x") == pytest.approx((1 + corpus) / 4)
+    assert failure("a/y") == pytest.approx(corpus / 2)

@@ -11,7 +11,6 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtGoal, AtTurn, Label, NoLabel
 from labelgen.data.split import part_of
 from labelgen.evaluation.calibrate import PARTS, PURPOSE, Decide, certify_tasks, scale_tasks
-from labelgen.evaluation.protocol import with_reference
 from labelgen.metrics.results import Setting
 from labelgen.model.calibration import TaskCalibration
 from labelgen.tasks.evaluation import EvaluationTask, tasks_of_units
@@ -102,32 +101,6 @@ def test_coverage_and_precision_are_of_what_is_accepted():
     assert (
         every.measured["precision"]["low"] < every.measured["precision"]["value"] < every.measured["precision"]["high"]
     )
-    assert "comparison" not in one.measured, "nobody but the reference is judged"
-
-
-def test_a_single_person_is_judged_on_what_the_model_gives():
-    """On the first turn Cid errs in a quarter of the dialogues, the model, who is sure, in a tenth; on the second turn, of
-    which the model is not sure, all people agree and the model errs. Where Cid errs, the others are tied but when Cid is
-    judged: one trial in place of three."""
-    dialogues = []
-    for k in range(800):
-        model = Annotation("model", "model", (quality(0, 0.9), quality(1, 0.4)))
-        right = k % 10 != 0
-        people = [rated(who, [right, False]) for who in ("ann", "ben")] + [rated("cid", [right == (k % 4 != 0), False])]
-        dialogues.append(dialogue(k, 2, model, *people))
-    setting = Setting(resamples=200)
-    [one] = found(with_reference(dialogues, [QUALITY], setting), QUALITY, setting=setting, error=0.2)
-    assert 0.4 < one.measured["coverage"]["value"] <= 0.5
-    held = [k for k in range(800) if part(k) == "certify"]
-    trials = sum(3 if k % 4 else 1 for k in held)
-    ours = sum(3 if k % 4 else 1 for k in held if k % 10) / trials
-    theirs = sum(3 for k in held if k % 4) / trials
-    beside = one.measured["comparison"]
-    assert beside["model"]["value"] == pytest.approx(ours, abs=1e-4)
-    assert beside["single_annotator"]["value"] == pytest.approx(theirs, abs=1e-4)
-    assert beside["difference"]["value"] == pytest.approx(ours - theirs, abs=2e-4)
-    for interval in beside.values():
-        assert interval["low"] < interval["value"] < interval["high"]
 
 
 def division(k: int, wrong: bool, sure: float = 0.95) -> Dialogue:

@@ -1,6 +1,5 @@
 """labelgen calibrate, and labeling with what it found; with a tiny model of random weights."""
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -11,10 +10,10 @@ from msgspec.structs import replace
 
 from labelgen.base.errors import UsageError
 from labelgen.cli.main import main
-from labelgen.data.labels import AtTurn, scope
+from labelgen.data.labels import scope
 from labelgen.data.log import Log, write_log
 from labelgen.model.annotator import Annotator
-from labelgen.model.calibration import read_calibration, write_calibration
+from labelgen.model.calibration import read_calibration
 from labelgen.model.folder import check_model, model_digest
 
 
@@ -96,41 +95,12 @@ def test_it_is_not_done_twice_unasked_and_the_same_again_gives_the_same_bytes(ca
     assert ours == theirs
 
 
-def test_refused_with_the_reason_and_labels_go_on_as_before(tiny_model, log, tmp_path, capsys):
-    folder = tmp_path / "m"
-    shutil.copytree(tiny_model, folder)
-    assert main(["certify", str(log), "--model", str(folder), "--reference", "anna"]) == 0
-    said = capsys.readouterr().out
-    assert "no threshold" in said
-    assert "nothing was certified: no field is withheld" in said
-    assert "3.0% at 95% needs 99 users" in said
-    [annotation] = Annotator(folder).annotate([labeled_dialogue(3)])
-    assert not annotation.abstained
-    # Nothing is lost by trying again.
-    assert main(["certify", str(log), "--model", str(folder), "--reference", "anna"]) == 0
-
-
 def test_a_changed_calibration_is_exit_4(calibrated, log, tmp_path):
     folder = tmp_path / "m"
     shutil.copytree(calibrated, folder)
     path = folder / "calibration.json"
     path.write_text(path.read_text().replace('"confidence": 0.9', '"confidence": 0.99'))
     assert main(["label", str(log), str(tmp_path / "out"), "--model", str(folder), "--workers", "1"]) == 4
-
-
-@pytest.mark.parametrize(
-    ("words", "code"),
-    [
-        (["--max-error", "0"], 2),
-        (["--confidence", "1"], 2),
-        (["--reference", "nobody"], 2),
-        ([], 3),
-    ],
-)
-def test_what_cannot_be_done_is_said(tiny_model, log, words, code):
-    """Of one annotator no consensus is made."""
-    assert main(["certify", str(log), "--model", str(tiny_model), *words]) == code
-    assert read_calibration(tiny_model) is None
 
 
 def test_weights_decide_what_is_said_and_probabilities_stay(tiny_model, log, tmp_path):
@@ -191,46 +161,6 @@ def test_threshold_of_the_user_takes_the_place_of_a_certified_one(calibrated, ti
     assert main([*words, "--threshold", "intents=0.5"]) == 4, "labels by other thresholds are in the folder"
     every = dict.fromkeys(("goals", "outcome", "quality", "cause", "intents", "slots", "order"), 0.5)
     assert Annotator(calibrated, precision="bf16", thresholds=every).precision == "bf16"
-
-
-def _sourced(log, path) -> Path:
-    """The log with two sources, in turn."""
-    dialogues = [replace(d, source=("toy", "bad")[k % 2]) for k, d in enumerate(Log([log]))]
-    write_log(path, dialogues, {**LABELS, "bad": LABELS["toy"]}, force=True)
-    return path
-
-
-def test_weights_of_a_source_decide_there_alone(tiny_model, log, tmp_path):
-    folder, two = tmp_path / "m", _sourced(log, tmp_path / "two.jsonl")
-    shutil.copytree(tiny_model, folder)
-    words = ["calibrate", str(two), "--model", str(folder), "--reference", "anna", "--ratings", "mean"]
-    assert main([*words, "--decide", "macro_f1", "--whole"]) == 0
-    found = read_calibration(folder)
-    assert found is not None
-    (turns,) = [one for one in found.tasks if (one.task, one.unit) == ("quality", "turn")]
-    assert turns.sources.keys() == {"toy", "bad"}
-    one_sided = dataclasses.replace(turns, sources={"bad": (1e6, 1.0, 1.0), "toy": (1.0, 1.0, 1e6)})
-    tasks = tuple(one_sided if one is turns else one for one in found.tasks)
-    write_calibration(folder, dataclasses.replace(found, tasks=tasks))
-    for dialogue, annotation in zip(Log([two]), Annotator(folder).annotate(list(Log([two]))), strict=True):
-        names = {x.name for x in annotation.labels if x.task == "quality" and isinstance(x.at, AtTurn)}
-        assert names <= ({"bad"} if dialogue.source == "bad" else {"good"})
-
-
-def test_dialogues_that_all_calibrated_are_not_certified_on(tiny_model, log, tmp_path, capsys):
-    folder = tmp_path / "m"
-    shutil.copytree(tiny_model, folder)
-    words = [str(log), "--model", str(folder), "--reference", "anna"]
-    assert main(["calibrate", *words, "--whole"]) == 0
-    assert main(["certify", *words]) == 2
-    assert "the calibration was fitted on them" in capsys.readouterr().err
-    # Others in the same log do not make up for them.
-    more = [*Log([log]), *(labeled_dialogue(seed) for seed in range(5000, 5060))]
-    write_log(tmp_path / "more.jsonl", more, LABELS)
-    assert main(["certify", str(tmp_path / "more.jsonl"), *words[1:]]) == 0
-    assert f"{len(more) - 60:,} dialogues are left out" in capsys.readouterr().err
-    assert main(["calibrate", *words]) == 0
-    assert main(["certify", *words]) == 0
 
 
 def test_out_of_fold_predictions_take_the_place_of_the_model(tiny_model, log, tmp_path, capsys):

@@ -2,14 +2,12 @@
 
 import pytest
 from made_evaluations import plain
-from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label
-from labelgen.evaluation.evaluate import costs
-from labelgen.evaluation.prepare import systems_of
+from labelgen.evaluation.evaluate import costs, systems_of
 from labelgen.evaluation.protocol import Protocol
-from labelgen.metrics.results import Setting, SystemName
+from labelgen.metrics.results import Setting
 from labelgen.tasks.evaluation import EvaluationTask
 
 QUALITY = EvaluationTask("quality", ("quality",), ("turn",), ("accuracy",), ("bad", "fair", "good"))
@@ -54,14 +52,6 @@ def test_an_accepted_label_costs_the_whole_price_by_what_the_reference_agrees_wi
     # A model that names no price is not free; joint questions count nothing twice.
     assert found["net"]["price"] is found["net"]["price_per_accepted"] is None
     assert found["net"]["agreement"] == pytest.approx(3 / 4)
-
-
-def test_who_is_asked_once_more_is_not_paid_once_more():
-    model = says("net", "model", ("good", "bad"), ("a", None), price=0.5)
-    variants = [SystemName("net", on_given_goals=True), SystemName("net", masked=True)]
-    again = [replace(model, annotator=str(name)) for name in variants]
-    made = rows([dialogue(0, TRUTH, model, *again)], Setting("gold", annotators=None), variants=variants)
-    assert set(made) == {"net"}
 
 
 def test_beside_people_a_field_counts_once_however_many_are_judged():

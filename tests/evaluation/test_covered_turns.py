@@ -10,10 +10,9 @@ from msgspec.structs import replace
 from labelgen.agreement.consensus import CONSENSUS, consensus
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, Label, NoLabel
-from labelgen.evaluation.annotator_statistics import AnnotatorStatistics
 from labelgen.evaluation.calibrate import answers_of
 from labelgen.evaluation.measure import items_of, measure_all
-from labelgen.evaluation.protocol import Protocol
+from labelgen.evaluation.protocol import AnnotatorStatistics, Protocol
 from labelgen.metrics.results import HUMAN, Setting
 from labelgen.tasks.evaluation import EvaluationTask
 

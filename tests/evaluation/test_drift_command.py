@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, write_log
-from labelgen.evaluation.drift_samples import MOST, Draw
+from labelgen.evaluation.calibrate import MOST, Draw
 from labelgen.metrics.results import Drift, read_drift
 from labelgen.model.reference import REFERENCE, encode_reference, read_reference
 
@@ -96,13 +96,6 @@ def test_label_marks_void_certificates_with_the_reason_and_changes_no_label(mode
     assert main([*words, str(marked), *end]) == 4
 
 
-def test_drift_of_another_model_is_refused(model, tiny_model, logs, tmp_path, capsys):
-    drift(model, logs / "other.jsonl", tmp_path / "drift.json")
-    words = ["label", str(logs / "other.jsonl"), str(tmp_path / "out"), "--model", str(tiny_model)]
-    assert main([*words, "--drift", str(tmp_path / "drift.json")]) == 2
-    assert "is about another model" in capsys.readouterr().err
-
-
 def test_model_without_a_calibration_is_compared_with_another_log(tiny_model, logs, tmp_path):
     words = ["--model", str(tiny_model), "--reference", "anna", "--against", str(logs / "calib.jsonl")]
     differing = {}
@@ -116,18 +109,6 @@ def test_model_without_a_calibration_is_compared_with_another_log(tiny_model, lo
     assert differing == {"same": set(), "other": {"device", "status"}}
 
 
-def test_report_shows_the_differences_and_void_certificates(model, logs, tmp_path):
-    result = drift(model, logs / "other.jsonl", tmp_path / "drift.json")
-    words = [str(logs / "other.jsonl"), "--reference", "anna", "--model", str(model), "--resamples", "20"]
-    assert main(["evaluate", *words, "--out", str(tmp_path / "e")]) == 0
-    evaluation, page = str(tmp_path / "e" / "evaluation.json"), tmp_path / "page.html"
-    assert main(["report", evaluation, str(page), "--drift", str(tmp_path / "drift.json")]) == 0
-    assert "Void certificates" in page.read_text()
-    assert all(one.reason.split(":")[1].split(" of ")[0].strip() in page.read_text() for one in result.void)
-    assert main(["report", evaluation, str(page), "--force"]) == 0
-    assert "Void certificates" not in page.read_text()
-
-
 def test_reference_is_read_as_it_was_written_and_names_no_text_user_or_dialogue(model):
     content = (model / REFERENCE).read_text()
     known = read_reference(model)
@@ -137,13 +118,6 @@ def test_reference_is_read_as_it_was_written_and_names_no_text_user_or_dialogue(
     strings = set(content.split('"')[1::2])
     assert not {word for word in WORDS if word in strings} - names
     assert not any(text.startswith(("user-", "d1", "d2")) for text in strings)
-
-
-def test_draw_takes_at_most_one_dialogue_of_a_user_whatever_the_order():
-    few = [replace(d, user=f"u{k % 7}") for k, d in enumerate(dialogues(0, 50))]
-    drawn = Draw(few).dialogues()
-    assert len({d.user for d in drawn}) == len(drawn) == 7
-    assert {d.id for d in Draw(few[::-1]).dialogues()} == {d.id for d in drawn}
 
 
 def test_draw_from_a_long_log_is_bounded_and_does_not_depend_on_the_order():

@@ -1,4 +1,4 @@
-"""labelgen estimate, and the ceiling that labelgen consensus prints, from logs whose truth is set."""
+"""labelgen estimate, from logs whose truth is set."""
 
 import json
 import random
@@ -7,16 +7,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from labelgen.agreement.consensus import CONSENSUS, consensus
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtTurn, Field, Label, NoLabel
+from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, Field, Label, NoLabel
 from labelgen.data.log import write_log
-from labelgen.evaluation.annotator_statistics import AnnotatorStatistics
 from labelgen.evaluation.estimate import estimate
-from labelgen.evaluation.protocol import with_reference
-from labelgen.metrics.results import EVERYONE, Setting
-from labelgen.tasks.evaluation import exclusive_names, tasks_of_units
+from labelgen.tasks.evaluation import tasks_of_units
 
 
 def outcome(turn: int, good: bool, p: float | None = None) -> Label:
@@ -105,48 +101,3 @@ def test_goals_are_those_of_the_model_where_a_log_is_sliced_by_them(log, tmp_pat
     every, *slices = json.loads(out.read_text())
     assert sum(row["dialogues"] for row in slices) == every["dialogues"] == 400
     assert sum(row["labeled_by_people"] for row in slices) == every["labeled_by_people"] == 60
-
-
-def test_dialogues_that_people_are_divided_about_are_told(tmp_path, capsys):
-    rng = random.Random(0)
-    log = []
-    for k in range(30):
-        made = dialogue(k, rng, True)
-        anna, model = made.annotations
-        other = [replace(x, name="failure") if x.name == "success" and k < 8 else x for x in anna.labels]
-        log.append(replace(made, annotations=(anna, replace(anna, annotator="ben", labels=tuple(other)), model)))
-    write_log(tmp_path / "log.jsonl", log)
-    divided = sum(log[k].annotations[0].labels != log[k].annotations[1].labels for k in range(8))
-    assert divided > 2
-    assert main(["estimate", str(tmp_path / "log.jsonl")]) == 0
-    assert f"in {divided} dialogues people are divided about outcome" in capsys.readouterr().out
-    assert main(["estimate", str(tmp_path / "log.jsonl"), "--reference", "anna"]) == 0
-    assert "divided" not in capsys.readouterr().out
-
-
-def test_with_three_people_there_is_no_ceiling_but_a_person():
-    """Three people who err alone at rate e on two classes: two others agree on the truth or on the error."""
-    rng = random.Random(0)
-    e = 0.2
-    [question] = tasks_of_units("quality", ("turn",), ("accuracy",), ("bad", "fair", "good"))
-    setting = Setting(CONSENSUS, EVERYONE)
-    statistics = AnnotatorStatistics([question], setting)
-    for k in range(300):
-        people = tuple(
-            Annotation(
-                who,
-                "person",
-                tuple(Label("quality", AtTurn(t), "bad" if rng.random() < e else "good") for t in range(8)),
-            )
-            for who in ("a", "b", "c")
-        )
-        turns = tuple(Turn(request="", response="") for _ in range(8))
-        made = Dialogue(id=f"d{k}", turns=turns, annotations=people)
-        decided = consensus(people, exclusive_names([question]))
-        statistics.add(with_reference([made], [question], setting)[0], people, decided)
-    (row,) = statistics.agreement()
-    most, one = row["ceiling"], row["human"]
-    # Where two agree, so does the majority of three with them: that says nothing.
-    assert most is None
-    right, wrong = (1 - e) ** 2, e**2
-    assert one == pytest.approx(((1 - e) * right + e * wrong) / (right + wrong), abs=0.02)

@@ -1,7 +1,6 @@
 """`labelgen evaluate` and `labelgen consensus` from the outside."""
 
 import json
-import random
 from pathlib import Path
 
 import pytest
@@ -11,18 +10,15 @@ from msgspec.structs import replace
 
 from labelgen.base.files import digest_file
 from labelgen.cli.main import main
-from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import Annotation, AtTurn, Label
 from labelgen.data.log import write_log
-from labelgen.feedback.masking import mask_feedback
+from labelgen.feedback.signal import mask_feedback
 from labelgen.metrics import METRICS
 from labelgen.metrics.results import SystemName
 from labelgen.model.build import build_model
 from labelgen.model.folder import save_model
 from labelgen.model.options import ModelOptions
 from labelgen.simulator.log import simulate
-from labelgen.tasks import TASKS
-from labelgen.tasks.options import TaskOptions
+from labelgen.tasks import TASKS, TaskOptions
 
 
 @pytest.fixture(scope="module")
@@ -127,11 +123,6 @@ def test_every_metric_is_described():
     assert {name for name in METRICS if f"`{name}`" not in page} == set()
 
 
-def test_nothing_of_another_evaluation_is_overwritten(done, logs, capsys):
-    assert run(logs / "log.jsonl", "--out", done) == 2
-    assert "--force" in capsys.readouterr().err
-
-
 @pytest.fixture(scope="module")
 def model_folder(tiny_encoder, tmp_path_factory):
     dialogues = [labeled_dialogue(seed) for seed in range(12)]
@@ -168,37 +159,3 @@ def test_a_model_is_judged_from_end_to_end_and_on_given_goals(model_folder, tmp_
     assert "dialogues carry feedback" in page
     assert "model, feedback masked" in page
     assert "model, feedback masked" in capsys.readouterr().out
-
-
-def test_where_nothing_can_be_hidden_there_is_no_second_system_and_it_is_said(model_folder, tmp_path, capsys):
-    dialogues = [d for d in (labeled_dialogue(seed) for seed in range(40)) if mask_feedback(d) == d]
-    write_log(tmp_path / "log.jsonl", dialogues)
-    words = (tmp_path / "log.jsonl", "--model", model_folder, "--reference", "anna", "--resamples", 20)
-    assert run(*words, "--out", tmp_path / "e") == 0
-    found = json.loads((tmp_path / "e" / "evaluation.json").read_text())
-    assert found["systems"] == [{"base": "model"}, {"base": "model", "on_given_goals": True}]
-    assert found["data"]["with_feedback"] == 0
-    assert not any(task["ratios"] for task in found["tasks"])
-    assert "no dialogue carries feedback" in capsys.readouterr().err
-    assert "No dialogue carries feedback" in (tmp_path / "e" / "report.html").read_text()
-
-
-def test_agreement_is_about_answers_and_not_about_where_they_stand(tmp_path, capsys):
-    """Two people who answer at random agree by chance: alpha and kappa are about 0, however many turns there are."""
-    rng = random.Random(0)
-    dialogues = []
-    for k in range(60):
-        turns = tuple(Turn(request="", response="") for _ in range(10))
-        people = tuple(
-            Annotation(
-                who, "person", tuple(Label("quality", AtTurn(t), rng.choice(("bad", "good"))) for t in range(10))
-            )
-            for who in ("ann", "ben")
-        )
-        dialogues.append(Dialogue(id=f"d{k}", turns=turns, annotations=people))
-    write_log(tmp_path / "log.jsonl", dialogues)
-    assert main(["consensus", str(tmp_path / "log.jsonl"), str(tmp_path / "agreed.jsonl")]) == 0
-    *_, judged, ties, alpha, ordinal, kappa, _, _ = capsys.readouterr().out.split("\n\n")[0].split()
-    assert judged == "600"
-    assert 260 <= int(ties) <= 340
-    assert [float(x) for x in (alpha, ordinal, kappa)] == pytest.approx([0.0] * 3, abs=0.1)

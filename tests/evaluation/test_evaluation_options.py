@@ -11,9 +11,8 @@ from made_evaluations import evaluate
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import QUALITY_NAMES, Annotation, AtDialogue, AtTurn, Label, quality_name
-from labelgen.evaluation.evaluate import Description
-from labelgen.evaluation.prepare import KNOWN_USERS, prepare
-from labelgen.evaluation.protocol import Protocol, with_reference
+from labelgen.evaluation.evaluate import KNOWN_USERS, Description, prepare
+from labelgen.evaluation.protocol import with_reference
 from labelgen.metrics.results import HUMAN, Setting
 from labelgen.tasks.evaluation import tasks_of_units
 
@@ -124,15 +123,6 @@ def test_options_of_an_evaluation_equal_a_naive_reference(mean: bool, first: int
         assert rows[system]["accuracy"]["value"] == pytest.approx(accuracy(pairs))
         assert rows[system]["macro_f1"]["value"] == pytest.approx(macro_f1(pairs))
     assert rows["model"]["bad_auprc"]["value"] is not None
-
-
-@pytest.mark.parametrize("others", [1, 2, 3, 4, 9])
-def test_others_of_a_number_are_that_many_or_all(others: int) -> None:
-    dialogues, _ = log(10)
-    setting = Setting(others=others)
-    judgments = Protocol(dialogues, TASKS, setting).judgments(TASKS[0]).all
-    assert {judgment.others for judgment in judgments} == {min(others, 4)}
-    assert {judgment.who for judgment in judgments} == set(PEOPLE)
 
 
 def test_users_of_the_training_part_are_left_out_where_asked() -> None:

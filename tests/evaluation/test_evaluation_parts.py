@@ -14,11 +14,8 @@ from labelgen.data.labels import (
     Label,
     NoLabel,
 )
-from labelgen.evaluation.calibrate import certify_tasks, scale_tasks
-from labelgen.evaluation.evaluate import Description
+from labelgen.evaluation.evaluate import COPIES, Description, JudgedModel, annotated, join, prepare
 from labelgen.evaluation.measure import decisions, precision_coverage
-from labelgen.evaluation.prepare import COPIES, JudgedModel, annotated, join, prepare, systems_of
-from labelgen.evaluation.protocol import with_reference
 from labelgen.metrics.metric import Item
 from labelgen.metrics.results import Setting, SystemName
 from labelgen.tasks.diagrams import confusions, reliability
@@ -79,16 +76,6 @@ def test_a_field_of_several_labels_is_as_sure_as_the_least_sure_of_them():
     curve = plain(precision_coverage("model", [one], [one]))
     assert curve is not None
     assert (curve["without_probability"], curve["human_precision"]) == (1, 1.0)
-
-
-def test_systems_are_joined_by_dialogue_and_ordered_by_kind():
-    here = Dialogue(
-        id="a", turns=turns("x"), annotations=(gold(), gold(name="rules", kind="rule"), gold(name="p", kind="person"))
-    )
-    there = Dialogue(id="a", turns=turns("x"), annotations=(gold(name="net", kind="model"), gold()))
-    (joined,) = join([here], [there], "gold")
-    assert [a.annotator for a in joined.annotations] == ["gold", "rules", "p", "net"]
-    assert systems_of([joined], GOLD) == (SystemName("net"), SystemName("rules"))
 
 
 def test_who_is_judged_by_predictions_is_judged_by_them_alone():
@@ -176,21 +163,3 @@ def test_an_evaluation_holds_examples_with_most_errors_first_and_joint_tasks():
     assert by_name["intents"]["intent_accuracy"]["value"] == pytest.approx(15 / 21)
     assert by_name["frames"]["frame_accuracy"]["value"] == pytest.approx(15 / 21)
     assert by_name["slots"]["slot_span_f1"]["value"] == 1.0
-
-
-def test_beside_a_certificate_model_and_person_are_judged_on_fields_that_both_answer():
-    goal, parts = AtGoal((0, 1)), (AtGoal((0,)), AtGoal((1,)))
-
-    def person(who, *goals):
-        labels = [x for g in goals for x in (Label("goals", g, "goal"), Label("outcome", g, "success"))]
-        return Annotation(who, "person", tuple(labels))
-
-    model = Annotation("model", "model", (Label("goals", goal, "goal", 0.9), Label("outcome", goal, "success", 0.9)))
-    people = (*(person(who, goal) for who in "abd"), person("c", *parts))
-    dialogues = [Dialogue(id=f"d{k}", turns=turns("x", "y"), annotations=(*people, model)) for k in range(40)]
-    asked = tasks_of_units("outcome", ("goal",), ("accuracy",), ("failure", "success"))
-    setting = Setting(resamples=20)
-    held = with_reference(dialogues, (*asked, *tasks_of_units("goals", ("goal",), ("exact_goal_f1",))), setting)
-    (found,) = certify_tasks(held, asked, "model", setting, scale_tasks(held, asked, "model", setting), 0.1, 0.9)
-    assert found.measured["comparison"]["model"]["value"] == 1.0
-    assert found.measured["comparison"]["single_annotator"]["value"] == 1.0

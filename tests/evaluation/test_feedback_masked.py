@@ -12,9 +12,8 @@ from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import GOALS, Annotation, AtGoal, AtTurn, Label
-from labelgen.evaluation.evaluate import Description
-from labelgen.evaluation.prepare import Annotate, JudgedModel, annotated, systems_of
-from labelgen.feedback.masking import mask_feedback
+from labelgen.evaluation.evaluate import Annotate, Description, JudgedModel, annotated, systems_of
+from labelgen.feedback.signal import mask_feedback
 from labelgen.metrics.results import Setting, SystemName
 from labelgen.tasks.evaluation import tasks_of_units
 
@@ -90,13 +89,6 @@ def test_an_annotator_whose_name_reads_like_a_masked_model_is_none():
     found = evaluate(held, (QUALITY,), systems, GOLD, Description("test"))
     assert found["tasks"][0]["ratios"] == []
     assert {row["system"] for row in found["data"]["annotated"]} == {"model", "anna", NAMED}
-
-
-def test_without_feedback_nobody_is_judged_twice():
-    found = judge(log(0, 6), by_evidence)
-    assert found["data"]["with_feedback"] == 0
-    assert set(accuracies(found)) == {"model"}
-    assert found["tasks"][0]["ratios"] == []
 
 
 def everything(group: Sequence[Dialogue], goals_from: str | None) -> list[Annotation]:

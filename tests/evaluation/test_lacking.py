@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from labelgen.base.errors import UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label
-from labelgen.evaluation.protocol import annotator_names, with_all_named
-from labelgen.metrics.results import EVERYONE, Setting
+from labelgen.evaluation.protocol import with_all_named
+from labelgen.metrics.results import Setting
 
 NAMES = st.sampled_from("abcdef")
 
@@ -32,8 +32,3 @@ def test_whoever_is_named_is_in_the_log_or_refused(said, people, elsewhere):
         list(passed)
     assert told.value.what == f"nobody annotated as {', '.join(sorted(missed))}"
     assert all(name in told.value.hint for name in set().union(*said))
-
-
-def test_annotator_names_of_everyone_and_of_nobody_are_none():
-    assert annotator_names(EVERYONE) is annotator_names(None) is None
-    assert annotator_names(("a", "b, c")) == frozenset({"a", "b, c"})

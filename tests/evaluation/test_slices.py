@@ -14,7 +14,7 @@ from labelgen.base.registry import resolve
 from labelgen.cli.main import main
 from labelgen.confidence.resampling import holm
 from labelgen.data.dialogue import Category, Dialogue, Number, Turn
-from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Label
+from labelgen.data.labels import Annotation, AtTurn, Label
 from labelgen.data.log import write_log
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.measure import items_of
@@ -98,23 +98,6 @@ def test_slices_join_what_is_too_small_and_say_nothing_where_all_is_one():
     assert found(given, "device") == {OTHER: {"6", "7", "8", "9", "10"}, "phone": set("012345")}
     assert found(given[:10], "device") == {}
     assert found(given, "source") == {}
-
-
-def test_a_goal_that_is_resumed_after_another_is_interleaved():
-    turns = tuple(Turn(request=r, response="", domain=d) for r, d in (("a", "x"), ("b", "y"), ("c", "x")))
-    for goals, said in (
-        (((0, 2), (1,)), "a goal is resumed after another"),
-        (((0, 1), (2,)), "one goal after the other"),
-    ):
-        labels = tuple(Label("goals", AtGoal(g), "goal") for g in goals)
-        one = Dialogue(id="d", turns=turns, annotations=(Annotation("gold", "truth", labels),))
-        assert value_of(one, "interleaved", "gold") == said
-        # A field of the turns is read where the answer stands; of several turns by most of them.
-        assert [value_of(one, "domain", "gold", at) for at in (AtTurn(1), AtGoal((0, 1)), AtDialogue())] == [
-            "y",
-            "x",
-            "x",
-        ]
 
 
 @given(st.lists(st.floats(0, 1), max_size=12), st.floats(0.001, 0.5))

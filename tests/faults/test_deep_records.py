@@ -1,24 +1,19 @@
 """A record whose lists and objects lie too deep within each other is set aside by every command, and ends none."""
 
-import io
 import json
-import sys
 
 import pytest
 from fake_annotator import FakeAnnotator
-from hypothesis import given
 from hypothesis import strategies as st
 from labeled import LABELS, labeled_dialogue
 from msgspec.structs import replace
-from some_logs import record, write_lines
+from some_logs import write_lines
 
 import labelgen.steps.label
-from labelgen.base.errors import InputError
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Signal
 from labelgen.data.log import Log, write_log
 from labelgen.data.record import Rejected, decode
-from labelgen.review.label_studio import read_answers
 
 
 def nested(levels: int) -> str:
@@ -73,21 +68,6 @@ JSON = st.recursive(
 )
 
 
-@given(plain=JSON, around=st.integers(0, 80), indent=st.sampled_from([None, 1]))
-def test_depth_ignores_strings(plain, around, indent):
-    for _ in range(around):
-        plain = [plain, "]"]
-    found = decode(json.dumps({"id": "d", "turns": [], "mine": plain}, indent=indent), "log.jsonl")
-    reason = found.reason if isinstance(found, Rejected) else ""
-    assert reason.startswith("too_deep") == (levels_of(plain) > 63)
-
-
-def test_truncated_record_is_bad_json():
-    found = decode('{"id": "d", "turns": [' + "[] ," * 100, "log.jsonl")
-    assert isinstance(found, Rejected)
-    assert found.reason.startswith("bad_json")
-
-
 COMMANDS = {
     "validate": ["data", "validate", "LOG", "RATE"],
     "convert": ["data", "convert", "LOG", "OUT.parquet", "RATE"],
@@ -130,33 +110,3 @@ def test_commands_deep_record_does_not_stop(name, tmp_path, capsys, monkeypatch)
         rows = (tmp_path / "out" / "log.jsonl.quarantine.jsonl").read_text().splitlines()
         assert {json.loads(row)["reason"].partition(":")[0] for row in rows} == {"too_deep"}
         assert [json.loads(row)["line"] for row in rows] == list(range(2, 2 + len(deep)))
-
-
-def test_stream_deep_record_is_quarantined(tmp_path, monkeypatch, capsysbinary):
-    monkeypatch.setattr(labelgen.steps.label, "load_annotator", lambda *_: FakeAnnotator())
-    write_lines(tmp_path / "log.jsonl", [record("a"), text_of("record", 700), record("b")])
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((tmp_path / "log.jsonl").read_bytes())))
-    assert main(["label", "-", "-", "--model", "m", "--redact", "--max-bad-rate", "1"]) == 0
-    assert [json.loads(line)["id"] for line in capsysbinary.readouterr().out.splitlines()] == ["a", "b"]
-
-
-def test_other_formats_deep_record_is_rejected(tmp_path):
-    messages = '"messages": [{"role": "user", "content": "hi"}]'
-    write_lines(tmp_path / "chat.jsonl", ["{" + messages + "}", "{" + messages + ', "mine": ' + nested(700) + "}"])
-    log = Log([tmp_path / "chat.jsonl"], "chat", max_bad_rate=1.0)
-    assert len(list(log)) == 1
-    assert log.reasons == {"too_deep": 1}
-    export = tmp_path / "answers.json"
-    export.write_text('[{"data": ' + nested(5000) + "}]")
-    with pytest.raises(InputError, match="too_deep"):
-        list(read_answers(export, log.reasons))
-
-
-def test_deep_quarantine_and_labels_are_refused(tmp_path, capsys):
-    write_lines(tmp_path / "deep.jsonl", [text_of("record", 5000)])
-    write_lines(tmp_path / "log.jsonl", [record("a")])
-    words = ["data", "validate", str(tmp_path / "log.jsonl")]
-    assert main([*words, "--quarantine", str(tmp_path / "deep.jsonl")]) == 2
-    (tmp_path / "labels.json").write_text('{"a": {"intents": [{"name": "b", "c": ' + nested(5000) + "}]}}")
-    assert main(["data", "convert", str(tmp_path / "log.jsonl"), str(tmp_path / "out.jsonl")]) == 3
-    assert "labels.json is no label set" in capsys.readouterr().err

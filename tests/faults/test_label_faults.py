@@ -264,23 +264,6 @@ def test_rename_across_filesystems_error_names_path(tmp_path, unbroken, monkeypa
     assert tree(out) == expected
 
 
-def test_labeling_without_temporary_folder_works(tmp_path, unbroken, monkeypatch):
-    source, expected = unbroken
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
-    run(source, tmp_path / "out")
-    assert tree(tmp_path / "out") == expected
-
-
-def test_full_disk_error_names_path(tmp_path, unbroken, monkeypatch):
-    def full(handle):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StorageError, match="No space left") as told:
-        run(unbroken[0], tmp_path / "out")
-    assert str(tmp_path / "out") in told.value.where
-
-
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder that every user may look into."""
@@ -352,18 +335,6 @@ def test_unfinished_run_other_model_is_refused(tmp_path, unbroken):
     assert list(verify(tmp_path / "out")) == ["the run is not finished: give the same labelgen label command again"]
     run(source, tmp_path / "out", model="m2", force=True)
     run(source, tmp_path / "unbroken", model="m2")
-    assert tree(tmp_path / "out") == tree(tmp_path / "unbroken")
-
-
-def test_manifest_exists_only_after_finished_run(tmp_path, unbroken):
-    """Also where a finished folder is being added to."""
-    shutil.copytree(unbroken[0], source := tmp_path / "in")
-    run(source, tmp_path / "out")
-    write_lines(source / "c.jsonl", [record("c")])
-    assert in_child(partial(run, source, tmp_path / "out", before=DieAfter(0))) == -signal.SIGKILL
-    assert not (tmp_path / "out" / "manifest.json").exists()
-    run(source, tmp_path / "out")
-    run(source, tmp_path / "unbroken")
     assert tree(tmp_path / "out") == tree(tmp_path / "unbroken")
 
 

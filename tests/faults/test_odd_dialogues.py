@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from labeled import labeled_dialogue
 from some_logs import write_lines
 
 from labelgen.base.errors import IntegrityError
@@ -61,15 +60,6 @@ def test_odd_dialogues_have_finite_labels(tiny_model):
         for label in annotation.labels:
             assert label.probability is None or 0.0 <= label.probability <= 1.0
             assert all(math.isfinite(p) for _, p in label.distribution or ())
-
-
-def test_odd_values_are_counted(tiny_model):
-    """As naively counted; what it was trained on is never."""
-    annotator = Annotator(tiny_model)
-    unseen, unknown = annotator.out_of_vocabulary(ODD)
-    assert unseen == {"status": 1, "screen": 1, "device": 1}
-    assert unknown == {"intents": 1}
-    assert annotator.out_of_vocabulary(labeled_dialogue(seed) for seed in range(8)) == ({}, {})
 
 
 @pytest.mark.parametrize(

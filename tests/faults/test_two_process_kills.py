@@ -1,6 +1,6 @@
 """Trainings of two processes that are killed at random, again and again, and then finished: the same bytes as without kills.
 
-LABELGEN_KILLS says how many kills each strategy gets; two, of DDP alone, where it is not set. They take turns: both processes after a
+LABELGEN_KILLS says how many kills there are; two where it is not set. They take turns: both processes after a
 random time, as a machine that goes down; one of them after a random time; and the first one ahead of a random change to the disk
 within its saves. If one is killed, the other has to end by itself. With `-s` the tests say what the kills met, and how long that took."""
 
@@ -16,7 +16,6 @@ from pathlib import Path
 
 import msgspec
 import psutil
-import pytest
 from labeled import LABELS, labeled_dialogue
 from some_logs import tree
 from whole_runs import TIMED, common
@@ -25,7 +24,6 @@ from labelgen.data.log import write_log
 from labelgen.training.tracking import read_metrics
 
 KILLS = int(os.environ.get("LABELGEN_KILLS", "2"))
-STRATEGIES = ("ddp", "fsdp") if "LABELGEN_KILLS" in os.environ else ("ddp",)
 IN_A_ROW = 5
 CHANGES = 60
 """About the number of changes to the disk of a whole run."""
@@ -91,14 +89,13 @@ def _ranks(first: int) -> list[int]:
     return [p.pid for p in psutil.Process(first).children() if "script.py" in " ".join(p.cmdline())]
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_training_of_two_processes_random_kills_same_bytes(tmp_path: Path, tiny_encoder: Path, strategy: str):
+def test_training_of_two_processes_random_kills_same_bytes(tmp_path: Path, tiny_encoder: Path):
     log = tmp_path / "log" / "train.jsonl"
     write_log(log, [labeled_dialogue(seed) for seed in range(14)], LABELS)
 
     def words(out: str) -> list[str]:
         more = (f"--data.valid=[{log}]", "--length.keep=best", "--length.max_epochs=4", "--batch.accumulate=1")
-        two = ("--hardware.devices=2", f"--hardware.strategy={strategy}", "--hardware.threads=1")
+        two = ("--hardware.devices=2", "--hardware.threads=1")
         return common(log, tiny_encoder, out, *more, *two)
 
     def files(out: str) -> dict[str, bytes]:
@@ -145,7 +142,7 @@ def test_training_of_two_processes_random_kills_same_bytes(tmp_path: Path, tiny_
         found = files(out)
         assert {name for name in {*found, *expected} if found.get(name) != expected.get(name)} == set()
         shutil.rmtree(tmp_path / out)
-    print(f"\n{strategy}: {met.total()} kills, the other process ended within {slowest_s:.1f} s")
+    print(f"\n{met.total()} kills, the other process ended within {slowest_s:.1f} s")
     for name, count in sorted(met.items()):
         print(f"  {count} {name}")
 

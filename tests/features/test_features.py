@@ -9,9 +9,7 @@ from msgspec.structs import replace
 
 from labelgen.data.dialogue import Category, Dialogue, Step, Turn
 from labelgen.features.features import (
-    Words,
     categories_of,
-    learn_features,
     learn_words,
     numbers_of,
     words_of,
@@ -19,14 +17,10 @@ from labelgen.features.features import (
 from labelgen.model.build import build_model, take_over
 from labelgen.model.folder import load_model, save_model
 from labelgen.model.options import ModelOptions
-from labelgen.tasks.options import TaskOptions
+from labelgen.tasks import TaskOptions
 
 TEXT = st.text(alphabet="ab' ?Né", max_size=12)
 LOG = [labeled_dialogue(seed) for seed in range(12)]
-
-
-def test_words_of_text_are_lower_case_with_separate_punctuation():
-    assert words_of("No, I don't want THAT!") == ["no", ",", "i", "don't", "want", "that", "!"]
 
 
 @given(st.lists(st.tuples(TEXT, TEXT), max_size=12), st.integers(1, 8), st.integers(1, 3))
@@ -62,12 +56,6 @@ def test_steps_of_a_turn_become_features_of_tools():
     assert not {"tool", "tools", "tool_errors"} & (plain[0].keys() | plain[1].keys())
     recorded = replace(turn, categories=(Category(name="tool", value="mine"),))
     assert dict(categories_of(dialogue, recorded))["tool"] == "mine"
-
-
-def test_words_of_turn_with_repeats_are_distinct():
-    words = Words(("no", "?"), ("no",))
-    turns = [Turn(request="No no?", response="yes"), Turn(request="", response="no"), Turn(request="", response="")]
-    assert words.of(turns) == [[0, 1], [2], []]
 
 
 def model_of(encoder, words: int):
@@ -108,7 +96,3 @@ def test_word_features_saved_and_loaded_keep_vocabulary_and_weights(model, tiny_
     assert torch.equal(by_themselves(loaded, LOG), by_themselves(model, LOG))
     assert "fusion.words.weight" in take_over(model_of(tiny_encoder, 5), model)
     assert "fusion.words.weight" not in take_over(model_of(tiny_encoder, 40), model)
-
-
-def test_learn_features_without_words_option_has_no_words():
-    assert learn_features(LOG).words == Words()

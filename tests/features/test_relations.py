@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelgen.data.dialogue import SPEAKER, Category, Dialogue, Turn
-from labelgen.features.features import learn_features
-from labelgen.features.relations import NEVER, relations_of
+from labelgen.features.layout import NEVER, relations_of
 from labelgen.nn import structure
-from labelgen.nn.structure import pair_features, single_features
+from labelgen.nn.structure import pair_features
 
 NAMES = ("ana_", "Bobby", "[cy]", "x")
 
@@ -129,20 +128,3 @@ def test_pair_features_equal_their_definition(logs, reach):
                 assert found[row, back - 1].tolist() == [float(x) for x in wanted]
             row += 1
     assert found.shape[2] == structure._PAIR
-
-
-@given(st.lists(MESSAGES, min_size=1, max_size=3))
-def test_features_of_a_turn_do_not_depend_on_other_dialogues(logs):
-    alone = []
-    for messages in logs:
-        positions = torch.arange(len(messages))
-        alone.append(single_features(positions, relations_of([channel(*messages)])))
-    positions = torch.tensor([t for messages in logs for t in range(len(messages))])
-    together = single_features(positions, relations_of([channel(*messages) for messages in logs]))
-    assert torch.equal(together, torch.cat(alone))
-    assert together.shape[1] == structure._SINGLE
-
-
-def test_speaker_is_no_category_of_a_model():
-    log = [channel(*[("ana", "hello")] * 9)]
-    assert "speaker" not in {c.name for c in learn_features(log, least=2).categories}

@@ -11,13 +11,20 @@ import soundfile
 import torch
 from small_training import SMALL, labeled_log
 
-from labelgen.base.errors import IntegrityError, UsageError
+from labelgen.base.errors import IntegrityError
 from labelgen.data.dialogue import SPEAKER, Audio, Category, Dialogue, Turn
 from labelgen.data.stats import audio_summary
 from labelgen.features.pretrained import load_speech_encoder
 from labelgen.features.sound import RATE_HZ
-from labelgen.features.speech import LogMelEncoder, SpeechEncoder
-from labelgen.features.voice import CACHE, PROSODY, SoundSource, sound_tensors, voice_width
+from labelgen.features.voice import (
+    CACHE,
+    PROSODY,
+    LogMelEncoder,
+    SoundSource,
+    SpeechEncoder,
+    sound_tensors,
+    voice_width,
+)
 
 KINDS = ("whisper", "wav2vec2", "hubert", "wavlm")
 FRAMES = 100
@@ -76,31 +83,6 @@ def test_states_equal_those_of_transformers(tmp_path: Path, kind: str):
     pooled = [middle.mean(0), middle.std(0, correction=0), late.mean(0), late.std(0, correction=0)]
     torch.testing.assert_close(encoder.vector(samples), torch.cat(pooled), rtol=0, atol=1e-4)
     assert encoder.vector(samples).shape == (encoder.width,)
-
-
-def test_whisper_reads_no_padding_and_no_more_than_its_positions(tmp_path: Path):
-    speech_model("whisper").save_pretrained(tmp_path)
-    encoder = SpeechEncoder(*load_speech_encoder(str(tmp_path)))
-    assert [len(encoder.states(torch.from_numpy(noise(s)))[0]) for s in (0.3, 0.5, 1.0, 2.0)] == [15, 25, 50, 50]
-
-
-def test_speech_encoder_name_tells_weights_and_normalization_apart(tmp_path: Path):
-    speech_model("wavlm").save_pretrained(tmp_path)
-    module, normalizes = load_speech_encoder(str(tmp_path))
-    assert normalizes
-    names = {SpeechEncoder(module, True).name, SpeechEncoder(module, False).name}
-    with torch.no_grad():
-        next(module.parameters()).add_(1e-3)
-    assert len(names | {SpeechEncoder(module, True).name}) == 3
-    (tmp_path / "preprocessor_config.json").write_text('{"do_normalize": false}')
-    assert not load_speech_encoder(str(tmp_path))[1]
-
-
-def test_load_speech_encoder_of_text_or_of_nothing_is_refused(tiny_encoder: Path, tmp_path: Path):
-    with pytest.raises(UsageError, match="encodes no samples"):
-        load_speech_encoder(str(tiny_encoder))
-    with pytest.raises(UsageError):
-        load_speech_encoder(str(tmp_path))
 
 
 def test_load_speech_encoder_without_some_weights_is_refused(tmp_path: Path):
@@ -204,17 +186,6 @@ class CountingEncoder(LogMelEncoder):
         return super().vector(samples)
 
 
-def test_ten_thousand_clips_are_encoded_once_each(tmp_path: Path):
-    encoder = CountingEncoder()
-    source = SoundSource(encoder)
-    dialogue = spoken(tmp_path, *(noise(0.05, seed) for seed in range(4)))
-    many = Dialogue(id="d", turns=dialogue.turns * 2500)
-    voices = source.voices(many, tmp_path)
-    assert encoder.calls == 4
-    assert source.audio_turns == len(voices) == 10_000
-    assert all(voice is not None and bool(np.isfinite(voice.whole).all()) for voice in voices)
-
-
 def test_cache_folder_spares_encoding_and_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     dialogue = spoken(tmp_path, noise(0.3), noise(0.3, 1))
@@ -228,13 +199,6 @@ def test_cache_folder_spares_encoding_and_gives_the_same_bytes(tmp_path: Path, m
     again = SoundSource(torn).voices(dialogue, tmp_path)
     assert torn.calls == 2
     assert [x.whole.tobytes() for x in ours if x] == [x.whole.tobytes() for x in again if x]
-
-
-@pytest.mark.parametrize("seconds", [0.025, 0.03, 0.06, 0.3])
-def test_log_mel_vector_any_length_is_finite(seconds: float):
-    vector = LogMelEncoder().vector(torch.from_numpy(noise(seconds)))
-    assert vector.shape == (LogMelEncoder.width,)
-    assert bool(vector.isfinite().all())
 
 
 def test_model_of_text_without_torchaudio_trains_and_labels(tiny_encoder: Path, tmp_path: Path):

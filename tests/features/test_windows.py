@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from labelgen.features.pretrained import load_encoder, load_tokenizer
 from labelgen.features.text import Tokenizer, group_passages
-from labelgen.nn.embedding_cache import EmbeddingCache
-from labelgen.nn.turn_encoder import TurnEncoder, pool_texts
+from labelgen.nn.turn_encoder import EmbeddingCache, TurnEncoder, pool_texts
 
 WORDS = st.lists(st.sampled_from(["play", "the", "red", "lamp", "für", "stop"]), max_size=40).map(" ".join)
 
@@ -64,18 +63,6 @@ def vectors(encoder: TurnEncoder, tokenizer, texts: list[str], with_tokens: bool
         pooled[passages.response],
         states if states is None else states[passages.request_token],
     )
-
-
-@given(texts=st.lists(WORDS, min_size=1, max_size=5), k=st.integers(0, 4))
-@settings(max_examples=40, deadline=None)
-def test_vector_of_a_text_depends_on_the_text_alone(encoder, tokenizer, texts: list[str], k: int) -> None:
-    k = k % len(texts)
-    requests, responses, states = vectors(encoder, tokenizer, texts)
-    alone, _, own = vectors(encoder, tokenizer, [texts[k]])
-    torch.testing.assert_close(requests[k], alone[0], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(responses[len(texts) - 1 - k], alone[0], rtol=1e-4, atol=1e-5)
-    counts = [len(t.ids) for t in Tokenizer(tokenizer, 8, 4)(texts)]
-    torch.testing.assert_close(states[sum(counts[:k]) : sum(counts[: k + 1])], own, rtol=1e-4, atol=1e-5)
 
 
 def test_vector_of_a_long_text_is_the_mean_of_all_its_token_states(encoder, tokenizer) -> None:

@@ -11,10 +11,8 @@ from plugins import install
 from labelgen.base.errors import UsageError
 from labelgen.data.labels import AtTurn
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.items import FeedbackItem
-from labelgen.feedback.masking import mask
-from labelgen.feedback.posterior import rules, waterfall
-from labelgen.feedback.signal import Reliability, find_signals, reliability
+from labelgen.feedback.items import FeedbackItem, rules, waterfall
+from labelgen.feedback.signal import Reliability, find_signals, mask, reliability
 from labelgen.feedback.targets import feedback_targets
 
 

@@ -22,9 +22,14 @@ from labelgen.data.labels import (
 )
 from labelgen.data.record import decode, encode
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.items import FeedbackItem, concerning, goal_items, goals_of, turn_items
-from labelgen.feedback.posterior import from_log_odds, log_odds, rules, waterfall
-from labelgen.feedback.signal import EARLIER, UNDECLARED, find_signals, reliability
+from labelgen.feedback.items import (
+    FeedbackItem,
+    goals_of,
+    rules,
+    turn_items,
+    waterfall,
+)
+from labelgen.feedback.signal import UNDECLARED, find_signals, reliability
 from labelgen.feedback.targets import VERDICTS, feedback_targets, posterior_of
 
 TWO_SIDED = ("answer", "rating", "questionnaire", "unheard_of")
@@ -50,15 +55,6 @@ def good(kind: str = "gratitude", at: int = 0, **more: object) -> Signal:
 def turn(*own: Signal) -> FeedbackItem:
     """A turn of which these signals speak."""
     return FeedbackItem(talk("play haze", "Playing.", "louder", "Louder."), AtTurn(0), own)
-
-
-def test_method_without_evidence_returns_none() -> None:
-    assert waterfall(turn()) is None
-
-
-def test_log_odds_of_certainty_is_finite() -> None:
-    assert log_odds(1.0) == pytest.approx(-log_odds(0.0))
-    assert 0.999 < from_log_odds(log_odds(1.0)) < 1.0
 
 
 def test_waterfall_with_explicit_signals_ignores_implicit_ones() -> None:
@@ -107,11 +103,6 @@ def test_waterfall_of_any_signals_is_a_probability_independent_of_order(own: lis
     assert turned.good == pytest.approx(1.0 - posterior.good)
 
 
-@given(st.lists(signals, min_size=1, max_size=6))
-def test_waterfall_of_repeated_votes_counts_once(own: list[Signal]) -> None:
-    assert waterfall(turn(*own, *own)) == waterfall(turn(*own))
-
-
 def domains(*names: str | None, times: tuple[float, ...] | None = None) -> Dialogue:
     at = times or tuple(10.0 * k for k in range(len(names)))
     return Dialogue(
@@ -139,28 +130,12 @@ def test_goals_of_without_annotator_are_provisional(dialogue: Dialogue, goals: t
     assert words.startswith("provisional goal") or not goals
 
 
-def test_goals_of_an_annotator_returns_the_annotated_goals() -> None:
-    anna = Annotation("anna", "person", (Label("goals", AtGoal((0, 2)), "goal"), Label("goals", AtGoal((1,)), "goal")))
-    dialogue = replace(domains("a", "b", "a"), annotations=(anna,))
-    assert goals_of(dialogue, "anna") == (((0, 2), (1,)), "goals by anna")
-    assert goals_of(dialogue, "ben")[1] == "provisional goal: a run of one domain"
-
-
 def test_abandonment_counts_for_the_goal_and_not_for_the_turn() -> None:
     dialogue = talk("hi", "Hello.", "set a timer", "For how long?")
     left = find_signals(dialogue, ["abandonment"])
     assert [s.turns for s in left] == [(1,)]
     assert [t.task for t in feedback_targets(dialogue, left, rules()) if t.at != AtDialogue()] == ["outcome"]
     assert all(not item.signals for item in turn_items(dialogue, left))
-
-
-def test_signal_on_a_turn_without_goal_concerns_the_goal_before() -> None:
-    goals = ((0, 3), (1,))
-    assert concerning([good(at=2)], (1,), goals) == (good(at=2),)
-    assert concerning([good(at=2)], (0, 3), goals) == ()
-    assert concerning([good(at=4)], (0, 3), goals) == (good(at=4),)
-    whole = Signal(kind="answer", turns=(0, 1, 2, 3, 4), vote="bad")
-    assert all(concerning([whole], goal, goals) == (whole,) for goal in goals)
 
 
 @given(dialogues())
@@ -238,14 +213,6 @@ def test_confirmed_hypothesis_becomes_a_complete_target() -> None:
     assert intents.origin.startswith("confirmed hypothesis; waterfall, implicit: good by gratitude at turn 1")
 
 
-def test_confirmed_empty_hypothesis_gives_empty_targets() -> None:
-    dialogue = heard("thanks", "Welcome.")
-    dialogue = replace(dialogue, turns=(replace(dialogue.turns[0], hypothesis=Hypothesis()), *dialogue.turns[1:]))
-    for task in ("intents", "slots"):
-        (nothing,) = made(dialogue, task)
-        assert (nothing.at, nothing.distribution, nothing.complete) == (AtTurn(0), (), True)
-
-
 def repaired(intent: str | None) -> Dialogue:
     dialogue = heard("no, I meant Purple Rain", "Playing.")
     later = None if intent is None else Hypothesis(intents=(HypothesisIntent(name=intent),))
@@ -258,13 +225,6 @@ def test_failed_hypothesis_replaced_by_another_becomes_a_complement_target() -> 
     assert (intents.at, intents.distribution, intents.complement) == (AtTurn(0), None, ("PlayMusic",))
     assert not intents.complete
     assert made(dialogue, "slots") == []
-
-
-@pytest.mark.parametrize("intent", ["PlayMusic", None])
-def test_failure_without_another_hypothesis_gives_no_intent_target(intent: str | None) -> None:
-    assert made(repaired(intent), "intents") == []
-    quality = next(t for t in made(repaired(intent), "quality") if isinstance(t.at, AtTurn))
-    assert max(quality.distribution or (), key=lambda pair: pair[1])[0] == "bad"
 
 
 def test_dialogue_feedback_concerns_all_goals_and_no_single_turn() -> None:
@@ -288,60 +248,6 @@ def rated(*ratings: float | None, of_all: float | None = None) -> Dialogue:
     said = talk(*("play haze", "Sorry, I didn't catch that.") * len(ratings), feedback=feedback(of_all))
     turns = (replace(turn, feedback=feedback(own)) for turn, own in zip(said.turns, ratings, strict=True))
     return replace(said, turns=tuple(turns))
-
-
-def qualities(dialogue: Dialogue) -> dict[object, str]:
-    """The most probable name at each place."""
-    made = (t for t in feedback_targets(dialogue, find_signals(dialogue), rules()) if t.task == "quality")
-    return {t.at: max(t.distribution or (), key=lambda pair: pair[1])[0] for t in made}
-
-
-def test_rating_overrides_other_evidence_of_quality() -> None:
-    assert set(qualities(rated(None, None)).values()) == {"bad"}
-    assert qualities(rated(3, 5, of_all=3)) == {AtTurn(0): "fair", AtTurn(1): "good", AtDialogue(): "fair"}
-    assert qualities(rated(2, 3, of_all=4)) == {AtTurn(0): "bad", AtTurn(1): "fair", AtDialogue(): "good"}
-
-
-def test_contradicting_ratings_count_as_votes() -> None:
-    twice = rated(3, None)
-    both = (*twice.turns[0].feedback, Feedback(kind="rating", rating=1))
-    assert qualities(replace(twice, turns=(replace(twice.turns[0], feedback=both), twice.turns[1])))[AtTurn(0)] == "bad"
-
-
-def test_dialogue_rating_in_a_dialogue_of_one_turn_rates_the_turn() -> None:
-    assert qualities(rated(None, of_all=3)) == {AtTurn(0): "fair", AtDialogue(): "fair"}
-
-
-@given(st.lists(signals, max_size=6))
-def test_middle_ratings_change_no_posterior(own: list[Signal]) -> None:
-    assert waterfall(turn(*own)) == waterfall(turn(*(s for s in own if s.vote != "fair")))
-
-
-def test_evidence_that_cancels_out_gives_no_target() -> None:
-    """Of goals, turns and dialogues alike."""
-    said = talk("play haze", "Playing.")
-    assert feedback_targets(said, (bad("edit"), good("unheard_of"), bad("unheard_of"), good("rating")), rules())
-    assert feedback_targets(said, (bad("unheard_of"), good("unheard_of")), rules()) == ()
-    assert {t.at for t in feedback_targets(said, (good(),), rules())} == {AtGoal((0,)), AtTurn(0), AtDialogue()}
-
-
-def test_goal_outcome_depends_on_its_last_turn() -> None:
-    failed_first = talk("a room", "There is no room.", "try monday", "Booked.", "fine", "Ok.", "thanks", "Bye.")
-    (outcome,) = made(failed_first, "outcome")
-    assert dict(outcome.distribution or ())["success"] > 0.5
-    failed_last = talk("hi", "Hello.", "thanks", "Yes?", "fine", "Ok.", "a room", "There is no room.")
-    (outcome,) = made(failed_last, "outcome")
-    assert dict(outcome.distribution or ())["failure"] > 0.5
-
-
-def test_requests_that_ask_for_nothing_do_not_continue_a_goal() -> None:
-    said = talk("a room", "There is no room.", "never mind", "Ok.")
-    stop = Signal(kind="stop", turns=(0,), vote="bad", evidence=(1,))
-    again = Signal(kind="rephrase", turns=(0,), vote="bad", evidence=(1,))
-    assert next(goal_items(said, (stop,), ((0, 1),))).signals == (stop,)
-    (earlier,) = next(goal_items(said, (again,), ((0, 1),))).signals
-    assert (earlier.kind, earlier.vote) == (EARLIER, "bad")
-    assert 0.0 < earlier.strength < again.strength
 
 
 @given(dialogues())

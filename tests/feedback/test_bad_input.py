@@ -14,7 +14,7 @@ from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Feedback, Step, Turn
 from labelgen.data.log import Log, write_log
 from labelgen.feedback.detectors import DETECTORS
-from labelgen.feedback.posterior import rules
+from labelgen.feedback.items import rules
 from labelgen.feedback.signal import detector, find_signals
 from labelgen.feedback.targets import feedback_targets
 
@@ -103,12 +103,3 @@ def test_detector_cost_grows_linearly_with_turns(kind: str) -> None:
         assert isinstance(dialogue.turns, Counted)
         looks.append(dialogue.turns.looks)
     assert 5_000 <= looks[0] <= looks[1] <= 2 * looks[0] + 10
-
-
-def test_signals_of_a_log_without_feedback_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    log, out, made = tmp_path / "log.jsonl", tmp_path / "out.jsonl", tmp_path / "made.jsonl"
-    write_log(log, [talk("play haze", "Playing.", id="a"), talk("rain?", "No.", id="b"), talk(id="c")])
-    assert main(["feedback", "signals", str(log), str(out)]) == 0
-    assert "0 signals in 3 dialogues" in capsys.readouterr().out
-    assert main(["feedback", "aggregate", str(out), str(made)]) == 3
-    assert "none of the 3 records has a signal" in capsys.readouterr().err

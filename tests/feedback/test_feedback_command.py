@@ -6,7 +6,7 @@ import pytest
 from heard import talk
 
 from labelgen.cli.main import main
-from labelgen.data.dialogue import Dialogue, Feedback, Signal
+from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.log import Log, write_log
 
 
@@ -89,27 +89,6 @@ def test_aggregate_with_unfit_options_fails_with_a_message(
     assert not Path("out.jsonl").exists()
 
 
-def test_signals_with_kind_runs_only_these_detectors(log: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out.jsonl"
-    assert run("signals", log, out, "--kind", "gratitude") == 0
-    assert {s.kind for d in Log([out]) for s in d.signals} == {"gratitude"}
-
-
-def test_aggregate_twice_writes_equal_bytes(log: Path, tmp_path: Path) -> None:
-    one, two = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
-    run("signals", log, one)
-    run("signals", one, two)
-    assert one.read_bytes() == two.read_bytes()
-
-
-def test_feedback_without_force_refuses_to_overwrite(log: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out.jsonl"
-    out.write_text("mine")
-    assert run("signals", log, out) == 2
-    assert out.read_text() == "mine"
-    assert run("signals", log, out, "--force") == 0
-
-
 def test_aggregate_without_signals_fails_with_a_hint(
     log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,19 +96,6 @@ def test_aggregate_without_signals_fails_with_a_hint(
     assert run("aggregate", log, out) == 3
     assert "labelgen feedback signals" in capsys.readouterr().err
     assert not out.exists()
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("explode",),
-        ("signals", "x", "y", "--kind", "moans"),
-        ("aggregate", "x", "y", "--method", "guess"),
-        ("explain", "x", "y", "--method", "em"),
-    ],
-)
-def test_unknown_names_are_usage_errors(words: tuple[str, ...]) -> None:
-    assert run(*words) == 2
 
 
 def test_em_on_a_log_where_everybody_says_yes_believes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,12 +113,6 @@ def test_em_on_a_log_where_everybody_says_yes_believes_them(tmp_path: Path, caps
     capsys.readouterr()
     assert run("aggregate", found, tmp_path / "em.jsonl", "--force") == 0
     assert "nothing to learn" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("words", [("signals",), ("aggregate",), ("explain",), ("ask",)])
-def test_help_ends_with_an_example(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(*words, "--help") == 0
-    assert "example:\n  labelgen feedback" in capsys.readouterr().out
 
 
 def test_explain_shows_every_target_of_a_dialogue(
@@ -175,46 +135,8 @@ def test_explain_shows_every_target_of_a_dialogue(
     assert "went well 0.05" in explained
 
 
-def test_explain_with_goals_shows_that_annotators_goals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    log = tmp_path / "log.jsonl"
-    main(["simulate", str(log), "--dialogues", "3", "--seed", "3"])
-    assert run("explain", log, "sim-3-000000", "--goals", "truth") == 0
-    drawn = capsys.readouterr().out
-    assert "labels by truth" in drawn
-    assert "goals by truth" in drawn
-    assert "waterfall, explicit: good by answer at turn 8" in drawn
-
-
-def test_explain_a_dialogue_without_evidence_says_so(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("explain", log, "empty") == 0
-    assert "no targets: there is no signal" in capsys.readouterr().out
-
-
 def test_explain_an_unknown_dialogue_fails_and_names_it(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("explain", log, "elsewhere") == 2
     told = capsys.readouterr().err
     assert "no dialogue elsewhere" in told
     assert f"labelgen show {log}" in told
-
-
-def test_explain_shows_the_targets_that_the_record_has(
-    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    found, made = tmp_path / "signals.jsonl", tmp_path / "targets.jsonl"
-    run("signals", log, found)
-    run("aggregate", found, made)
-    capsys.readouterr()
-    assert run("explain", made, "b", "--width", 200) == 0
-    assert "em: content " in capsys.readouterr().out
-
-
-def test_explain_text_with_control_characters_prints_them_escaped(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    log = tmp_path / "log.jsonl"
-    moan = Signal(kind="[red]\x1b[2Jmoan", turns=(0,), vote="bad", evidence=(0,))
-    write_log(log, [talk("play haze", "Playing.", "thanks", "Ok.", id="d", signals=(moan,))])
-    assert run("explain", log, "d", "--width", 200) == 0
-    drawn = capsys.readouterr().out
-    assert "bad by [red]\\x1b[2Jmoan at turn 0" in drawn
-    assert "\x1b" not in drawn

@@ -6,11 +6,10 @@ from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, AtGoal, Label, Target
-from labelgen.feedback.links import CUT_PRECISION, LINK_PRECISION, goal_links
-from labelgen.feedback.posterior import rules
+from labelgen.feedback.items import rules
+from labelgen.feedback.links import CUT_PRECISION, LINK_PRECISION, goal_links, topic_depths, topic_shifts
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets
-from labelgen.feedback.topics import topic_depths, topic_shifts
 
 TWO_TASKS = talk(
     "book the grand hotel in rome",
@@ -42,19 +41,6 @@ def test_answers_and_farewells_link_and_new_topics_after_thanks_cut() -> None:
         (1, 2): "other topic after thanks",
         (2, 3): "farewell",
     }
-
-
-def test_thanks_before_the_same_topic_do_not_cut() -> None:
-    turns = list(TWO_TASKS.turns)
-    turns[2] = replace(
-        turns[2], request="thanks, is the grand hotel in rome nice", response="The grand hotel in rome is."
-    )
-    assert (1, 2) not in kinds(replace(TWO_TASKS, turns=tuple(turns)))
-
-
-def test_corrections_link_to_the_corrected_turn() -> None:
-    said = talk("play jazz", "Playing rock.", "no, I said jazz", "Playing jazz.")
-    assert kinds(said) == {(0, 1): "correction"}
 
 
 def test_domains_cut_unless_they_stay() -> None:
@@ -93,8 +79,3 @@ def test_topic_depths_are_bounded_and_symmetric(dialogue: Dialogue) -> None:
     assert all(-1e-9 <= depth <= 2.0 + 1e-9 for depth in depths)
     mirrored = topic_depths(replace(dialogue, turns=dialogue.turns[::-1]))
     assert all(abs(a - b) < 1e-9 for a, b in zip(depths, mirrored[::-1], strict=True))
-
-
-def test_topic_shift_is_where_the_words_change() -> None:
-    said = talk(*["rome hotel", "rome hotel room"] * 3, *["oslo weather", "oslo rain weather"] * 3)
-    assert [t for t, shift in enumerate(topic_shifts(said), 1) if shift] == [3]

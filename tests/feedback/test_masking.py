@@ -7,8 +7,7 @@ from msgspec.structs import replace
 from labelgen.data.dialogue import Dialogue, Feedback, Hypothesis, HypothesisIntent, HypothesisSlot, Signal
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Label, Target
 from labelgen.data.record import decode, encode
-from labelgen.feedback.masking import hide_answers, mask, mask_feedback, reactions
-from labelgen.feedback.signal import MASKED, find_signals
+from labelgen.feedback.signal import find_signals, hide_answers, mask, mask_feedback, reactions
 
 
 def test_mask_removes_the_evidence_fields_of_each_kind() -> None:
@@ -24,12 +23,6 @@ def test_mask_removes_the_evidence_fields_of_each_kind() -> None:
         ("play haze", dialogue.turns[0].response),
         ("", "Playing."),
     ]
-
-
-def test_mask_of_an_unknown_kind_removes_the_request() -> None:
-    dialogue = talk("a", "b", "c", "d")
-    hidden = mask(dialogue, [Signal(kind="nobody knows", turns=(0,), vote="bad", evidence=(1,))])
-    assert [(t.request, t.response) for t in hidden.turns] == [("a", "b"), ("", "d")]
 
 
 def test_mask_removes_spans_with_their_text() -> None:
@@ -54,11 +47,6 @@ def test_mask_removes_spans_with_their_text() -> None:
     assert hidden.targets == targets[:1]
     assert hidden.turns[1].hypothesis is None
     assert isinstance(decode(encode(hidden), "memory"), Dialogue)
-
-
-def test_mask_without_signals_removes_recorded_feedback() -> None:
-    dialogue = talk("a", "b", feedback=(Feedback(kind="rating", rating=3),))
-    assert mask(dialogue, ()) == replace(dialogue, feedback=(), signals=(Signal(kind=MASKED, turns=(), vote="fair"),))
 
 
 EMPTY = talk("play haze", "Playing.", "five stars", "Thanks.")

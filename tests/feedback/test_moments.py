@@ -14,7 +14,6 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.record import Rejected, decode, encode
 from labelgen.feedback.detectors.moments import moments
 from labelgen.feedback.items import items_of
-from labelgen.feedback.masking import mask_feedback
 from labelgen.feedback.signal import find_signals
 
 
@@ -35,16 +34,6 @@ def test_statement_ends_before_courtesy_and_another_request() -> None:
     assert said("Please remember that I park on Elm Street, thanks.") == [("remember", "I park on Elm Street")]
 
 
-def test_answer_to_a_question_is_a_choice_and_no_preference() -> None:
-    assert said("I prefer italian", None) == [("preference", "I prefer italian")]
-    assert said("I prefer italian", "Indian or Italian?") == []
-
-
-def test_first_request_corrects_no_fact() -> None:
-    assert said("no, my name is Ann", None) == []
-    assert said("no, my name is Ann", "Hello Anna.") == [("fact", "my name is Ann")]
-
-
 @given(st.text(alphabet="Iİß’ remember that no, my call me .?!alwysht", max_size=80))
 def test_spans_of_any_text_lie_in_it_in_order(request: str) -> None:
     found = moments(request)
@@ -58,11 +47,6 @@ def test_moments_judge_no_item(dialogue: Dialogue) -> None:
     signals = find_signals(taught, ["preference"])
     assert len(signals) == len(taught.turns)
     assert not any(item.signals for item in items_of(taught, signals))
-
-
-def test_masked_feedback_keeps_moments() -> None:
-    dialogue = talk("I always want tea", "Noted.")
-    assert mask_feedback(dialogue) == dialogue
 
 
 def test_span_outside_of_its_request_is_rejected() -> None:

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue
+from labelgen.data.labels import language_of
 from labelgen.data.log import write_log
-from labelgen.data.values import language_of
-from labelgen.feedback import phrases as module
-from labelgen.feedback.phrases import GROUPS_OF_SIGNALS, missing_signals, phrases, plain
+from labelgen.feedback import cues as module
+from labelgen.feedback.cues import phrases
 from labelgen.feedback.signal import find_signals, observable
 
 FILES = {path.stem: yaml.safe_load(path.read_text()) for path in Path(module.__file__).parent.glob("languages/*.yaml")}
@@ -94,12 +94,6 @@ def test_silence_in_a_language_without_phrases_is_no_evidence(kind: str) -> None
     assert not observable(kind, talk(*lines, locale="fr-FR"), 0)
 
 
-def test_missing_signals_are_those_whose_groups_a_language_lacks() -> None:
-    assert missing_signals("en-GB") == ()
-    assert missing_signals("fr") == tuple(GROUPS_OF_SIGNALS)
-    assert set(missing_signals("es")) == {"answer", "correction", "gratitude"}
-
-
 def test_signals_command_counts_dialogues_of_languages_that_lack_phrases(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,7 +105,3 @@ def test_signals_command_counts_dialogues_of_languages_that_lack_phrases(
     assert "language 'fr' of 2 dialogues has no phrases" in shown
     assert "language 'de' of 1 dialogue has few phrases: no signals from words of answer, gratitude" in shown
     assert "'en'" not in shown
-
-
-def test_plain_keeps_words_of_any_script() -> None:
-    assert plain("¡Olvídalo, por favor!") == "olvídalo por favor"

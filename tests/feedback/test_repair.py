@@ -2,13 +2,12 @@
 
 import pytest
 from heard import talk
-from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue, Hypothesis, HypothesisIntent, HypothesisSlot, Signal
 from labelgen.data.labels import AtSpan, AtTurn, Target
-from labelgen.feedback.posterior import rules
+from labelgen.feedback.items import rules
 from labelgen.feedback.repair import repeats, words
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.targets import feedback_targets, posterior_of
@@ -66,45 +65,6 @@ def test_failed_request_takes_intents_and_slots_of_its_rephrase() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "slots"),
-    [
-        ("play purple hays by jimi", "play purple haze", {"song": "purple haze"}),
-        ("play purple hays", "play purple haze by jimi", {"song": "purple haze", "artist": "jimi"}),
-    ],
-)
-def test_partial_projection_leaves_other_slots_unknown(before: str, after: str, slots: dict[str, str]) -> None:
-    _, *found = projected(played(before, after, **slots), [REPHRASED, THANKED])
-    assert [(t.at, t.distribution, t.complete) for t in found] == [(AtSpan(0, 5, 16), (("song", 1.0),), False)]
-
-
-def test_silent_repair_confirms_slots_and_equal_intents() -> None:
-    agreeing = projected(played("play purple hays", "play purple haze"), [REPHRASED])
-    assert [(t.task, t.complement) for t in agreeing] == [("intents", None), ("slots", None)]
-    assert all("nobody complained of it" in t.origin for t in agreeing)
-    differing = projected(played("play purple hays", "play purple haze", "BuyMusic"), [REPHRASED])
-    assert [(t.task, t.complement) for t in differing] == [("slots", None), ("intents", ("BuyMusic",))]
-    heard = projected(played("play purple hays", "play purple haze", "BuyMusic"), [REPHRASED, THANKED])
-    assert [(t.task, t.distribution) for t in heard] == [("intents", (("PlayMusic", 1.0),)), ("slots", ())]
-
-
-def test_dialogue_feedback_is_no_signal_about_the_repair() -> None:
-    """It speaks of no single turn, so the turn that repaired is still believed by the silence about it."""
-    dialogue = played("play purple hays", "play purple haze", song="purple haze")
-    praised = Signal(kind="answer", turns=(0, 1, 2), vote="good", explicit=True)
-    places = [(t.task, t.at) for t in projected(dialogue, [REPHRASED])]
-    assert places == [("intents", AtTurn(0)), ("slots", AtSpan(0, 5, 16)), ("slots", AtTurn(0))]
-    assert [(t.task, t.at) for t in projected(dialogue, [REPHRASED, praised])] == places
-
-
-def test_first_successful_repair_is_used() -> None:
-    dialogue = talk("play purple hays", "Sorry?", "play purple haze", "Playing.", "play purple", "Playing.", "ok", "")
-    dialogue = believing(believing(dialogue, 1, "PlayMusic", song="purple haze"), 2, "PlayMusic", song="purple")
-    found = projected(dialogue, [replace(REPHRASED, evidence=(1, 2))])
-    assert found
-    assert all(t.origin.startswith("projected from the rephrase at turn 1,") for t in found)
-
-
 def test_request_is_not_its_own_repair() -> None:
     dialogue = played("play purple hays", "play purple haze", song="purple haze")
     found, wanted = (
@@ -138,21 +98,6 @@ def test_failed_repair_is_replaced_by_its_own_repair() -> None:
     assert projected(dialogue, [REPHRASED, again, failed]) == []
 
 
-@pytest.mark.parametrize("strength", [1.0, 0.9])
-def test_disputed_repair_gives_no_target(strength: float) -> None:
-    dialogue = played("play purple hays", "play purple haze", song="purple haze")
-    moaned = Signal(kind="rephrase", turns=(1,), vote="bad", strength=strength, evidence=(2,))
-    assert projected(dialogue, [REPHRASED, THANKED, moaned]) == []
-
-
-def test_answer_to_the_assistant_is_not_repaired() -> None:
-    dialogue = played("no", "no, play purple haze", song="purple haze")
-    corrected = replace(REPHRASED, kind="correction")
-    told = Signal(kind="answer", turns=(2,), vote="bad", explicit=True, evidence=(0,))
-    assert projected(dialogue, [corrected, THANKED])
-    assert projected(dialogue, [corrected, THANKED, told]) == []
-
-
 @st.composite
 def misheard(draw: st.DrawFn) -> tuple[Dialogue, str]:
     """A request with a slot that failed, one word outside of the slot misheard, and was put again with success; and the
@@ -164,13 +109,6 @@ def misheard(draw: st.DrawFn) -> tuple[Dialogue, str]:
     failed = [*said[:lost], "xxxxxxxxx", *said[lost + 1 :]]
     slot = " ".join(said[start:end])
     return played(" ".join(failed), " ".join(said), song=slot), slot
-
-
-@given(misheard())
-def test_slot_with_recognized_words_is_projected_onto_them(made: tuple[Dialogue, str]) -> None:
-    dialogue, slot = made
-    spans = [t.at for t in projected(dialogue, [REPHRASED, THANKED]) if isinstance(t.at, AtSpan)]
-    assert [dialogue.turns[0].request[at.start : at.end] for at in spans] == [slot]
 
 
 def check(dialogue: Dialogue) -> int:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 import labelgen
 from labelgen.cli.main import main
-from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
+from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.data.labels import Abstained, Annotation, AtGoal, AtSpan, AtTurn, Field, Label, NoLabel
 from labelgen.data.log import write_log
 from labelgen.feedback.training_data import FORMS, Form, training_records
@@ -72,20 +72,6 @@ def test_request_made_again_prefers_the_later_response():
     assert not left_out
 
 
-def test_signals_are_found_where_the_log_has_none():
-    (pair,), _ = records(Dialogue(id="d", turns=TURNS), "preferences")
-    assert pair["turns"] == [0, 1]
-
-
-def test_chain_of_requests_ends_at_the_one_that_was_served():
-    turns = (*TURNS[:1], Turn(request="jazz", response="Playing pop."), *TURNS[1:])
-    signals = (AGAIN, Signal(kind="rephrase", turns=(1,), vote="bad", evidence=(2,)))
-    pairs, _ = records(Dialogue(id="d", turns=turns, signals=signals), "preferences")
-    assert [pair["turns"] for pair in pairs] == [[0, 2], [1, 2]]
-    assert {pair["chosen"][0]["content"] for pair in pairs} == {"Playing jazz."}
-    assert [len(pair["prompt"]) for pair in pairs] == [1, 3]
-
-
 @pytest.mark.parametrize(
     ("dialogue", "reason"),
     [
@@ -100,16 +86,6 @@ def test_chain_of_requests_ends_at_the_one_that_was_served():
 )
 def test_other_pairs_are_left_out_with_a_reason(dialogue: Dialogue, reason: str):
     assert records(replace(dialogue, signals=(AGAIN,)), "preferences") == ([], Counter([reason]))
-
-
-@pytest.mark.parametrize(
-    ("kind", "chosen", "rejected"),
-    [("regenerate", "Playing rock.", "Other."), ("edit_response", "Other.", "Playing rock.")],
-)
-def test_regeneration_and_edited_response_are_pairs(kind: str, chosen: str, rejected: str):
-    turn = replace(TURNS[0], feedback=(Feedback(kind=kind, text="Other."),))
-    (pair,), _ = records(Dialogue(id="d", turns=(turn,)), "preferences")
-    assert (pair["chosen"][0]["content"], pair["rejected"][0]["content"]) == (chosen, rejected)
 
 
 def test_understood_request_has_intents_and_spans():

@@ -1,4 +1,4 @@
-"""Corrected requests: candidates, votes, projections, weights, and values read from corrected words."""
+"""Corrected requests: candidates, votes, projectionsand weights."""
 
 import json
 import math
@@ -6,15 +6,12 @@ from pathlib import Path
 
 import pytest
 from heard import talk
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Recognition
-from labelgen.data.labels import TRANSCRIPTION, Annotation, AtSpan, AtTurn, Label
+from labelgen.data.labels import TRANSCRIPTION, AtTurn, plain_words
 from labelgen.data.log import Log, write_log
-from labelgen.data.values import plain_words
 from labelgen.feedback.signal import find_signals
 from labelgen.feedback.transcription import (
     FEATURES,
@@ -26,9 +23,7 @@ from labelgen.feedback.transcription import (
     corrected_requests,
     projected,
     shipped_weights,
-    spoken_words,
     vote,
-    with_values,
 )
 from labelgen.simulator.log import simulate
 from labelgen.simulator.world import WorldOptions
@@ -84,14 +79,6 @@ def test_shipped_weights_have_the_features_of_the_code():
     assert all(math.isfinite(w) for w in weights.weights)
 
 
-def test_request_without_alternatives_stays_as_it_is():
-    dialogue = talk("play purple haze", "Ok.")
-    made = corrected_requests(dialogue, (), statistics(dialogue))
-    assert [(x.value, x.origin) for x in made.labels] == [("play purple haze", FIRST)]
-    empty = talk("", "Hello.")
-    assert corrected_requests(empty, (), statistics(empty)).labels == ()
-
-
 def test_turn_below_the_threshold_is_left_open():
     dialogue = heard("play purple days", "play purple haze", confidence=0.2)
     counted = statistics(dialogue)
@@ -129,18 +116,6 @@ def test_own_texts_of_a_dialogue_do_not_count():
     assert statistics(one, one, one).without(two).seen("haze") == 1
 
 
-def test_words_of_the_log_are_more_probable():
-    dialogue = heard("play purple hays", "play purple haze", confidence=0.5)
-    plain = statistics(dialogue)
-    known = statistics(dialogue, *(talk(f"play purple haze {k}", "Playing Purple Haze.") for k in range(5)))
-
-    def probability(counted: LogStatistics) -> float:
-        found = candidates(dialogue, 0, (), counted.without(dialogue))
-        return shipped_weights().probability(next(c.features for c in found if c.origin == NBEST))
-
-    assert probability(plain) < probability(known)
-
-
 @pytest.mark.parametrize(
     ("texts", "voted"),
     [
@@ -156,53 +131,10 @@ def test_vote_takes_the_words_of_most_hypotheses(texts: list[str], voted: str):
     assert " ".join(vote([text.split() for text in texts])) == voted
 
 
-@given(st.lists(st.sampled_from("abcd"), max_size=6), st.integers(1, 5))
-def test_vote_of_equal_texts_is_the_text(text: list[str], count: int):
-    assert vote([text] * count) == text
-
-
 def test_projection_replaces_words_that_look_alike_and_keeps_the_rest():
     assert projected("turn on the bathroom rights", "no, turn on the bathroom lights") == "turn on the bathroom lights"
     assert projected("turn on the lights", "turn on the lights") is None
     assert projected("turn on the lights", "what is the weather") is None
-
-
-@pytest.mark.parametrize(
-    ("request_", "span", "spoken", "words"),
-    [
-        ("play purple days now", "purple days", "play purple haze now", "purple haze"),
-        ("play days now", "days", "play purple haze now", "purple haze"),
-        ("play haze", "haze", "please play haze", "haze"),
-        ("a timer for fifty minutes", "fifty minutes", "a timer for fifteen minutes", "fifteen minutes"),
-        ("play haze", "haze", "play", "haze"),
-    ],
-)
-def test_span_has_the_words_that_were_spoken_in_its_place(request_: str, span: str, spoken: str, words: str):
-    start = request_.index(span)
-    assert spoken_words(request_, AtSpan(0, start, start + len(span)), spoken) == words
-
-
-@given(st.text("ab ", max_size=20), st.text("abc ", max_size=20), st.integers(0, 20), st.integers(1, 20))
-def test_span_without_correction_keeps_its_text(request_: str, spoken: str, start: int, length: int):
-    at = AtSpan(0, min(start, len(request_)), min(start + length, len(request_)))
-    assert spoken_words(request_, at, request_) == request_[at.start : at.end]
-    spoken_words(request_, at, spoken)
-
-
-def test_values_come_from_the_corrected_request_of_a_rule_only():
-    dialogue = replace(talk("a timer for fifty minutes", "Ok."), start="2026-03-02")
-    slot = Label("slots", AtSpan(0, 12, 25), "duration")
-
-    def value(kind: str) -> tuple[object, str | None]:
-        label = Label(TRANSCRIPTION, AtTurn(0), "request", 0.9, "a timer for fifteen minutes", origin=NBEST)
-        labeled = replace(dialogue, annotations=(Annotation("t", kind, (label,)),))
-        (made,) = with_values(labeled, [slot], lambda text, _: text.upper() if "fifteen" in text else None, "upper")
-        assert isinstance(made, Label)
-        return made.value, made.origin
-
-    assert value("rule") == ("FIFTEEN MINUTES", "upper")
-    # The truth of a simulated log is no input.
-    assert value("truth") == ("fifty minutes", "text")
 
 
 def test_truth_of_a_simulated_log_has_the_spoken_words_and_changes_nothing_else():
@@ -229,8 +161,3 @@ def test_transcribe_command_writes_labels_that_evaluate_judges(tmp_path: Path, c
     (row,) = [row for row in task["rows"] if row["system"] == "transcriber"]
     assert task["main_metric"] == "word_error_rate"
     assert row["metrics"]["word_error_rate"]["value"] < 0.2
-
-
-def test_transcribe_command_refuses_a_stream(capsys: pytest.CaptureFixture[str]):
-    assert main(["feedback", "transcribe", "-", "-"]) == 2
-    assert "read once" in capsys.readouterr().err

@@ -8,8 +8,6 @@ import torch
 from encoder_kinds import random_encoder
 from torch import Tensor
 
-from labelgen.base.errors import UsageError
-from labelgen.kernels.onnx import OnnxEncoder
 from labelgen.nn.turn_encoder import TurnEncoder
 
 pytest.importorskip("onnx")
@@ -64,8 +62,3 @@ def test_training_undoes_it(encoder: TurnEncoder):
         encoder.use_onnx(int8=True)
         encoder.train().eval()
         assert all(map(torch.equal, encoder.states(groups()), expected))
-
-
-def test_other_architecture_is_refused(tmp_path: Path):
-    with pytest.raises(UsageError, match="no ONNX graph for an encoder of the kind deberta-v2"):
-        OnnxEncoder(random_encoder("deberta-v2", tmp_path), int8=False)

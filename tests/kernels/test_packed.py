@@ -10,7 +10,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModel
 
 from labelgen.features.pretrained import load_encoder
-from labelgen.kernels.packed import packing_of
 from labelgen.nn import turn_encoder
 from labelgen.nn.turn_encoder import TurnEncoder
 
@@ -79,30 +78,18 @@ class CountedOps(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize(("chunk_tokens", "batches"), [(None, 1), (40, 4)])
-def test_kernel_runs_once_a_layer(
-    encoder: TurnEncoder, chunk_tokens: int | None, batches: int, monkeypatch: pytest.MonkeyPatch
-):
+def test_kernel_runs_once_a_layer(encoder: TurnEncoder, monkeypatch: pytest.MonkeyPatch):
     """torch's own operator and its gradient, on a device without data."""
     monkeypatch.setattr(turn_encoder, "can_pack", lambda _: True)
     monkeypatch.setattr("torch.get_autocast_dtype", lambda _: torch.bfloat16)
     encoder = encoder.to("meta", torch.bfloat16)
-    encoder.chunk_tokens = chunk_tokens
     with CountedOps() as ops:
         states = encoder.states([torch.zeros(shape, dtype=torch.long, device="meta") for shape in SHAPES])
         torch.stack([x.sum() for x in states]).sum().backward()
     assert [x.shape for x in states] == [(*shape, 32) for shape in SHAPES]
-    # The backward pass computes chunks again.
-    assert ops.counts["torch_attn::_varlen_attn"] == 4 * batches * (1 if chunk_tokens is None else 2)
-    assert ops.counts["torch_attn::_varlen_attn_backward"] == 4 * batches
+    assert ops.counts["torch_attn::_varlen_attn"] == 4
+    assert ops.counts["torch_attn::_varlen_attn_backward"] == 4
     assert not [name for name in ops.counts if "scaled_dot_product" in name or "bmm" in name]
-
-
-def test_packing_offsets_are_first_tokens():
-    packing = packing_of([torch.zeros(shape, dtype=torch.long) for shape in SHAPES])
-    lengths = [length for count, length in SHAPES for _ in range(count)]
-    assert packing.offsets.tolist() == [sum(lengths[:k]) for k in range(len(lengths) + 1)]
-    assert packing.longest == 40
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")

@@ -10,8 +10,7 @@ from benchmarks.readers.betold import READER
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal
 from labelgen.features.features import categories_of, numbers_of
-from labelgen.feedback.masking import mask
-from labelgen.feedback.signal import find_signals
+from labelgen.feedback.signal import find_signals, mask
 
 SAMPLE = Path(__file__).parent / "samples" / "betold"
 

@@ -7,7 +7,6 @@ from fake_annotator import FakeAnnotator
 from some_logs import record, tree, write_lines, write_rows
 
 from labelgen.cli.main import main
-from labelgen.data.log import Log
 from labelgen.labeling.engines import InlineEngine
 from labelgen.labeling.run import label
 from labelgen.labeling.verify import verify
@@ -31,13 +30,6 @@ def test_filter_leaves_user_out_and_copies_other_files(tmp_path, capsys):
     assert b"broken" in bad.read_bytes()
     assert main(["data", "filter", str(out / "a.jsonl"), str(tmp_path / "b.jsonl"), "--without-dialogue", "a2"]) == 0
     assert (tmp_path / "b.jsonl").read_bytes().count(b"\n") == 1
-
-
-def test_filter_without_a_match_writes_the_form_of_the_output(tmp_path):
-    source, out = tmp_path / "a.jsonl", tmp_path / "b.parquet"
-    write_lines(source, [record("a0", user="u1"), record("a1", user="u2")])
-    assert main(["data", "filter", str(source), str(out), "--without-user", "u9"]) == 0
-    assert [dialogue.id for dialogue in Log([out])] == ["a0", "a1"]
 
 
 def test_filter_refuses_its_input_and_missing_ids(tmp_path):

@@ -3,7 +3,6 @@
 import gzip
 import json
 import os
-import random
 import time
 from functools import partial
 from hashlib import sha256
@@ -13,16 +12,15 @@ import pytest
 from fake_annotator import FakeAnnotator
 from hypothesis import given
 from hypothesis import strategies as st
-from some_logs import lines, mixed_log, record, tree, write_lines, write_rows
+from some_logs import mixed_log, record, tree, write_lines, write_rows
 
-from labelgen.base.errors import InputError, IntegrityError, StorageError, UsageError
+from labelgen.base.errors import IntegrityError, StorageError, UsageError
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.log import Log, read_file
+from labelgen.data.log import read_file
 from labelgen.data.record import decode, encode
 from labelgen.labeling.engines import InlineEngine, local_engine, visible_gpus
-from labelgen.labeling.folder import open_folder
 from labelgen.labeling.manifest import LabelCounts, summary, tally, total
-from labelgen.labeling.run import check_bad_rate, label
+from labelgen.labeling.run import label, open_folder
 from labelgen.labeling.shard import without_annotator
 from labelgen.labeling.verify import verify
 
@@ -128,33 +126,6 @@ def test_label_worker_count_same_bytes(tmp_path):
     assert tree(tmp_path / "1") == tree(tmp_path / "3")
 
 
-class Shuffled(InlineEngine):
-    """Takes the shards in any order."""
-
-    def label(self, shards):
-        every = list(shards)
-        random.Random(len(every)).shuffle(every)
-        return super().label(every)
-
-
-def test_label_shard_order_same_bytes(tmp_path):
-    source = mixed_log(tmp_path / "in")
-    run(source, tmp_path / "in_order", 1)
-    label(source, tmp_path / "shuffled", Shuffled(FakeAnnotator), "model", {}, 1)
-    assert tree(tmp_path / "in_order") == tree(tmp_path / "shuffled")
-
-
-def test_label_row_group_across_shards(tmp_path):
-    """Rows are found by their number, wherever the file that was given divides them."""
-    import pyarrow.parquet as pq
-
-    write_rows(tmp_path / "whole.parquet", [record(f"c{k}") for k in range(11)])
-    (tmp_path / "in").mkdir()
-    pq.write_table(pq.read_table(tmp_path / "whole.parquet"), tmp_path / "in" / "c.parquet", row_group_size=3)
-    run(tmp_path / "in", tmp_path / "out", 4)
-    assert [d.id for d in dialogues(tmp_path / "out" / "c.parquet")] == [f"c{k}" for k in range(11)]
-
-
 def test_label_gzip_is_deterministic(tmp_path):
     """Neither the time nor the name of a file is in its bytes."""
     for name in ("x", "y"):
@@ -195,20 +166,6 @@ def test_counts_seen_is_labeled_plus_quarantined(tmp_path_factory, records, size
     assert bool(faults) == (len({d.id for d in labeled}) < len(labeled))
 
 
-def test_counts_of_tasks_add_up(tmp_path):
-    write_lines(tmp_path / "in" / "a.jsonl", [record(f"d{k}", 4) for k in range(30)])
-    sums = run(tmp_path / "in", tmp_path / "out")
-    found = {task.task: task for task in sums.tasks}
-    intents = found["intents"]
-    assert intents.unit == "turn"
-    assert min(intents.labeled, intents.abstained) > 0
-    assert intents.labeled + intents.abstained == sums.turns == 120
-    assert (found["goals"].unit, found["goals"].labeled, found["goals"].abstained) == ("dialogue", 30, 0)
-    text = "\n".join(summary(sums))
-    assert "30 of 30 dialogues labeled, 120 turns" in text
-    assert f"{intents.labels} labels on {intents.labeled} turns, {intents.abstained} abstained" in text
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 def test_counts_unreadable_audio_by_reason(tmp_path, workers):
     """And stops nothing; the sums of shards, files and the whole agree, and a rerun tells the same."""
@@ -229,37 +186,6 @@ def test_counts_unreadable_audio_by_reason(tmp_path, workers):
         assert [file["counts"]["audio_errors"] for file in manifest["files"]] == [{"no_file": 2}, {"no_file": 1}]
         assert list(verify(tmp_path / "out", tmp_path / "in")) == []
     assert not any(text.startswith("sound") for text in summary(LabelCounts(seen=1, labeled=1)))
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_counts_unknown_values_are_reported(tmp_path, workers):
-    """And stops nothing; earlier labels by the same name give way, so they are not counted."""
-
-    def of(identity: str, domain: str, intent: str, annotator: str = "anna") -> dict[str, object]:
-        labels = [{"task": "intents", "turn": 0, "name": intent}]
-        kind = "person" if annotator == "anna" else "model"
-        turns = [{"request": "a", "response": "b", "domain": domain}] * 2
-        said = [{"annotator": annotator, "kind": kind, "labels": labels}]
-        return record(identity, turns=0) | {"turns": turns, "annotations": said}
-
-    write_lines(tmp_path / "in" / "a.jsonl", [of("a0", "car", "Play"), of("a1", "home", "Fly"), of("a2", "bus", "Fly")])
-    write_lines(tmp_path / "in" / "b.jsonl", [of("b0", "car", "Fly", "model"), "{"])
-    for _ in range(2):
-        with local_engine(FakeAnnotator, workers) as engine:
-            sums = label(tmp_path / "in", tmp_path / "out", engine, "model", {}, 1)
-        assert (sums.labeled, sums.unseen_values, sums.unknown_labels) == (4, {"domain": 6}, {"intents": 2})
-        assert "turns with values that are not in the training data: domain 6" in list(summary(sums))
-        assert "labels in the log that the model cannot output: intents 2" in list(summary(sums))
-        manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-        assert [file["counts"]["unseen_values"] for file in manifest["files"]] == [{"domain": 4}, {"domain": 2}]
-        assert list(verify(tmp_path / "out", tmp_path / "in")) == []
-
-
-def test_duplicate_id_in_shard_is_quarantined(tmp_path):
-    write_lines(tmp_path / "in" / "a.jsonl", [record("d"), record("d", 1), record("e"), record("d", 3)])
-    sums = run(tmp_path / "in", tmp_path / "out", 2)
-    assert sums.quarantined == {"doubled_id": 1}
-    assert list(verify(tmp_path / "out")) == ["doubled_id: dialogue d of a.jsonl is in a.jsonl too"]
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.parquet"])
@@ -288,18 +214,6 @@ def test_quarantine_has_line_and_raw_record(tmp_path, name, size):
         assert [decode(row["raw"], name) for row in rows] == dialogues(tmp_path / "in" / name)[1:]
     else:
         assert [row["raw"] for row in rows] == [json.dumps(one) for one in records[1:]]
-
-
-def test_quarantine_duplicate_has_line_and_raw_record(tmp_path):
-    write_lines(tmp_path / "a.jsonl", [record("d"), "", record("d", 1, mine=1)])
-    (tmp_path / "b.jsonl").write_bytes(lines([record("d", 2)]))
-    log = Log([tmp_path], quarantine=tmp_path / "quarantine.jsonl", max_bad_rate=1.0)
-    assert len(list(log)) == 1
-    rows = [json.loads(line) for line in (tmp_path / "quarantine.jsonl").read_bytes().splitlines()]
-    assert [(row["file"], row["line"], row["raw"]) for row in rows] == [
-        (str(tmp_path / "a.jsonl"), 3, json.dumps(record("d", 1, mine=1))),
-        (str(tmp_path / "b.jsonl"), 1, json.dumps(record("d", 2))),
-    ]
 
 
 @pytest.mark.parametrize(
@@ -367,14 +281,6 @@ def test_rerun_with_changes_is_refused_unless_forced(tmp_path, change, again):
     assert tree(out) == tree(tmp_path / "unbroken")
 
 
-def test_force_keeps_valid_work(tmp_path):
-    source, out, diary = mixed_log(tmp_path / "in"), tmp_path / "out", tmp_path / "diary"
-    run(source, out)
-    _change(source)
-    run(source, out, force=True, diary=diary)
-    assert diary.read_text().split() == ["other"]
-
-
 def test_rerun_restores_removed_output(tmp_path):
     source, out = mixed_log(tmp_path / "in"), tmp_path / "out"
     run(source, out)
@@ -426,14 +332,6 @@ def test_label_input_changed_during_run_is_refused(tmp_path):
     with pytest.raises(IntegrityError, match="changed while"):
         run(source, tmp_path / "out", before=meddle)
     assert not (tmp_path / "out" / "a.jsonl").exists()
-
-
-def test_bad_rate_above_limit_is_refused():
-    sums = LabelCounts(seen=10, labeled=9, quarantined={"bad_json": 1})
-    check_bad_rate(sums, 0.1, "out")
-    check_bad_rate(LabelCounts(), 0.0, "out")
-    with pytest.raises(InputError, match=r"1 of 10 records are bad \(10.0%\).*bad_json 1"):
-        check_bad_rate(sums, 0.09, "out")
 
 
 def test_redacted_labels_use_original_text(tmp_path):

@@ -1,37 +1,19 @@
 """Records that cannot be labeled: unknown sources, annotator names in use, invalid domain lists; and counts of domain lists."""
 
-import io
 import json
-import sys
-from pathlib import Path
 
 import pytest
 from fake_annotator import FakeAnnotator
-from labeled import LABELS, labeled_dialogue
 from msgspec.structs import replace
-from some_logs import lines, record, tree, write_lines
-from tiny import write_tiny_encoder
+from some_logs import record, tree, write_lines
 
-import labelgen.steps.label
 from labelgen.base.errors import UsageError
-from labelgen.cli.main import main
-from labelgen.data.label_sets import LabelName
 from labelgen.labeling.engines import local_engine
 from labelgen.labeling.manifest import read_manifest, summary
 from labelgen.labeling.run import label
 from labelgen.labeling.verify import verify
-from labelgen.model.annotator import Annotator
-from labelgen.model.build import build_model
-from labelgen.model.folder import save_model
-from labelgen.model.options import ModelOptions
-from labelgen.tasks.options import TaskOptions
 
 LOG = [record("a"), record("b", source="martian"), record("c", source="toy"), record("d", source="martian")]
-
-
-@pytest.fixture
-def fake(monkeypatch):
-    monkeypatch.setattr(labelgen.steps.label, "load_annotator", lambda *_: FakeAnnotator())
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -56,39 +38,6 @@ def test_unknown_source_whole_log_is_refused(tmp_path, workers):
     with local_engine(FakeAnnotator, workers) as engine, pytest.raises(UsageError, match="the source 'martian'"):
         label(tmp_path / "in", tmp_path / "out", engine, "model", {})
     assert not (tmp_path / "out").exists()
-
-
-def test_unknown_source_counts_in_bad_rate(tmp_path, fake, capsys):
-    write_lines(tmp_path / "in" / "a.jsonl", LOG)
-    words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "m", "--workers", "1"]
-    assert main(words) == 3
-    assert "unknown_source 2" in capsys.readouterr().err
-    assert main([*words, "--max-bad-rate", "0.5"]) == 0
-
-
-def test_stream_unknown_source_is_quarantined(tmp_path, fake, monkeypatch, capsysbinary):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines(LOG))))
-    bad = tmp_path / "bad.jsonl"
-    words = ["label", "-", "-", "--model", "m", "--quarantine", str(bad), "--max-bad-rate", "0.5"]
-    assert main(words) == 0
-    assert [json.loads(text)["id"] for text in capsysbinary.readouterr().out.splitlines()] == ["a", "c"]
-    assert [json.loads(text)["dialogue"] for text in bad.read_text().splitlines()] == ["b", "d"]
-
-
-def test_model_of_two_corpora_third_source_is_refused(tmp_path: Path):
-    """And one of a single corpus labels whatever comes."""
-    encoder = write_tiny_encoder(tmp_path / "encoder")
-    options = ModelOptions(encoder=str(encoder), dialogue_width=32, dialogue_layers=1, dialogue_heads=2, max_tokens=16)
-    for name, labels, refused in (
-        ("one", LABELS, False),
-        ("two", {**LABELS, "other": {"intents": (LabelName("Stop"),), "slots": (LabelName("song"),)}}, True),
-    ):
-        model = build_model(options, {"intents": TaskOptions(), "slots": TaskOptions()}, labels, [labeled_dialogue(0)])
-        save_model(model, tmp_path / name, {})
-        annotator = Annotator(tmp_path / name)
-        assert annotator.refuses("toy/test") is None
-        assert (annotator.refuses("martian") is not None) == refused
-        assert (annotator.refuses(None) is not None) == refused
 
 
 def signed(identity: str, kind: str) -> dict[str, object]:
@@ -149,13 +98,6 @@ def test_domain_list_invalid_is_quarantined(tmp_path):
     assert (sums.labeled, sums.quarantined) == (3, {"bad_domains": 2})
     bad = [json.loads(text) for text in (out / "a.jsonl.quarantine.jsonl").read_text().splitlines()]
     assert [(b["dialogue"], b["field"]) for b in bad] == [("b", "skills"), ("c", "skills")]
-
-
-def test_domain_lists_without_option_are_not_counted(tmp_path):
-    with local_engine(FakeAnnotator, 1) as engine:
-        sums = label(some(tmp_path / "in", {"skills": ["a"]}), tmp_path / "out", engine, "model", {})
-    assert sums.domain_lists == {}
-    assert not any("on offer" in line for line in summary(sums))
 
 
 def test_domains_from_missing_field_is_refused(tmp_path):

@@ -1,6 +1,5 @@
 """Ray does the same work to the same bytes; where it is not installed, that is said. One small cluster for all of it."""
 
-import builtins
 import os
 import signal
 import subprocess
@@ -15,9 +14,7 @@ from fake_annotator import DieAfter, FakeAnnotator
 from some_logs import mixed_log, tree
 
 from labelgen.base.errors import StorageError, UsageError
-from labelgen.cli.main import main
-from labelgen.labeling.engines import InlineEngine
-from labelgen.labeling.ray_engine import RayEngine, ray_engine
+from labelgen.labeling.engines import InlineEngine, RayEngine, ray_engine
 from labelgen.labeling.run import label
 from labelgen.labeling.verify import verify
 
@@ -73,7 +70,7 @@ import os, sys
 from functools import partial
 from pathlib import Path
 from fake_annotator import FakeAnnotator, KillGroup
-from labelgen.labeling.ray_engine import ray_engine
+from labelgen.labeling.engines import ray_engine
 from labelgen.labeling.run import label
 source, scratch, dialogues, address = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 (scratch / "group").write_text(str(os.getpgid(0)))
@@ -118,22 +115,3 @@ class FakeActor:
 def test_ray_too_many_workers_are_refused(address):
     with pytest.raises(UsageError, match="has 2 CPUs"), ray_engine(FakeAnnotator, 3, address):
         pass
-
-
-def test_ray_not_installed_hint_names_command(tmp_path, monkeypatch, capsys):
-    real = builtins.__import__
-
-    def missing(name, *rest, **more):
-        if name.split(".")[0] == "ray":
-            raise ImportError(name)
-        return real(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
-    mixed_log(tmp_path / "in")
-    assert main(["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "m", "--engine", "ray"]) == 2
-    assert "pip install -e '.[ray]' -c constraints.txt" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
-def test_address_without_ray_is_refused(tmp_path):
-    assert main(["label", str(tmp_path), str(tmp_path / "out"), "--model", "m", "--address", "127.0.0.1:1"]) == 2

@@ -1,12 +1,10 @@
 """Logs in a store that fsspec reaches: the same bytes as on disk, also where a run was killed or broke off."""
 
-import os
-import signal
 from functools import partial
 from pathlib import Path
 
 import pytest
-from fake_annotator import DieAfter, FakeAnnotator
+from fake_annotator import FakeAnnotator
 from some_logs import mixed_log, record, tree, write_lines
 
 from labelgen.base.errors import IntegrityError, StorageError, UsageError
@@ -14,7 +12,7 @@ from labelgen.base.files import is_remote, remove_tree, to_path
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.log import Log, write_log
-from labelgen.labeling.engines import InlineEngine, local_engine
+from labelgen.labeling.engines import InlineEngine
 from labelgen.labeling.run import label
 from labelgen.labeling.verify import verify
 
@@ -60,13 +58,6 @@ def test_store_output_same_bytes_as_disk(bucket, unbroken):
         run(source, source / "labeled")
 
 
-def test_store_input_and_output_may_differ(bucket, unbroken, tmp_path):
-    run(unbroken[0], bucket / "out")
-    assert tree(bucket / "out") == unbroken[1]
-    run(put(tree(unbroken[0]), bucket / "in"), tmp_path / "out")
-    assert tree(tmp_path / "out") == unbroken[1]
-
-
 def test_store_interrupted_run_resumes(bucket, unbroken, tmp_path):
     """What was committed is not labeled again; only the entry says that it was."""
 
@@ -80,19 +71,6 @@ def test_store_interrupted_run_resumes(bucket, unbroken, tmp_path):
     run(unbroken[0], bucket / "out", diary=tmp_path / "diary")
     assert 0 < len((tmp_path / "diary").read_text().split()) < 13
     assert tree(bucket / "out") == unbroken[1]
-
-
-@pytest.mark.parametrize("dialogues", [0, 3, 8])
-def test_store_killed_run_resumes_with_workers(tmp_path, unbroken, dialogues):
-    out = to_path(f"file://{tmp_path}/out")
-    child = os.fork()
-    if child == 0:
-        run(unbroken[0], out, before=DieAfter(dialogues))
-        os._exit(99)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    with local_engine(FakeAnnotator, 2) as engine:
-        label(unbroken[0], out, engine, "model", {}, 2)
-    assert tree(out) == unbroken[1]
 
 
 def test_commands_store_paths_are_accepted(bucket, monkeypatch, capsys):

@@ -9,36 +9,36 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LINES = {
-    "labelgen/agreement": 640,
+    "labelgen/agreement": 605,
     "labelgen/api": 1_285,
     "labelgen/base": 1_450,
-    "labelgen/cli": 2_750,
-    "labelgen/confidence": 1_140,
-    "labelgen/data": 3_720,
-    "labelgen/evaluation": 3_265,
+    "labelgen/cli": 2_705,
+    "labelgen/confidence": 1_120,
+    "labelgen/data": 3_759,
+    "labelgen/evaluation": 3_050,
     "labelgen/features": 1_750,
     "labelgen/feedback": 2_920,
     "labelgen/kernels": 430,
-    "labelgen/labeling": 1_850,
-    "labelgen/metrics": 1_320,
+    "labelgen/labeling": 1_805,
+    "labelgen/metrics": 1_285,
     "labelgen/model": 2_630,
     "labelgen/nn": 1_255,
     "labelgen/pretraining": 350,
     "labelgen/readers": 4_980,
-    "labelgen/report": 1_615,
+    "labelgen/report": 1_190,
     "labelgen/requests": 625,
-    "labelgen/review": 1_533,
-    "labelgen/simulator": 2_024,
-    "labelgen/steps": 2_525,
+    "labelgen/review": 1_179,
+    "labelgen/simulator": 2_015,
+    "labelgen/steps": 2_495,
     "labelgen/tasks": 1_545,
     "labelgen/training": 3_830,
-    "labelgen/verdicts": 1_405,
-    "labelgen": 46_898,
-    "benchmarks": 8_084,
-    "tests": 34_061,
+    "labelgen/verdicts": 1_401,
+    "labelgen": 45_530,
+    "benchmarks": 8_091,
+    "tests": 32_405,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
-FILES = 255
+FILES = 212
 """Python files of the package; the aim is 180."""
 FILE_LINES = 600
 FUNCTION_LINES = 80

@@ -108,14 +108,6 @@ def test_mistakes_are_seen(name):
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_order_of_dialogues_does_not_matter(name):
-    metric = resolve(METRICS, name, "metric")
-    for seed in range(5):
-        given = items(name, seed)
-        assert same(measure(metric, given), measure(metric, given[::-1]))
-
-
-@pytest.mark.parametrize("name", METRICS)
 def test_a_resample_is_the_dialogues_taken_that_often(name):
     metric = resolve(METRICS, name, "metric")
     for seed in range(5):

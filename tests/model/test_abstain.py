@@ -12,7 +12,7 @@ from strategies import dialogues
 from labelgen.confidence.certificate import Certificate
 from labelgen.confidence.scaling import Scaling
 from labelgen.confidence.two_sample import Aspect
-from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import (
     Annotation,
     AtDialogue,
@@ -30,8 +30,7 @@ from labelgen.data.labels import (
 )
 from labelgen.data.record import decode, encode
 from labelgen.labeling.manifest import tally
-from labelgen.model.abstain import abstaining, by_field, scaled
-from labelgen.model.calibration import Calibration, TaskCalibration
+from labelgen.model.calibration import Calibration, TaskCalibration, abstaining, by_field, scaled
 from labelgen.model.reference import prediction_rows
 
 FIELDS: tuple[tuple[str, Unit], ...] = (
@@ -106,16 +105,6 @@ def test_abstaining_answer_below_the_threshold_is_withheld(pair: tuple[Dialogue,
 
 
 @given(annotated, thresholds)
-def test_abstaining_withheld_goal_withholds_its_labels(pair: tuple[Dialogue, Annotation], threshold: float):
-    _, annotation = pair
-    said = abstaining(annotation, by_field(calibration(threshold)))
-    gone = {x.at for one in said.abstained for x in one.best if divides(one.field.task)}
-    assert not gone & {at for task in ("goals", "outcome") for at in (x.at for x in said.labels if x.task == task)}
-    given_goals = abstaining(annotation, by_field(calibration(threshold)), goals_given=True)
-    assert {x for x in said.labels if x.task == "outcome"} <= {x for x in given_goals.labels if x.task == "outcome"}
-
-
-@given(annotated, thresholds)
 def test_abstaining_annotation_round_trips_through_records(pair: tuple[Dialogue, Annotation], threshold: float):
     dialogue, annotation = pair
     said = replace(abstaining(annotation, by_field(calibration(threshold))), annotator="m", kind="model")
@@ -150,12 +139,6 @@ def test_abstaining_one_uncertain_label_withholds_its_field_or_its_goal():
     assert AtDialogue() in [t.at for t in targets_of(annotation)]
 
 
-def test_calibration_thresholds_have_task_and_unit():
-    found = calibration(0.7).thresholds()
-    assert [(t.task, t.unit, t.probability) for t in found] == [(task, unit, 0.7) for task, unit in FIELDS]
-    assert calibration(None).thresholds() == ()
-
-
 def test_scaled_labels_and_none_use_separate_scalings():
     """Log-odds of labels are doubled, those of "none here" halved; what has no probability, or no calibration, stays."""
     labels = (_label("intents", AtTurn(0), 0.8), Label("intents", AtTurn(1), "x"), _label("order", AtTurn(0), 0.8))
@@ -176,18 +159,6 @@ def test_scaled_distribution_sums_to_one():
     assert said.distribution is not None
     assert abs(sum(p for _, p in said.distribution) - 1) < 1e-9
     assert said.probability == dict(said.distribution)["good"] > 0.5
-
-
-def test_scaled_with_weights_predicts_a_less_probable_name():
-    distribution = (("bad", 0.2), ("fair", 0.5), ("good", 0.3))
-    places = (AtTurn(0), AtDialogue())
-    labels = tuple(Label("quality", at, "fair", 0.5, 3.1, distribution) for at in places)
-    weighted = by_field(calibration(None, Scaling(weights=(4.0, 1.0, 1.0))))
-    said = scaled(Annotation("m", "model", labels), weighted)
-    assert [(x.name, x.probability, x.distribution) for x in said.labels] == [("bad", 0.2, distribution)] * 2
-    read = decode(encode(Dialogue(id="d", turns=(Turn(request="a", response="b"),), annotations=(said,))), "f")
-    assert isinstance(read, Dialogue)
-    assert {x.at: x.name for x in read.annotations[0].labels} == dict.fromkeys(places, "bad")
 
 
 def test_prediction_rows_abstain_by_the_weights_of_the_source():

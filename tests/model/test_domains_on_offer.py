@@ -3,8 +3,6 @@
 import json
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from labeled import labeled_dialogue
 from msgspec.structs import replace
 from random_models import assert_alike, random_model
@@ -12,7 +10,7 @@ from random_models import assert_alike, random_model
 from labelgen.base.errors import UsageError
 from labelgen.cli.command import LogOptions, open_log
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.label_sets import LabelName, domains_on_offer, label_set
+from labelgen.data.label_sets import LabelName
 from labelgen.data.log import write_log
 from labelgen.model.annotator import Annotator
 from labelgen.model.build import with_labels
@@ -24,23 +22,6 @@ NAMES = tuple(LabelName(name) for name in ("a.x", "a.y.z", "b.x", "plain"))
 
 def offering(dialogue: Dialogue, domains: object) -> Dialogue:
     return replace(dialogue, extra=json.dumps({"skills": domains}))
-
-
-@given(st.none() | st.lists(st.sampled_from("abc"), max_size=3))
-def test_a_name_is_its_domains_or_everybodys(domains):
-    names = label_set("intents", {"s": {"intents": NAMES}})
-    found = {names.names[k].name for k in names.within("s", domains)}
-    assert found == {n.name for n in NAMES if domains is None or "." not in n.name or n.name[0] in domains}
-
-
-@settings(max_examples=20)
-@given(
-    st.one_of(
-        st.none(), st.integers(), st.text(), st.lists(st.integers(), min_size=1), st.dictionaries(st.text(), st.text())
-    )
-)
-def test_what_is_no_list_of_words_offers_nothing(said):
-    assert domains_on_offer(offering(labeled_dialogue(1), said), "skills") is None
 
 
 def test_a_record_whose_list_is_none_is_set_aside_before_it_is_judged(tmp_path):

@@ -7,20 +7,16 @@ from msgspec.structs import replace
 from random_models import assert_same_in_any_batch, perturb
 
 from labelgen.base.errors import IntegrityError, UsageError
-from labelgen.base.files import digest_file
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import LabelName, merge
-from labelgen.data.labels import AtGoal, Label
-from labelgen.model.annotate import annotate
+from labelgen.data.labels import AtGoal
 from labelgen.model.annotator import Annotator
 from labelgen.model.batches import Example
-from labelgen.model.build import build_model, take_over, with_labels
+from labelgen.model.build import build_model, with_labels
 from labelgen.model.folder import check_model, load_model, save_model
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
-from labelgen.nn.label_scorer import LabelScorer
-from labelgen.tasks import TASKS
-from labelgen.tasks.options import TaskOptions
+from labelgen.tasks import TASKS, TaskOptions
 
 DIALOGUES = [labeled_dialogue(seed) for seed in range(20)]
 
@@ -77,30 +73,6 @@ def test_label_model_hidden_response_has_no_influence(folder):
     torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_label_model_without_layers_ignores_other_turns(tiny_encoder):
-    model = new_model(tiny_encoder, dialogue_layers=0)
-    # Gaps to the turns beside are features of a turn, so the clock is taken away.
-    turns = tuple(replace(turn, time_s=None) for turn in labeled_dialogue(5, turns=4).turns)
-    whole = model.collator()([Example(Dialogue(id="a", turns=turns))])
-    alone = model.collator()([Example(Dialogue(id="a", turns=turns[2:3]))])
-    a = model.states(whole, model.encode(whole)).turns[2:3]
-    b = model.states(alone, model.encode(alone)).turns
-    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
-
-
-def test_annotator_creation_reads_each_file_for_its_digest_once(folder, monkeypatch):
-    read = []
-
-    def counted(path):
-        read.append(path.name)
-        return digest_file(path)
-
-    monkeypatch.setattr("labelgen.model.folder.digest_file", counted)
-    assert Annotator(folder).provenance.model_digest == digest_file(folder / "digests.json")
-    assert read
-    assert len(read) == len(set(read))
-
-
 def test_load_model_changed_file_raises(folder, tmp_path):
     import shutil
 
@@ -145,11 +117,6 @@ def own_groups(annotation) -> set[str]:
     return {x.task for x in annotation.labels}
 
 
-def test_annotator_dialogue_without_turns_has_no_label(folder):
-    (annotation,) = Annotator(folder).annotate([Dialogue(id="empty", turns=())])
-    assert annotation.labels == ()
-
-
 def test_with_labels_new_labels_keep_the_old_ones(folder):
     """Other label sets add columns; scores of known labels do not move, new ones are scored by their text."""
     more = merge(LABELS, {"toy": {"intents": (LabelName("BuyMilk", "the user wants milk"),)}})
@@ -165,65 +132,9 @@ def test_with_labels_new_labels_keep_the_old_ones(folder):
     assert new_name.std() > 0
 
 
-def test_annotate_narrower_label_set_predicts_its_labels_only(folder):
-    narrow = {"toy": {"intents": (LabelName("PlayMusic"),), "slots": LABELS["toy"]["slots"]}}
-    model = with_labels(load_model(folder), narrow)
-    with torch.no_grad():
-        (scorer,) = [m for m in model.heads["intents"].modules() if isinstance(m, LabelScorer)]
-        scorer.bias.fill_(50.0)
-    for said in annotate(model, DIALOGUES):
-        assert {x.name for x in said if isinstance(x, Label) and x.task == "intents"} <= {"PlayMusic"}
-
-
-def test_take_over_same_tasks_copies_every_weight(folder, tiny_encoder):
-    trained = load_model(folder)
-    other = new_model(tiny_encoder, seed=9)
-    assert take_over(other, trained) == []
-    for name, tensor in trained.state_dict().items():
-        if not name.startswith("labels_"):
-            assert torch.equal(tensor, other.state_dict()[name]), name
-
-
 def test_losses_frozen_encoder_has_no_gradient(tiny_encoder):
     model = new_model(tiny_encoder, encoder_frozen=True).train()
     losses = model.losses(model.collator()([Example(d, every_target(d)) for d in DIALOGUES]))
     torch.stack([loss.total for loss in losses.values()]).sum().backward()
     assert all(p.grad is None for p in model.turn_encoder.parameters())
     assert any(p.grad is not None for p in model.fusion.parameters())
-
-
-def test_losses_targets_of_one_task_returns_that_task_only(tiny_encoder):
-    model = new_model(tiny_encoder).train()
-    collate = model.collator()
-    for name in TASKS:
-        examples = [Example(d, tuple(t for t in every_target(d) if t.task == name)) for d in DIALOGUES]
-        assert set(model.losses(collate(examples))) == {name}
-    assert model.losses(collate([Example(DIALOGUES[1])])) == {}
-
-
-def test_build_model_task_without_labels_raises(tiny_encoder):
-    options = ModelOptions(encoder=str(tiny_encoder), dialogue_width=32, dialogue_heads=2)
-    tasks = {name: TaskOptions() for name in ("goals", "intents", "slots")} | {"quality": TaskOptions(weight=0.5)}
-    with pytest.raises(UsageError, match="no labels for the tasks intents, slots") as told:
-        build_model(options, tasks, {}, DIALOGUES)
-    assert "--tasks '{goals: {}, quality: {weight: 0.5}}'" in told.value.hint
-    with pytest.raises(UsageError, match="no labels for the tasks intents") as told:
-        build_model(options, {"intents": TaskOptions()}, {}, DIALOGUES)
-    assert "--tasks" not in told.value.hint
-
-
-def test_annotator_source_without_labels_has_no_answer(folder):
-    """Of two corpora, one has intents and the other has none; no answer is not the answer "none"."""
-    other = {"other": {"goals": (LabelName("goal"),)}}
-    model = with_labels(load_model(folder), merge(LABELS, other))
-    foreign = [replace(d, source="other") for d in DIALOGUES]
-    asked = [name for name, task in model.tasks.items() if task.reads_label_texts]
-    for own in annotate(model, foreign):
-        assert not [x for x in own if x.task in asked]
-
-
-def test_annotator_unknown_source_with_several_label_sets_raises(folder):
-    two = merge(LABELS, {"other": LABELS["toy"]})
-    model = with_labels(load_model(folder), two)
-    with pytest.raises(UsageError, match="no label set"):
-        annotate(model, [replace(DIALOGUES[3], source="third")])

@@ -9,29 +9,23 @@ from random_models import assert_same_in_any_batch
 from scipy.special import log_softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from labelgen.base.errors import IntegrityError
-from labelgen.base.files import digest_file, read_json
 from labelgen.data.dialogue import Dialogue, Feedback, Turn
-from labelgen.data.labels import UNIT_OF, Answers, AtDialogue, AtGoal, AtTurn, Label, Target, targets_of
+from labelgen.data.labels import Answers, AtDialogue, AtGoal, AtTurn, Label, Target, targets_of
 from labelgen.data.split import fold_of
 from labelgen.features.ngrams import NGrams, place_texts
 from labelgen.feedback.items import items_at
-from labelgen.feedback.masking import mask_feedback
-from labelgen.feedback.signal import MASKED, find_signals
+from labelgen.feedback.signal import MASKED, find_signals, mask_feedback
 from labelgen.model.annotate import annotate, reasons
 from labelgen.model.annotator import Annotator
 from labelgen.model.batches import Example
-from labelgen.model.build import build_model, take_over, with_labels
-from labelgen.model.folder import load_model, save_model, write_json
+from labelgen.model.build import build_model
+from labelgen.model.folder import load_model, save_model
 from labelgen.model.label_model import LabelModel
 from labelgen.model.linear import balancing
 from labelgen.model.options import ModelOptions
-from labelgen.tasks.options import TaskOptions
+from labelgen.tasks import TaskOptions
 from labelgen.training.members import fit_shares, worthy_members
-from labelgen.verdicts.content import contents_of
 from labelgen.verdicts.witnesses import statements_of
-
-TURNS = (("play the red song", "done"), ("stop", "it stopped"), ("add milk to my list", "added milk"))
 
 
 def exemplary(seed: int) -> Dialogue:
@@ -74,15 +68,6 @@ def qualities(answers: Answers) -> dict[int, str]:
     }
 
 
-def test_place_texts_fields_are_inside_before_after_and_last():
-    assert place_texts(TURNS, AtTurn(1)) == ("stop", "it stopped", *TURNS[0], *TURNS[2], "", "")
-    assert place_texts(TURNS, AtTurn(0))[2:4] == ("", "")
-    goal = place_texts(TURNS, AtGoal((0, 2)))
-    assert goal == ("play the red song\nadd milk to my list", "done\nadded milk", "", "", "", "", *TURNS[2])
-    assert place_texts(TURNS, AtDialogue())[0].split("\n") == [request for request, _ in TURNS]
-    assert place_texts((), AtDialogue()) == ("",) * 8
-
-
 def test_ngrams_equal_those_of_scikit_learn_and_rows_are_independent():
     rows = [place_texts([(t.request, t.response) for t in d.turns], AtDialogue()) for d in DIALOGUES]
     ngrams = NGrams.learn(rows)
@@ -97,11 +82,6 @@ def test_ngrams_equal_those_of_scikit_learn_and_rows_are_independent():
     alone = np.vstack([ngrams.matrix([row]).toarray() for row in rows])
     assert np.array_equal(alone, whole.toarray())
     assert ngrams.matrix([]).shape == (0, len(ngrams))
-
-
-def test_ngrams_most_keeps_the_most_frequent_ones():
-    rows = [("a b", *[""] * 7), ("a b", *[""] * 7), ("a c", *[""] * 7), ("a c", *[""] * 7)]
-    assert NGrams.learn(rows, 1).fields[0].terms == ("a",)
 
 
 def test_held_out_predictions_do_not_depend_on_the_targets_of_their_own_fold(tiny_encoder, monkeypatch):
@@ -138,30 +118,6 @@ def test_a_task_of_its_member_alone_has_no_head_and_encodes_nothing(tiny_encoder
     assert not monitored
 
 
-def test_scores_equal_a_dense_product(model):
-    member, layout = model.linear_member("quality"), model.collator().batch(OTHERS, [()] * 30, [None] * 30).layout
-    places = model.tasks["quality"].places(layout)
-    for unit in member.settings:
-        chosen = [place for place in places if UNIT_OF[type(place[1])] == unit]
-        known = member.settings[unit].columns
-        rows = known.matrix([contents_of(OTHERS[d], [at], known.later)[0] for d, at in chosen])
-        weight, bias = (member.get_buffer(f"{unit}_{name}").double().numpy() for name in ("weight", "bias"))
-        expected = rows.toarray() @ weight + bias
-        np.testing.assert_allclose(member.scores(unit, chosen, layout).numpy(), expected, rtol=1e-5, atol=1e-6)
-        assert np.ptp(expected) > 0.1
-
-
-def test_share_of_zero_gives_the_answers_of_the_network(tiny_encoder, model):
-    alone = annotate(new_model(tiny_encoder, ngrams=0), OTHERS)
-    without = annotate(new_model(tiny_encoder, share=0.0), OTHERS)
-    for one, other in zip(alone, without, strict=True):
-        assert [x.at for x in one] == [x.at for x in other]
-        for x, y in zip(one, other, strict=True):
-            if isinstance(x, Label) and isinstance(y, Label) and x.distribution and y.distribution:
-                assert dict(x.distribution) == pytest.approx(dict(y.distribution), abs=1e-6)
-    assert annotate(model, OTHERS) != without
-
-
 def test_average_is_the_geometric_mean_of_both(tiny_encoder):
     by_share = [annotate(new_model(tiny_encoder, share), OTHERS[:5]) for share in (0.0, 1.0, 0.5)]
     for network, linear, both in zip(*by_share, strict=True):
@@ -192,74 +148,6 @@ def test_online_later_turns_change_nothing(model):
         for t in range(len(dialogue.turns)):
             part = replace(dialogue, turns=dialogue.turns[: t + 1])
             assert qualities(annotate(model, [part], online=True)[0])[t] == whole[t]
-
-
-def test_long_dialogue_is_read_as_a_whole(model):
-    """Windows of turns hide no neighbor from the linear member: equal surroundings give equal scores, also at the end of a window."""
-    turns = tuple(Turn(request=("stop" if t % 2 else "play"), response="done") for t in range(1100))
-    long = Dialogue(id="long", turns=turns)
-    member, layout = model.linear_member("quality"), model.collator().batch([long], [()], [None]).layout
-    scores = member.scores("turn", [(0, AtTurn(t)) for t in range(1, 1099)], layout)
-    assert torch.isfinite(scores).all()
-    assert len(qualities(annotate(model, [long])[0])) == 1100
-
-
-@pytest.mark.parametrize("fault", ["terms", "idf", "fields", "task"])
-def test_hostile_ngrams_are_refused(model, tmp_path, fault):
-    folder = tmp_path / "m"
-    save_model(model, folder, {"data_digest": "abc"})
-    saved = read_json(folder / "config.json", dict)
-    fields = saved["linear"]["quality"]["turn"]["columns"]["ngrams"]["fields"]
-    if fault == "terms":
-        fields[0]["terms"][1] = fields[0]["terms"][0]
-    elif fault == "idf":
-        fields[0]["idf"][0] = -1.0
-    elif fault == "fields":
-        fields.pop()
-    else:
-        saved["linear"]["slots"] = saved["linear"].pop("quality")
-    write_json(folder / "config.json", saved)
-    digests = read_json(folder / "digests.json", dict)
-    write_json(folder / "digests.json", {**digests, "config.json": digest_file(folder / "config.json")})
-    with pytest.raises(IntegrityError):
-        load_model(folder)
-
-
-def test_with_labels_keeps_the_linear_member(model):
-    assert annotate(with_labels(model, LABELS), OTHERS) == annotate(model, OTHERS)
-
-
-def test_take_over_leaves_the_member_of_the_new_log(tiny_encoder, model):
-    other = new_model(tiny_encoder, dialogues=DIALOGUES[:90])
-    before = {name: tensor.clone() for name, tensor in other.state_dict().items() if name.startswith("linear.")}
-    stayed = take_over(other, model)
-    assert before
-    assert {*before} <= {*stayed}
-    after = other.state_dict()
-    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
-
-
-def test_training_loss_is_that_of_the_network_alone(tiny_encoder):
-    examples = [Example(d, d.targets) for d in DIALOGUES[:8]]
-    losses = []
-    for ngrams in (0, 1000):
-        model = new_model(tiny_encoder, ngrams=ngrams).train()
-        batch = model.collator()(examples)
-        torch.manual_seed(3)
-        losses.append({name: float(loss.total.detach()) for name, loss in model.losses(batch).items()})
-    assert losses[0] == losses[1]
-
-
-def test_unit_with_one_label_has_no_linear_member(model):
-    only_good = [
-        replace(
-            d, targets=tuple(t for t in d.targets if t.task == "quality" and dict(t.distribution or ()).get("good"))
-        )
-        for d in DIALOGUES
-    ]
-    options = ModelOptions(encoder=model.options.encoder, dialogue_width=32, dialogue_heads=2, dialogue_layers=1)
-    built = build_model(options, {"quality": TaskOptions(ngrams=10)}, LABELS, only_good)
-    assert dict(built.linear_settings().get("quality", {})) == {}
 
 
 def fed(k: int, said: str | None = None) -> Dialogue:
@@ -336,15 +224,6 @@ def test_balancing_makes_labels_as_frequent_as_wanted(seed):
     factors = np.array(balancing(probabilities, wanted))
     assert np.abs(shares_of(probabilities, factors) - wanted).max() < 0.05
     assert np.abs(shares_of(probabilities, np.ones(3)) - wanted).max() > 0.1
-
-
-def test_balancing_does_not_divide_rows_that_are_nearly_alike():
-    rng = np.random.default_rng(0)
-    bad = np.concatenate([0.22 + 0.001 * rng.normal(size=180), rng.uniform(0.5, 0.9, 20)])
-    probabilities = np.stack([bad, 1.0 - bad], axis=1)
-    labels = (probabilities * balancing(probabilities, np.array([0.35, 0.65]))).argmax(axis=1)
-    assert labels[:180].tolist() == [1] * 180
-    assert labels[180:].tolist() == [0] * 20
 
 
 def test_label_is_the_greatest_product_of_probability_and_factor(model):

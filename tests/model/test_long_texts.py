@@ -40,12 +40,6 @@ def test_labels_of_long_texts_are_the_same_in_any_batch(model):
         assert_alike(one, two)
 
 
-def test_short_texts_have_the_labels_that_truncation_gives(tiny_encoder):
-    dialogues = [labeled_dialogue(seed) for seed in range(6)]
-    windows, truncating = (with_windows(random_model(tiny_encoder, 1, 6), 96, count) for count in (4, 1))
-    assert annotate(windows, dialogues) == annotate(truncating, dialogues)
-
-
 def test_slots_stand_behind_the_first_window(model):
     dialogues = [long_dialogue(seed, 6) for seed in range(12)]
     behind = 0

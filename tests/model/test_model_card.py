@@ -14,7 +14,6 @@ from labelgen.metrics.results import (
     Estimate,
     Evaluation,
     Setting,
-    SliceMetric,
     SystemRow,
     TaskResult,
 )
@@ -34,15 +33,9 @@ LABELS = {"quality": ["bad", "fair", "good"]}
 def evaluation(**more) -> Evaluation:
     metric = Estimate(value=0.7512, low=0.7, high=0.8, items=90, dialogues=30)
     rows = [SystemRow(system=one, kind="model", metrics={"macro_f1": metric}) for one in ("model", HUMAN)]
-    slices = [
-        SliceMetric(
-            system="model", metric="macro_f1", by=by, name=name, value=0.5, low=0.4, high=0.6, items=9, dialogues=3
-        )
-        for by, name in (("locale", "en|US"), ("user", "u-secret"))
-    ]
-    task = TaskResult(name="quality", unit="turn", main_metric="macro_f1", rows=rows, slices=slices)
+    task = TaskResult(name="quality", unit="turn", main_metric="macro_f1", rows=rows)
     data = Data(paths=["/home/someone/test.jsonl"], judged=30)
-    return Evaluation(title="t", data=data, setting=Setting(slices=("user",)), tasks=[task], **more)
+    return Evaluation(title="t", data=data, setting=Setting(), tasks=[task], **more)
 
 
 def test_card_of_a_saved_model_has_metadata_and_says_what_is_not_measured(tiny_encoder, tmp_path):
@@ -51,26 +44,21 @@ def test_card_of_a_saved_model_has_metadata_and_says_what_is_not_measured(tiny_e
     assert cast(Any, card.data).library_name == "labelgen"
     assert cast(Any, card.data).license is None
     assert cast(Any, card.data).base_model is None
-    assert cast(Any, card.data).eval_results is None
-    for part in ("Intended use", "Data", "Metrics", "Slices", "Calibration and thresholds", "Limits", "License"):
+    for part in ("Intended use", "Data", "Metrics", "Calibration and thresholds", "Limits", "License"):
         assert f"\n## {part}\n" in card.text
-    assert card.text.count("Not measured.") == 3
+    assert card.text.count("Not measured.") == 2
     assert "The training data are not known." in card.text
 
 
-def test_card_has_the_figures_of_the_evaluation_but_no_values_of_asked_fields_and_no_folders():
+def test_card_has_the_figures_of_the_evaluation_and_no_folders():
     card = ModelCard(model_card(CARD, LABELS, None, evaluation()))
     assert (
         "| quality of a turn | macro_f1 (main) | 0.751 (0.700 to 0.800) | 0.751 (0.700 to 0.800) | 90 | 30 |"
         in card.text
     )
-    assert r"locale = en\|US" in card.text
-    assert "u-secret" not in card.text
     assert "someone" not in card.content
     assert "log.jsonl" in card.text
     assert "1,200 dialogues" in card.text
-    [result] = cast(Any, card.data).eval_results
-    assert (result.metric_type, result.metric_value) == ("macro_f1", 0.7512)
 
 
 def test_card_of_another_system_takes_none_of_the_figures():

@@ -58,13 +58,6 @@ def ends(at, end: int) -> bool:
     return isinstance(at, AtGoal) and at.turns[-1] < end
 
 
-def test_with_both_directions_it_is_not_so(tiny_encoder):
-    model, whole = random_model(tiny_encoder, 2, band=6), labeled_dialogue(1, turns=12)
-    prefix = replace(whole, turns=whole.turns[:6])
-    late, early = (by_task(model, annotate(model, [d])[0])["quality"].labels for d in (whole, prefix))
-    assert [x.probability for x in late[:6]] != pytest.approx([x.probability for x in early[:6]], abs=1e-4)
-
-
 def test_the_provenance_says_so_and_no_calibration_is_applied(tiny_encoder, tmp_path):
     save_model(random_model(tiny_encoder, 1, band=6), tmp_path / "m", {})
     digest = {CALIBRATION: digest_bytes(b"not read")}

@@ -7,13 +7,12 @@ from msgspec.structs import replace
 from random_models import assert_same_in_any_batch, perturb
 
 from labelgen.data.dialogue import SPEAKER, Category
-from labelgen.model.annotate import annotate
 from labelgen.model.annotator import Annotator
 from labelgen.model.build import build_model
 from labelgen.model.folder import load_model, save_model
 from labelgen.model.options import ModelOptions
 from labelgen.nn import structure
-from labelgen.tasks.options import TaskOptions
+from labelgen.tasks import TaskOptions
 
 NAMES = ("anna", "bert", "cleo")
 
@@ -57,13 +56,6 @@ def test_pairs_other_dialogues_in_the_call_change_no_bit(folder):
     assert_same_in_any_batch(Annotator(folder), DIALOGUES)
 
 
-def test_pairs_speakers_change_goals(folder):
-    model = load_model(folder)
-    (said,) = annotate(model, [LONG])
-    (silent,) = annotate(model, [replace(LONG, turns=tuple(replace(t, categories=()) for t in LONG.turns))])
-    assert [x.probability for x in said] != [x.probability for x in silent]
-
-
 def test_pairs_padding_changes_no_score(folder):
     model = load_model(folder)
     pairs, collate = model.heads["goals"].pairs, model.collator()
@@ -80,8 +72,3 @@ def test_pairs_padding_changes_no_score(folder):
             torch.testing.assert_close(scores[0][row, :back], links[turn, :back])
             torch.testing.assert_close(scores[1][row], single[turn])
             row += 1
-
-
-def test_model_without_pairs_has_no_weights_of_them(tiny_encoder):
-    assert not any(".pairs." in name for name in pair_model(tiny_encoder, pairs=False).state_dict())
-    assert pair_model(tiny_encoder, pairs=False).collator().batch([LONG], [()], [None]).layout.relations is None

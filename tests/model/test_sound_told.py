@@ -10,19 +10,18 @@ import torch
 from labeled import LABELS, labeled_dialogue
 from msgspec.structs import replace
 
-from labelgen.base.errors import IntegrityError, UsageError
+from labelgen.base.errors import IntegrityError
 from labelgen.base.files import digest_file, read_json
 from labelgen.data.dialogue import Audio, Dialogue, Turn
 from labelgen.data.labels import AtTurn, Label, Target
-from labelgen.features.speech import SpeechEncoder
+from labelgen.features.voice import SpeechEncoder
 from labelgen.model.annotate import annotate
 from labelgen.model.annotator import Annotator
 from labelgen.model.build import build_model
 from labelgen.model.folder import DIGESTS, SOUND, SOUND_WEIGHTS, load_model, save_model, write_json
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
-from labelgen.tasks import TASKS
-from labelgen.tasks.options import TaskOptions
+from labelgen.tasks import TASKS, TaskOptions
 from labelgen.verdicts.content import contents_of
 
 
@@ -169,8 +168,3 @@ def test_model_folder_with_a_damaged_speech_encoder_is_refused(
     write_json(folder / DIGESTS, digests)
     with pytest.raises(IntegrityError):
         load_model(folder)
-
-
-def test_sound_encoder_without_sound_is_refused(speech_folder: Path):
-    with pytest.raises(UsageError, match="without sound"):
-        ModelOptions(sound_encoder=str(speech_folder)).check()

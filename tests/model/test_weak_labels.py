@@ -10,7 +10,7 @@ from labelgen.model.build import build_model
 from labelgen.model.card import WEAK, model_card, weak_lines
 from labelgen.model.folder import save_model
 from labelgen.model.options import ModelOptions
-from labelgen.tasks.options import TaskOptions
+from labelgen.tasks import TaskOptions
 
 WEAK_TURNS = {"quality": {"turn": "all its probabilities lie within 0.010 of each other"}}
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelgen.agreement.consensus import consensus, median_partition
-from labelgen.agreement.inter_annotator import PairwiseKappa, krippendorff_alpha
+from labelgen.agreement.consensus import consensus, krippendorff_alpha, median_partition
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label, NoLabel
 
 
@@ -65,25 +64,6 @@ def test_alpha_of_the_published_example():
     assert krippendorff_alpha(judged) == pytest.approx(0.743, abs=5e-4)
     assert krippendorff_alpha(judged, "ordinal") == pytest.approx(0.815, abs=5e-4)
     assert krippendorff_alpha(judged, "interval") == pytest.approx(0.849, abs=5e-4)
-
-
-@given(JUDGED)
-def test_kappa_equals_scikit_learn(judged):
-    import warnings
-
-    from sklearn.metrics import cohen_kappa_score
-
-    pairs = PairwiseKappa()
-    for said in judged:
-        pairs.add(said)
-    for (first, second), pair in pairs.of.items():
-        kappa, count = pair.kappa(), pair.items
-        both = [(said[first], said[second]) for said in judged if first in said and second in said]
-        assert count == len(both)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            expected = cohen_kappa_score(*zip(*both, strict=True))
-        assert (math.isnan(kappa) and math.isnan(expected)) or kappa == pytest.approx(expected)
 
 
 def every_division(turns):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelgen.data.labels import AtDialogue, Target
-from labelgen.nn.losses import exclusive
+from labelgen.nn.structure import exclusive
 from labelgen.tasks.exclusive import exclusive_rows
 
 NAMES = ("bad", "good")

@@ -13,18 +13,6 @@ from labelgen.nn import structure
 from labelgen.nn.structure import Biaffine, span_probability, tag_rows, tag_sums, viterbi
 
 
-def test_biaffine_new_scores_are_similarities():
-    torch.manual_seed(0)
-    turns = torch.randn(1, 6, 16)
-    turns[0, 4] = turns[0, 1]
-    pairs = Biaffine(16, 8)
-    with torch.no_grad():
-        pairs.bias.weight.zero_()
-        scores = pairs(turns, 6)[0]
-    states = pairs.later(turns)[0]
-    torch.testing.assert_close(scores[4, 2], states[4].square().sum() / 8**0.5 + pairs.bias.bias[0])
-
-
 @settings(max_examples=15)
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 5))
 def test_biaffine_in_blocks_equals_definition(length, reach, rows):
@@ -78,9 +66,3 @@ def test_viterbi_and_span_probability_equal_enumeration(names: int):
                 math.exp(score - float(whole)) for tags, score in weighed.items() if span in spans_of(tags, names)
             )
             assert span_probability(scores, sums, k, span) == pytest.approx(counted, abs=1e-9)
-
-
-def test_viterbi_without_requests_is_empty():
-    rows = tag_rows(torch.zeros(0, 5), ())
-    assert viterbi(rows, 2) == []
-    assert tag_sums(rows, 2).after.shape == (0, 1)

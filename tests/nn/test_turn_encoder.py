@@ -11,13 +11,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
 from labelgen.features.layout import Passages
 from labelgen.features.pretrained import load_encoder
 from labelgen.nn import turn_encoder
-from labelgen.nn.embedding_cache import EmbeddingCache
-from labelgen.nn.turn_encoder import FastDropout, TurnEncoder, pool_texts, use_fast_dropout
+from labelgen.nn.turn_encoder import EmbeddingCache, FastDropout, TurnEncoder, pool_texts
 
 LENGTHS = [(3, 4), (1, 7), (5, 2), (2, 40)]
 
@@ -51,62 +49,6 @@ def test_batches_have_every_passage_once_and_bounded_size(shapes: list[tuple[int
     for batch in batches:
         count = sum(run.stop - run.start for _, run in batch)
         assert count == 1 or count * max(shapes[k][1] for k, _ in batch) <= most
-
-
-def learned(encoder: TurnEncoder, own: Passages) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    torch.manual_seed(0)
-    encoder.zero_grad()
-    pooled, tokens = encoder(own, with_tokens=True)
-    (pooled.square().sum() + tokens.square().sum()).backward()
-    return [pooled, tokens], [p.grad.clone() for p in encoder.parameters() if p.grad is not None]
-
-
-@pytest.mark.parametrize("most", [1, 13, 1000])
-def test_turn_encoder_chunks_have_gradients_of_whole_batch(encoder, most):
-    own = passages()
-    seen: list[int] = []
-    encoder.encoder.register_forward_pre_hook(
-        lambda _module, _args, given: seen.append(given["inputs_embeds"].shape[:2].numel()), with_kwargs=True
-    )
-    whole = learned(encoder, own)
-    seen.clear()
-    encoder.chunk_tokens = most
-    for one, two in zip(learned(encoder, own), whole, strict=True):
-        for a, b in zip(one, two, strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
-    longest = max(length for _, length in LENGTHS)
-    assert max(seen) <= max(most, longest)
-    # Each token passes twice.
-    assert sum(seen) >= 2 * own.ids.numel()
-
-
-def test_turn_encoder_checkpointed_chunks_repeat_dropout(tiny_encoder, monkeypatch):
-    made: Any = load_encoder(str(tiny_encoder), attention_dropout=0.0)
-    encoder = TurnEncoder(made, made.config.hidden_size, frozen=False).train()
-    assert made.config.hidden_dropout_prob > 0
-    encoder.chunk_tokens = 13
-    own = passages()
-    anew = learned(encoder, own)
-    monkeypatch.setattr(turn_encoder, "checkpoint", lambda layers, *given, use_reentrant: layers(*given))
-    kept = learned(encoder, own)
-    for one, two in zip(anew, kept, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
-
-
-def test_embedding_cache_second_pass_encodes_nothing(tiny_encoder):
-    made: Any = load_encoder(str(tiny_encoder))
-    frozen = TurnEncoder(made, made.config.hidden_size, frozen=True).train()
-    frozen.embedding_cache = EmbeddingCache()
-    calls = []
-    made.register_forward_hook(lambda *_: calls.append(1))
-    own = passages()
-    first, _ = frozen(own, with_tokens=False)
-    count = len(calls)
-    second, _ = frozen(own, with_tokens=False)
-    assert count > 0
-    assert len(calls) == count
-    assert torch.equal(first, second)
-    assert not first.requires_grad
 
 
 @given(st.lists(st.sets(st.integers(0, 10), min_size=1), min_size=2, max_size=4))
@@ -187,22 +129,3 @@ def test_fast_dropout_kept_values_and_gradient_are_scaled(shape: list[int], p: f
     out.sum().backward()
     assert x.grad is not None
     assert torch.equal(x.grad != 0, kept)
-
-
-def test_fast_dropout_same_seed_repeats_and_eval_keeps_all():
-    dropout, x = FastDropout(0.5), torch.rand(7, 3)
-    drawn = []
-    for seed in (1, 1, 2):
-        torch.manual_seed(seed)
-        drawn.append(dropout(x))
-    assert torch.equal(drawn[0], drawn[1])
-    assert not torch.equal(drawn[0], drawn[2])
-    assert torch.equal(dropout.eval()(x), x)
-
-
-def test_use_fast_dropout_twice_replaces_each_once():
-    module = nn.Sequential(nn.Dropout(0.1), nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.3)), nn.Dropout1d(0.2))
-    use_fast_dropout(module)
-    use_fast_dropout(module)
-    found = [part for part in module.modules() if isinstance(part, FastDropout)]
-    assert [part.p for part in found] == [0.1, 0.3]

@@ -14,7 +14,7 @@ from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtTurn, Target
 from labelgen.data.record import decode, encode
-from labelgen.feedback.phrases import plain
+from labelgen.feedback.cues import plain
 from labelgen.pretraining.corruption import (
     CORRUPTIONS,
     NEGATIVES,

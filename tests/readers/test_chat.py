@@ -6,13 +6,11 @@ from typing import Any
 
 import pytest
 
-from labelgen.base.errors import UsageError
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.reader import READERS, Reader, Remark
 from labelgen.data.record import Rejected
 
-UP = Feedback(kind="rating", rating=5.0, scale=(1.0, 5.0))
 DOWN = Feedback(kind="rating", rating=1.0, scale=(1.0, 5.0))
 
 
@@ -68,22 +66,6 @@ def test_metadata_at_any_path_is_read(tmp_path: Path) -> None:
     assert json.loads(dialogue.extra or "")["survey"] == {"stars": 4}
 
 
-def test_start_at_a_path_begins_the_clock(tmp_path: Path) -> None:
-    (dialogue,) = read(tmp_path, [chat()], {**OPTIONS, "start": "meta.began"})
-    assert isinstance(dialogue, Dialogue)
-    assert (dialogue.start, dialogue.turns[0].time_s) == ("2026-03-01T08:00:00Z", 5.0)
-
-
-def test_times_since_some_start_are_kept(tmp_path: Path) -> None:
-    record = {
-        "id": "c",
-        "messages": [{"role": "user", "content": "a", "s": 3}, {"from": "gpt", "value": "b", "s": 4.5}],
-    }
-    (dialogue,) = read(tmp_path, [record], {"time": "s"})
-    assert isinstance(dialogue, Dialogue)
-    assert (dialogue.start, dialogue.turns[0].time_s, dialogue.turns[0].response_time_s) == (None, 3.0, 4.5)
-
-
 def test_path_that_no_record_has_is_named(tmp_path: Path) -> None:
     *dialogues, remark = read(
         tmp_path, [chat(), chat()], {**OPTIONS, "device": "meta.devise", "feedback": "{ui.thum: thumbs}"}
@@ -112,9 +94,3 @@ def test_value_that_an_option_cannot_have_rejects_the_record(
     found = read(tmp_path, [chat(), good], {**OPTIONS, **options})
     (rejected,) = [item for item in found if isinstance(item, Rejected) and item.line == 1]
     assert (rejected.field, rejected.reason.partition(":")[0]) == (field, reason)
-
-
-@pytest.mark.parametrize("feedback", ["{a: stares}", "{a: rating}", "{a: thumbs of nobody}"])
-def test_feedback_without_a_meaning_is_refused(tmp_path: Path, feedback: str) -> None:
-    with pytest.raises(UsageError):
-        read(tmp_path, [chat()], {"feedback": feedback})

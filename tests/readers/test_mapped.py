@@ -24,8 +24,7 @@ from labelgen.data.log import Log
 from labelgen.data.reader import Remark
 from labelgen.data.record import Rejected
 from labelgen.readers import suggest
-from labelgen.readers.cells import CellError
-from labelgen.readers.mapped import READER, read_mapped
+from labelgen.readers.mapped import read_mapped
 from labelgen.readers.mapping import ColumnMapping, JsonPath, Meaning
 from labelgen.readers.sources import HUB, SourceRow
 
@@ -210,102 +209,11 @@ def test_times_by_unit_formats_and_zone_are_put_in_order(
     assert dialogue.turns[0].time_s == 0.0
 
 
-def test_rows_with_equal_or_missing_times_keep_their_order(tmp_path: Path):
-    rows = [{"call": "c", "at": at, "who": "user", "said": str(k)} for k, at in enumerate((5, "", 5, "", 4))]
-    ((dialogue,), _, _) = parts(_jsonl(tmp_path / "t.jsonl", rows), MAPPING_WITHOUT)
-    assert dialogue.turns[0].request == "4\n0\n1\n2\n3"
-
-
 def test_dialogue_with_a_bad_row_anywhere_is_rejected_whole(tmp_path: Path):
     (tmp_path / "t.csv").write_text("call,at,who,said\na,0,user,x\nb,1,user,x\na,2,bot,y\na\na,3,user,z\nb,4,bot,y\n")
     log = Log([tmp_path / "t.csv"], "mapped", MAPPING_WITHOUT, max_bad_rate=1.0)
     assert [dialogue.id for dialogue in log] == ["b"]
     assert log.reasons == {"bad_row": 1, "lacks_row": 1}
-
-
-def test_second_record_of_an_id_and_row_without_one_are_counted_as_rejected(tmp_path: Path):
-    said = [{"role": "user", "content": "hi"}]
-    rows: list[dict[str, Any]] = [{"id": "c", "m": said, "n": 1}, {"id": "c", "m": said, "n": 2}, {"id": "", "m": said}]
-    mapping = ColumnMapping(dialogue="id", turns="m", speaker="role", text="content")
-    log = Log([_jsonl(tmp_path / "t.jsonl", rows)], "mapped", mapping, tmp_path / "bad.jsonl", 1.0)
-    assert len([*log]) == 1
-    assert log.remarks[0] == "3 rows: 1 in dialogues, 1 in rejected dialogues, 1 rejected"
-    kept = [json.loads(line) for line in (tmp_path / "bad.jsonl").read_text().splitlines()]
-    assert sorted(one["reason"].partition(":")[0] for one in kept) == ["doubled_id", "empty_id"]
-    assert [json.loads(one["raw"]) for one in kept if one["reason"].startswith("empty_id")] == [rows[2]]
-
-
-def test_start_of_a_dialogue_is_a_date_in_any_form(tmp_path: Path):
-    mapping = ColumnMapping(request="q", response="a", start="at")
-    rows = [{"q": "hi", "a": "ho", "at": at} for at in (1772352000000, "2026-03-01T08:00:00Z", 12)]
-    found, (bad,), _ = parts(_jsonl(tmp_path / "t.jsonl", rows), mapping)
-    assert [dialogue.start for dialogue in found] == ["2026-03-01T08:00:00Z"] * 2
-    assert (bad.line, bad.reason) == (3, "bad_time: 12 is no date")
-
-
-def test_exact_copies_are_dropped_where_a_time_tells_them_from_repetitions(tmp_path: Path):
-    row = {"call": "c", "at": 3, "who": "user", "said": "hello"}
-    path = _jsonl(tmp_path / "t.jsonl", [row, row, {**row, "at": 4}])
-    ((dialogue,), _, remarks) = parts(path, MAPPING_WITHOUT)
-    assert dialogue.turns[0].request == "hello\nhello"
-    assert remarks == ["3 rows: 2 in dialogues, 1 exact copies, dropped"]
-    ((dialogue,), _, remarks) = parts(path, ColumnMapping(dialogue="call", speaker="who", text="said", unmapped="drop"))
-    assert dialogue.turns[0].request == "hello\nhello\nhello"
-    assert "1 rows equal an earlier row" in remarks[1]
-    untimed = {**row, "at": None}
-    ((dialogue,), _, remarks) = parts(_jsonl(tmp_path / "t.jsonl", [untimed, untimed]), MAPPING_WITHOUT)
-    assert dialogue.turns[0].request == "hello\nhello"
-
-
-def test_records_of_dialogues_have_feedback_of_turns_and_of_the_dialogue(tmp_path: Path):
-    record = {
-        "id": 7,
-        "meta": {"stars": 4, "model": "m"},
-        "messages": [
-            {"role": "system", "content": "be kind"},
-            {
-                "role": "user",
-                "content": [
-                    {"type": "text", "text": "hi"},
-                    {"type": "image", "url": "u"},
-                    {"type": "text", "text": "you"},
-                ],
-            },
-            {
-                "role": "assistant",
-                "content": [{"type": "text", "text": "ho"}],
-                "events": {"regenerated": "hey"},
-                "tokens": 3,
-            },
-        ],
-    }
-    mapping = ColumnMapping(
-        dialogue="id", turns="messages", speaker="role", text="content",
-        feedback={"meta.stars": "rating 1..5 of dialogue", "events.regenerated": "regenerate"},
-    )  # fmt: skip
-    ((dialogue,), bad, remarks) = parts(_jsonl(tmp_path / "t.jsonl", [record, record]), mapping)
-    assert not bad
-    assert dialogue.feedback == (Feedback(kind="rating", rating=4.0, scale=(1.0, 5.0)),)
-    (turn,) = dialogue.turns
-    assert (turn.request, turn.response) == ("hi\nyou", "ho")
-    assert turn.feedback == (Feedback(kind="regenerate", text="hey"),)
-    assert json.loads(turn.extra or "")["tokens"] == 3
-    assert json.loads(dialogue.extra or "") == {"meta": {"stars": 4, "model": "m"}}
-    assert remarks == [
-        "2 rows: 1 in dialogues, 1 exact copies, dropped",
-        "1 utterances of the speaker 'system' are no turns and were left out",
-        "1 parts of utterances have no text and were left out",
-    ]
-
-
-def test_system_is_the_assistant_where_nobody_else_is(tmp_path: Path):
-    rows = [{"call": "c", "at": k, "who": who, "said": who} for k, who in enumerate(("user", "system"))]
-    ((dialogue,), _, _) = parts(_jsonl(tmp_path / "t.jsonl", rows), MAPPING_WITHOUT)
-    assert dialogue.turns[0].response == "system"
-    other = {"call": "d", "at": 0, "who": "bot", "said": "ho"}
-    (first, _), _, remarks = parts(_jsonl(tmp_path / "t.jsonl", [*rows, other]), MAPPING_WITHOUT)
-    assert first.turns[0].response == ""
-    assert "1 utterances of the speaker 'system' are no turns and were left out" in remarks
 
 
 def test_hypothesis_confidences_audio_and_inputs_are_read(tmp_path: Path):
@@ -355,21 +263,6 @@ MEANINGS: list[tuple[str, Any, list[Feedback]]] = [
 @pytest.mark.parametrize(("meaning", "value", "expected"), MEANINGS)
 def test_meaning_of_a_value(meaning: str, value: Any, expected: list[Feedback]):
     assert Meaning.of_text("x", meaning).read("x", value, MAPPING.number) == expected
-
-
-@pytest.mark.parametrize(
-    ("meaning", "value"), [("thumbs", "meh"), ("copy", "often"), ("yes_no", "2"), ("rating 1..5", "good")]
-)
-def test_value_without_a_meaning_is_an_error(meaning: str, value: str):
-    with pytest.raises(CellError):
-        Meaning.of_text("x", meaning).read("x", value, MAPPING.number)
-
-
-def test_answer_to_the_turn_before_names_it(tmp_path: Path):
-    rows = [{"call": "c", "q": "hi", "a": "ho", "ok": ""}, {"call": "c", "q": "thanks", "a": "bye", "ok": "yes"}]
-    mapping = ColumnMapping(dialogue="call", request="q", response="a", feedback={"ok": "yes_no of previous"})
-    ((dialogue,), _, _) = parts(_jsonl(tmp_path / "t.jsonl", rows), mapping)
-    assert [turn.feedback for turn in dialogue.turns] == [(), (Feedback(kind="answer", answer="yes", about=0),)]
 
 
 def test_json_path_finds_its_value():
@@ -479,17 +372,6 @@ def test_suggested_time_formats_read_the_times(times: list[str], formats: tuple[
             mapping.clock.read("at", at)
 
 
-def test_time_and_decimal_comma_are_suggested_by_values_and_ambiguous_dates_are_named():
-    rows = [{"Zeitpunkt": f"0{day}.03.2026 08:00", "Güte": f"0,{day}", "Wert": "hi"} for day in range(1, 6)]
-    mapping = suggested(rows)
-    assert (mapping.time, mapping.time_format, mapping.decimal) == ("Zeitpunkt", ("%d.%m.%Y %H:%M",), ",")
-    sources = [SourceRow("t", k, row) for k, row in enumerate(rows)]
-    (text,) = suggest.ambiguous_dates(mapping, sources)
-    assert "if day and month are exchanged, write %m.%d.%Y %H:%M" in text
-    clear = [*sources, SourceRow("t", 9, {"Zeitpunkt": "31.03.2026 08:00"})]
-    assert [*suggest.ambiguous_dates(mapping, clear)] == []
-
-
 def test_feedback_as_an_input_of_the_model_is_warned_about():
     rows = [SourceRow("t", 1, {**LOOKS["csv"], "reaction": "👎", "mood": "like"})]
     mapping = ColumnMapping(
@@ -504,28 +386,6 @@ def test_feedback_as_an_input_of_the_model_is_warned_about():
     assert [text.split("'")[1] for text in texts if "is not mapped" in text] == ["thumbs"]
 
 
-def test_mapping_in_a_file_gives_way_to_options(tmp_path: Path):
-    (tmp_path / "m.yaml").write_text("dialogue: call\nrequest: q\nresponse: a\nfeedback: {stars: rating 1..5}\n")
-    mapping = READER.make_options({"mapping": str(tmp_path / "m.yaml"), "request": "asked"})
-    assert (mapping.dialogue, mapping.request, dict(mapping.feedback)) == ("call", "asked", {"stars": "rating 1..5"})
-
-
-def test_unmapped_columns_are_kept_or_dropped_and_named(tmp_path: Path):
-    path = _jsonl(tmp_path / "t.jsonl", [{"q": "hi", "a": "ho", "team": "north"}])
-    ((dialogue,), _, _) = parts(path, ColumnMapping(request="q", response="a"))
-    assert (dialogue.id, dialogue.turns[0].extra) == ("t.jsonl:1", '{"team":"north"}')
-    ((dialogue,), _, remarks) = parts(path, ColumnMapping(request="q", response="a", unmapped="drop"))
-    assert dialogue.turns[0].extra is None
-    assert remarks[-1] == "columns that were dropped: team"
-
-
-def test_quotes_that_are_characters_lose_no_row(tmp_path: Path):
-    (tmp_path / "t.tsv").write_text('q\ta\n"hi\tho\nsay "x\t"y" z\n')
-    found, bad, _ = parts(tmp_path / "t.tsv", ColumnMapping(request="q", response="a", quotes=False))
-    assert [(d.turns[0].request, d.turns[0].response) for d in found] == [('"hi', "ho"), ('say "x', '"y" z')]
-    assert not bad
-
-
 def test_object_of_lists_is_a_list_of_turns(tmp_path: Path):
     turns = {"speaker": [0, 1, 0], "said": ["hi", "ho", "bye"]}
     path = _jsonl(tmp_path / "t.jsonl", [{"id": "c", "turns": turns}, {"id": "d", "turns": {**turns, "speaker": [0]}}])
@@ -535,11 +395,3 @@ def test_object_of_lists_is_a_list_of_turns(tmp_path: Path):
     ((dialogue,), (bad,), _) = parts(path, mapping)
     assert [(t.request, t.response) for t in dialogue.turns] == [("hi", "ho"), ("bye", "")]
     assert (bad.dialogue, bad.reason.partition(":")[0]) == ("d", "bad_turns")
-
-
-def test_times_with_nanoseconds_in_parquet_are_read(tmp_path: Path):
-    at = pa.array([1_772_352_000_000_000_001, 1_772_352_002_000_000_000], pa.timestamp("ns"))
-    rows = {"call": ["c", "c"], "at": at, "who": ["user", "bot"], "said": ["hi", "ho"], "other": at}
-    pq.write_table(pa.table(rows), tmp_path / "t.parquet")
-    ((dialogue,), bad, _) = parts(tmp_path / "t.parquet", MAPPING_WITHOUT)
-    assert (dialogue.start, dialogue.turns[0].response_time_s, bad) == ("2026-03-01T08:00:00", 2.0, [])

@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from labelgen.data.dialogue import Step
 from labelgen.readers.cells import CellError
-from labelgen.readers.messages import messages_in, read_messages, turns_of
+from labelgen.readers.messages import read_messages, turns_of
 
 ARGUMENTS = {"place": "Ely"}
 ANSWER = '{"rain": true}'
@@ -36,25 +34,6 @@ def test_answer_in_each_shape_is_read_with_its_steps(shape: str) -> None:
     assert called == (
         [("weather", ARGUMENTS, json.loads(ANSWER))] if "weather" in str(SAMPLES["answers"][shape]) else []
     )
-
-
-@pytest.mark.parametrize("text", ['{"rule": "user", "con', '{"a": {"b": 1}}', "[" * 9999, "[NaN]"])
-def test_text_that_is_no_message_stays_text(text: str) -> None:
-    assert [(message.role, message.text) for message in messages_in(text, "user")] == [("user", text)]
-    assert messages_in({"input": '{"query": "x"}'}, "user")[0].text == '{"query": "x"}'
-
-
-@given(st.permutations(range(4)), st.booleans())
-def test_results_in_any_order_find_the_calls_of_their_ids(order: list[int], together: bool) -> None:
-    calls = [{"id": f"c{k}", "function": {"name": f"tool{k}", "arguments": "{}"}} for k in range(4)]
-    asked = [{"role": "user", "content": "Go."}]
-    called = [
-        {"role": "assistant", "tool_calls": calls if together else [call]}
-        for call in (calls[:1] if together else calls)
-    ]
-    results = [{"role": "tool", "tool_call_id": f"c{k}", "content": f"result {k}"} for k in order]
-    (turn,) = turns_of(read_messages([*asked, *called, *results]))
-    assert [(step.name, step.result) for step in turn.steps] == [(f"tool{k}", f"result {k}") for k in range(4)]
 
 
 @pytest.mark.parametrize(

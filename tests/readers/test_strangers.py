@@ -4,7 +4,6 @@ place, or is rejected or counted with a reason; nothing is guessed."""
 import csv
 import io
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.json_text import decoded
+from labelgen.data.labels import find_words
 from labelgen.data.reader import READERS, Reader, Remark
 from labelgen.data.record import Rejected, encode
 from labelgen.data.redact import mask, redact_dialogue
-from labelgen.data.values import find_words
 from labelgen.readers.mapping import ColumnMapping, Meaning, RowFilter
-from labelgen.readers.messages import messages_in, read_messages
+from labelgen.readers.messages import read_messages
 from labelgen.readers.sources import SourceRow
 from labelgen.readers.suggest import meaning_of, suggest
 
@@ -129,31 +126,6 @@ def test_json_that_a_user_typed_is_a_text(text: str, tmp_path: Path):
     assert read.texts == {"s": [(text, "yes")]}
 
 
-@pytest.mark.parametrize("form", ["langfuse", "langsmith", "opentelemetry", "chat"])
-@pytest.mark.parametrize("bad", [DEEP, '[{"role": "user", "content": "\\ud83d hi"}]', '{"a": '])
-def test_odd_json_within_one_record_leaves_the_others(form: str, bad: str, tmp_path: Path):
-    message = [{"role": "user", "content": bad}]
-    records: dict[str, list[Any]] = {
-        "langfuse": [trace("a", bad, "x"), {**trace("b", "hi", "yes"), "sessionId": "good"}],
-        "langsmith": [
-            {"id": k, "run_type": "chain", "inputs": i, "outputs": {"output": "yes"}, "start_time": "2026-03-01T08:00:00"}
-            for k, i in (("a", bad), ("good", {"input": "hi"}))
-        ],
-        "opentelemetry": [
-            {**span("a", {"gen_ai.input.messages": bad, "gen_ai.output.messages": "x"}), "context": {"trace_id": "a", "span_id": "a"}},
-            {**span("b", {"gen_ai.prompt": "hi", "gen_ai.completion": "yes"}), "context": {"trace_id": "good", "span_id": "b"}},
-        ],
-        "chat": [
-            {"id": "a", "messages": [*message, {"role": "assistant", "tool_calls": [{"function": {"arguments": bad}}]}]},
-            {"id": "good", "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]},
-        ],
-    }  # fmt: skip
-    read = Read(form, lines(tmp_path / "a.jsonl", *records[form]))
-    assert read.texts["good"] == [("hi", "yes")]
-    for dialogue in read.dialogues.values():
-        encode(dialogue)
-
-
 # Where a message has its text
 
 SHAPES: dict[str, Any] = {
@@ -204,11 +176,6 @@ PIECES: dict[str, tuple[list[Any], str]] = {
 def test_pieces_of_one_message_are_put_together(case: str):
     items, text = PIECES[case]
     assert [message.text for message in read_messages(items)] == [text]
-
-
-def test_chunks_of_two_messages_stay_two():
-    chunks = [{"type": "AIMessageChunk", "id": i, "content": c} for i, c in (("r", "a"), ("r", "b"), ("q", "c"))]
-    assert [message.text for message in messages_in(chunks, "assistant")] == ["ab", "c"]
 
 
 @pytest.mark.parametrize("error", [False, True])
@@ -276,13 +243,6 @@ def test_words_for_missing_values_are_no_ids(word: str, tmp_path: Path):
     assert (list(read.texts), read.reasons, read.dialogues["d"].user) == (["d"], ["empty_id"], None)
 
 
-@pytest.mark.parametrize("word", ["anonymous", "[deleted]", "Unknown", "guest"])
-def test_nobody_is_no_user_and_is_counted(word: str, tmp_path: Path):
-    read = Read("mapped", table(tmp_path / "a.csv", "c,who,said,u", f"d,user,hi,{word}"), MAPPING)
-    assert read.dialogues["d"].user is None
-    assert any(repr(word) in remark for remark in read.remarks)
-
-
 @pytest.mark.parametrize("place", [1, 40, 70_000])
 def test_one_zero_byte_leaves_a_table_readable(place: int, tmp_path: Path):
     said = "x" * place + "\0" + "y"
@@ -318,18 +278,6 @@ def times_of(tmp_path: Path, *times: str, **options: Any) -> list[str]:
 )  # fmt: skip
 def test_order_of_the_file_stays_in_a_repeated_hour_and_without_times(times, options, tmp_path: Path):
     assert times_of(tmp_path, *times, **options) == [str(k) for k in range(len(times))]
-
-
-@pytest.mark.parametrize(
-    ("times", "options"),
-    [
-        (("2026-10-24T02:59:50", "2026-10-24T02:00:05"), {"zone": "Europe/Berlin"}),
-        (("2026-10-25T03:59:50", "2026-10-25T03:00:05"), {}),
-        (("2026-10-25T02:59:00", "2026-10-25T02:30:00", "2026-10-25T02:00:00"), {"zone": "Europe/Berlin"}),
-    ],
-)
-def test_rows_that_go_back_otherwise_are_ordered_by_time(times, options, tmp_path: Path):
-    assert times_of(tmp_path, *times, **options) == [str(k) for k in range(len(times))][::-1]
 
 
 def test_naive_beside_aware_times_are_rejected(tmp_path: Path):
@@ -382,18 +330,6 @@ def test_equal_requests_without_history_are_turns_of_their_own(answers, minutes,
     dialogue = Read("langfuse", lines(tmp_path / "a.jsonl", *traces)).dialogues["s"]
     assert len(dialogue.turns) == turns
     assert not any(turn.feedback for turn in dialogue.turns)
-
-
-def test_repeated_history_with_another_answer_is_still_a_regeneration(tmp_path: Path):
-    first = [{"role": "user", "content": "a"}]
-    history = [*first, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
-    traces = [
-        trace("t0", first, "b", "08:00:00"),
-        trace("t1", history, "d", "08:01:00"),
-        trace("t2", history, "e", "08:05:00"),
-    ]
-    dialogue = Read("langfuse", lines(tmp_path / "a.jsonl", *traces)).dialogues["s"]
-    assert [(t.response, [f.kind for f in t.feedback]) for t in dialogue.turns] == [("b", []), ("e", ["regenerate"])]
 
 
 def test_conversations_and_users_of_one_trace_are_dialogues_of_their_own(tmp_path: Path):
@@ -501,21 +437,6 @@ def test_meaning_is_suggested_from_values_or_left_open(kind: str, values: list[s
         Meaning.of_text("x", meaning)
 
 
-@pytest.mark.parametrize(
-    ("text", "value", "rating"),
-    [
-        ('thumbs good="very satisfied",ok bad=poor', "Very satisfied", 5.0),
-        ("thumbs good=very satisfied,ok bad=quite poor", "quite poor", 1.0),
-        ("thumbs none=not sure", "Not sure", None),
-        ('thumbs good="Yes, fully" of dialogue', "yes, fully", 5.0),
-        ("thumbs good=a b bad=c d none=e f", "E f", None),
-    ],
-)
-def test_values_of_several_words_have_meanings(text: str, value: str, rating: float | None):
-    found = Meaning.of_text("x", text).read("x", value, lambda column, value: float(value))
-    assert [one.rating for one in found] == ([] if rating is None else [rating])
-
-
 TICKETS = """\
 Ticket ID;Author role;Author;Public;Comment body;Satisfaction;Requester ID;Comment created at
 1;end-user;ann@example.org;true;my parcel is lost, what now;;7;03/14/2026 08:00:00 AM
@@ -542,24 +463,6 @@ def test_tickets_are_mapped_without_a_hand(tmp_path: Path):
     read = Read("mapped", tmp_path / "t.csv", found)
     assert read.texts["1"] == [("my parcel is lost, what now", "we send another one")]
     assert [d.feedback[0].rating for d in read.dialogues.values() if d.feedback] == [5.0, 1.0]
-
-
-ROLES = [
-    ("end-user", "agent"),
-    ("END_USER", "AUTOMATED_AGENT"),
-    ("user", "admin"),
-    ("Human", "Bot"),
-    ("lead", "operator"),
-]
-
-
-@pytest.mark.parametrize(("user", "assistant"), ROLES)
-def test_speakers_of_help_desks_are_known(user: str, assistant: str, tmp_path: Path):
-    file = table(tmp_path / "a.csv", "c,kind,name,said", f"d,{user},Ann,hi", f"d,{assistant},Mia,yes")
-    rows = [SourceRow("a", k, cells) for k, cells in enumerate(csv.DictReader(io.StringIO(file.read_text())))]
-    mapping = suggest(rows, ColumnMapping(text="said", dialogue="c"))
-    assert mapping.speaker == "kind"
-    assert Read("mapped", file, mapping).texts == {"d": [("hi", "yes")]}
 
 
 # What no user wrote
@@ -597,14 +500,6 @@ def test_traces_of_judges_are_left_out_and_counted(environment: str, alone: bool
     read = Read("langfuse", lines(tmp_path / "a.jsonl", trace("t", "q", "a"), judge))
     assert read.texts == {"s": [("q", "a")]}
     assert any(environment in remark for remark in read.remarks)
-
-
-def test_evaluators_of_open_inference_are_left_out(tmp_path: Path):
-    spans = [
-        span("q", {"openinference.span.kind": "LLM", "input.value": "hi", "output.value": "yes"}),
-        span("e", {"openinference.span.kind": "EVALUATOR", "input.value": "judge it", "output.value": "1"}, at=5),
-    ]
-    assert Read("opentelemetry", lines(tmp_path / "a.jsonl", *spans)).texts == {"t": [("hi", "yes")]}
 
 
 OPEN_INFERENCE: dict[str, dict[str, Any]] = {
@@ -681,14 +576,6 @@ def test_words_are_found_as_whole_words(words: str, text: str, place: tuple[int,
     assert find_words(words, text) == place
 
 
-def test_repeated_words_of_slots_lie_at_their_own_places(tmp_path: Path):
-    row = {"c": "d", "q": "fly from rome back to Rome", "a": "ok", "s": {"src": "rome", "dst": "rome", "via": "oslo"}}
-    options = {"dialogue": "c", "request": "q", "response": "a", "slots": "s"}
-    hypothesis = Read("mapped", lines(tmp_path / "a.jsonl", row), options).dialogues["d"].turns[0].hypothesis
-    assert hypothesis is not None
-    assert [(slot.name, slot.start) for slot in hypothesis.slots or ()] == [("src", 9), ("dst", 22)]
-
-
 # Redaction
 
 
@@ -709,15 +596,6 @@ def test_masking_of_long_texts_ends(make):
     assert len(mask(text)) == len(text)
 
 
-@given(st.text(alphabet="ab.@%40-\\u# ", max_size=24))
-def test_addresses_are_those_of_one_pattern(text: str):
-    """Naive reference, which takes quadratic time."""
-    whole = re.compile(r"[\w.%+'-]+@[\w-]+(?:\.[\w-]+)+")
-    if "\\" not in text and "%40" not in text:
-        for match in whole.finditer(text):
-            assert set(mask(text)[match.start() : match.end()]) == {"#"}
-
-
 def test_names_of_annotators_and_labels_are_masked(tmp_path: Path):
     annotations = [
         {"annotator": name, "kind": "person", "turns": [{"turn": 0, "intents": [{"name": "mail ann@example.org"}]}]}
@@ -727,59 +605,3 @@ def test_names_of_annotators_and_labels_are_masked(tmp_path: Path):
     hidden = redact_dialogue(Dialogue.from_dict(plain))
     assert "@" not in encode(hidden).decode()
     assert len({one.annotator for one in hidden.annotations}) == 2
-
-
-RECIPES: dict[str, tuple[dict[str, str], list[dict[str, Any]]]] = {
-    "intercom": (
-        {
-            "dialogue": "conversation_id", "speaker": "author_type", "text": "body", "time": "created_at",
-            "feedback": "{conversation_rating: rating 1..5 of dialogue}",
-        },
-        [
-            {"conversation_id": 7, "author_type": "lead", "body": "hi", "created_at": 1772352000, "conversation_rating": None},
-            {"conversation_id": 7, "author_type": "admin", "body": "yes", "created_at": 1772352009, "conversation_rating": 4},
-        ],
-    ),
-    "dialogflow": (
-        {
-            "dialogue": "conversation_name", "order": "turn_position", "time": "request_time",
-            "request": "request.queryInput.text.text",
-            "response": "response.queryResult.responseMessages[*].text.text[0]",
-            "intent": "response.queryResult.match.intent.displayName",
-        },
-        [
-            {
-                "conversation_name": "7", "turn_position": 1, "request_time": "2026-03-01T08:00:00Z",
-                "request": {"queryInput": {"text": {"text": "hi"}}},
-                "response": {"queryResult": {"responseMessages": [{"text": {"text": ["yes"]}}], "match": {"intent": {"displayName": "hello"}}}},
-            }
-        ],
-    ),
-    "lex": (
-        {
-            "dialogue": "sessionId", "time": "timestamp", "request": "inputTranscript", "response": "messages[*].content",
-            "intent": "interpretations[0].intent.name", "nlu_confidence": "interpretations[0].nluConfidence",
-        },
-        [
-            {
-                "sessionId": "7", "timestamp": "2026-03-01T08:00:00Z", "inputTranscript": "hi", "messages": [{"content": "yes"}],
-                "interpretations": [{"intent": {"name": "hello"}, "nluConfidence": "0.9"}],
-            }
-        ],
-    ),
-}  # fmt: skip
-"""The recipes of docs/how-to/read-a-log.md, with records as these services write them."""
-
-
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_recipes_of_help_desks_and_voice_bots_read_their_logs(recipe: str, tmp_path: Path):
-    mapping, records = RECIPES[recipe]
-    read = Read("mapped", lines(tmp_path / "a.jsonl", *records), mapping)
-    assert read.texts == {"7": [("hi", "yes")]}
-    page = Path(__file__).parents[2] / "docs" / "how-to" / "read-a-log.md"
-    words = page.read_text().replace("\\\n", " ").replace("--nlu-confidence", "--nlu_confidence")
-    assert all(
-        f"--{name} {value}" in words or f"--{name} '{value}'" in words
-        for name, value in mapping.items()
-        if name != "feedback"
-    )

@@ -36,7 +36,6 @@ FORMS = {
 """Records of the conversation and the reader of their form. Of OpenTelemetry there are the conventions of today, those with an event
 of details, those of 1.28 to 1.36 with an event for each message, and the first ones."""
 
-BASE = {"gen_ai.operation.name": "chat", "gen_ai.conversation.id": "c7", "user.id": "u3"}
 HTTP = {"http.request.method": "POST"}
 
 
@@ -147,14 +146,6 @@ def test_history_with_another_last_request_is_an_edit_of_the_prompt() -> None:
     assert [turn.feedback for turn in dialogue.turns] == [(), (Feedback(kind="edit", text="c"),), ()]
 
 
-def test_failed_call_without_an_answer_has_the_status_error(tmp_path: Path) -> None:
-    asked = [{"role": "user", "parts": [{"type": "text", "content": "Rain?"}]}]
-    values = {**BASE, "gen_ai.input.messages": json.dumps(asked), "error.type": "timeout"}
-    (dialogue,) = read("opentelemetry", written(tmp_path, [otlp("t", "a", 0, 1, values)]))
-    assert isinstance(dialogue, Dialogue)
-    assert (dialogue.turns[0].status, json.loads(dialogue.turns[0].extra or "")["error"]) == ("error", "timeout")
-
-
 def test_every_span_is_counted_by_its_kind(tmp_path: Path) -> None:
     """A batch that a collector sent twice, a span of a server, and one without messages."""
     (first, second) = records_of("current")
@@ -166,14 +157,6 @@ def test_every_span_is_counted_by_its_kind(tmp_path: Path) -> None:
         "2 without attributes of gen_ai (they only connect others), 1 copies, dropped"
     )
     check([x for x in read_all("opentelemetry", path) if not isinstance(x, Remark)])
-
-
-def test_model_spans_without_messages_are_rejected_and_other_spans_left_out(tmp_path: Path) -> None:
-    log = [otlp("t1", "a", 0, 1, BASE), otlp("t2", "b", 0, 1, HTTP)]
-    (rejected,) = read("opentelemetry", written(tmp_path, log))
-    assert isinstance(rejected, Rejected)
-    assert rejected.reason.startswith("no_messages")
-    assert (rejected.line, rejected.dialogue) == (1, "t1")
 
 
 @pytest.mark.parametrize(
@@ -235,14 +218,6 @@ def test_scores_are_feedback_by_their_meaning_and_kept_otherwise(tmp_path: Path)
     assert (rejected.field, rejected.reason.partition(":")[0]) == ("scores.stars", "bad_rating")
     with pytest.raises(UsageError, match="kind of feedback"):
         read("langfuse", log, feedback="{stars: stares}")
-
-
-def test_score_of_a_session_is_about_the_dialogue(tmp_path: Path) -> None:
-    trace = {"id": "t", "timestamp": iso(0), "sessionId": "s", "input": "Hi", "output": "Hello"}
-    score = {"id": "x", "sessionId": "s", "name": "thumbs", "value": 0, "source": "API", "dataType": "BOOLEAN"}
-    (dialogue,) = read("langfuse", written(tmp_path, [score, {"data": [trace], "meta": {}}]))
-    assert isinstance(dialogue, Dialogue)
-    assert (dialogue.id, dialogue.feedback) == ("s", (Feedback(kind="rating", rating=1.0, scale=(1.0, 5.0)),))
 
 
 def test_request_of_an_unusual_input_is_read_by_its_path(tmp_path: Path) -> None:

@@ -24,17 +24,17 @@ from made_evaluations import (
 from parsed_page import Page
 
 from labelgen.base.errors import InputError
+from labelgen.base.terminal import printable
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Dialogue, Turn
-from labelgen.data.labels import QUALITY_NAMES, Annotation, AtGoal, AtSpan, AtTurn, Label
+from labelgen.data.labels import QUALITY_NAMES, Annotation, AtGoal, AtSpan, AtTurn, Label, NoLabel
 from labelgen.data.record import to_plain
 from labelgen.evaluation.evaluate import Description
 from labelgen.evaluation.protocol import with_reference
 from labelgen.metrics.results import ExampleDialogue, Point, PrecisionCoverage, Setting, decode
-from labelgen.report.page import enough
+from labelgen.report.page import enough, example_view
 from labelgen.report.page import render as in_page
 from labelgen.report.plots import ABSENT, count, number, percent
-from labelgen.report.side_by_side import Goal, letter, pair, tracks, view
 from labelgen.tasks.evaluation import tasks_of_units
 
 
@@ -86,8 +86,31 @@ def test_texts_of_a_dialogue_stand_as_they_are(dialogue: Dialogue) -> None:
     page = Page(render(evaluation(examples=(dialogue,))))
     text = re.sub(r"\s+", "", "".join(page.text))
     for turn in dialogue.turns:
-        assert re.sub(r"\s+", "", turn.response) in text
+        assert re.sub(r"\s+", "", printable(turn.response)) in text
     assert re.sub(r"\s+", "", dialogue.id) in text
+
+
+def test_examples_list_where_the_system_differs() -> None:
+    turns = tuple(Turn(request="play jazz", response="") for _ in range(4))
+    truth = (
+        *(Label("intents", AtTurn(k), "a") for k in (0, 1, 2)),
+        Label("slots", AtSpan(0, 5, 9), "genre"),
+        Label("goals", AtGoal((0, 1)), "goal"),
+    )
+    model = (Label("intents", AtTurn(0), "a", 0.9), Label("intents", AtTurn(1), "b"), Label("intents", AtTurn(3), "a"))
+    annotations = (
+        Annotation("truth", "person", truth),
+        Annotation("model", "model", model, (NoLabel("slots", AtTurn(0)),)),
+    )
+    dialogue = Dialogue(id="d", turns=turns, annotations=annotations)
+    seen = example_view(ExampleDialogue(record=to_plain(dialogue), system="model", reference="truth"), {"quality"})
+    assert seen.differences == (
+        ("goals", "the dialogue", "turns 0-1", "no answer"),
+        ("intents", "turn 1", "a", "b"),
+        ("intents", "turn 2", "a", "no answer"),
+        ("slots", "turn 0", "genre: jazz", "none"),
+    )
+    assert list(seen.drawings) == ["truth", "model"]
 
 
 def test_markup_in_every_place_is_text() -> None:
@@ -124,39 +147,6 @@ def test_numbers_are_rounded_and_nothing_else(value: float, digits: int) -> None
     assert not re.fullmatch(r"-[0.]+", text)
 
 
-def without_people(*models: dict[str, tuple[float, float] | None], larger: bool = True) -> dict[str, Any]:
-    """An evaluation of several models and a rule; per question, each model's interval, None for one that is unknown."""
-    asked = [task(f"q{k}", None, larger) for k in range(len(models))]
-    for one, intervals in zip(asked, models, strict=True):
-        one["rows"] = [
-            {"system": name, "kind": "model", "answered": 1.0, "metrics": {"score": bounds(interval)}}
-            for name, interval in intervals.items()
-        ] + [row for row in one["rows"] if row["kind"] == "rule"]
-    found = evaluation(*asked)
-    found["systems"] = named(*models[0], "baseline")
-    return found
-
-
-def bounds(interval: tuple[float, float] | None) -> dict[str, Any]:
-    low, high = interval or (None, None)
-    return {"value": 0.5 if interval is None else sum(interval) / 2, "low": low, "high": high}
-
-
-@given(st.lists(st.integers(0, 20), min_size=4, max_size=4), st.booleans())
-def test_two_systems_differ_just_where_their_intervals_do_not_overlap(ends: list[int], larger: bool) -> None:
-    new, old = sorted(ends[:2]), sorted(ends[2:])
-    found = without_people({"new": (new[0], new[1]), "old": (old[0], old[1])}, larger=larger)
-    if max(new[0], old[0]) <= min(new[1], old[1]):
-        expected = "indistinguishable from old"
-    else:
-        expected = "better than old" if (new[0] > old[1]) == larger else "worse than old"
-    assert answer(found) == f"Of 1 task, new is {expected} in 1 (q0)."
-    turned = without_people({"old": (old[0], old[1]), "new": (new[0], new[1])}, larger=larger)
-    swap = {"better": "worse", "worse": "better"}
-    other = swap.get(expected.split()[0], "indistinguishable")
-    assert answer(turned).removeprefix("Of 1 task, old is ").split()[0] == other
-
-
 def test_a_slice_is_weak_if_chance_among_so_many_does_not_explain_it() -> None:
     def part(name: str, value: float, p: float | None, metric: str = "score") -> dict[str, Any]:
         of = {"by": "length", "name": name, "system": "model", "metric": metric}
@@ -186,70 +176,6 @@ def test_as_right_as_a_human_baseline_is_the_widest_such_coverage() -> None:
     assert enough(PrecisionCoverage(system="m", human_precision=0.8, points=list(points))) == points[2]
     assert enough(PrecisionCoverage(system="m", human_precision=1.1, points=list(points))) is None
     assert enough(PrecisionCoverage(system="m", human_precision=None, points=list(points))) is None
-
-
-@given(dialogues())
-def test_tracks_hold_every_turn_once_and_every_goal_whole(dialogue: Dialogue) -> None:
-    ours, theirs = pair(dialogue.annotation("consensus"), dialogue.annotation("model"))
-    for goals in (ours, theirs):
-        drawn = tracks(goals, len(dialogue.turns))
-        assert all(len(track) == len(dialogue.turns) for track in drawn)
-        cells = [(turn, c) for track in drawn for turn, c in enumerate(track) if c.goal is not None]
-        assert sorted((c.goal.letter, t) for t, c in cells if c.goal and c.state == "serves") == sorted(
-            (g.letter, t) for g in goals for t in g.turns
-        )
-        for goal in goals:
-            span = [(t, c) for t, c in cells if c.goal == goal]
-            assert [t for t, _ in span] == list(range(goal.turns[0], goal.turns[-1] + 1))
-            assert [t for t, c in span if c.first] == [goal.turns[0]]
-            assert [t for t, c in span if c.last] == [goal.turns[-1]]
-        assert len({g.letter for g in goals}) == len(goals)
-
-
-def test_goals_that_share_most_turns_share_a_letter() -> None:
-    def said(*goals: tuple[int, ...]) -> Annotation:
-        return Annotation("a", "person", tuple(Label("goals", AtGoal(g), "goal") for g in goals))
-
-    ours, theirs = pair(said((0, 1, 3), (2, 4)), said((0, 2, 4), (1, 3), (5,)))
-    assert ours == (Goal((0, 1, 3), 0, "A"), Goal((2, 4), 1, "B"))
-    assert theirs == (Goal((0, 2, 4), 1, "B"), Goal((1, 3), 0, "A"), Goal((5,), 2, "C"))
-    assert [letter(k) for k in (0, 25, 26, 52)] == ["A", "Z", "A1", "A2"]
-
-
-@given(dialogues())
-def test_a_request_is_whole_in_every_line(dialogue: Dialogue) -> None:
-    found = view(ExampleDialogue(record=to_plain(dialogue), system="model", reference="consensus"))
-    for turn, shown in zip(dialogue.turns, found.turns, strict=True):
-        assert shown.lines
-        for line in shown.lines:
-            assert "".join(s.text for s in line.segments) == turn.request
-        who = [line.who for line in shown.lines]
-        assert len(set(who)) == len(who)
-
-
-def test_states_of_answers() -> None:
-    def said(who: str, *labels: Label) -> Annotation:
-        return Annotation(who, "person", labels)
-
-    turns = tuple(Turn(request=str(k), response="") for k in range(4))
-    dialogue = Dialogue(
-        id="d",
-        turns=turns,
-        annotations=(
-            said("truth", *(Label("intents", AtTurn(k), "a") for k in (0, 1, 2))),
-            said(
-                "model",
-                Label("intents", AtTurn(0), "a", 0.9),
-                Label("intents", AtTurn(1), "b"),
-                Label("intents", AtTurn(3), "a"),
-            ),
-            said("ben", Label("intents", AtTurn(1), "b"), Label("intents", AtTurn(0), "b")),
-        ),
-    )
-    found = view(ExampleDialogue(record=to_plain(dialogue), system="model", reference="truth"))
-    states = [answer.state for turn in found.turns for answer in turn.answers]
-    assert states == ["same", "differs", "absent", "unjudged"]
-    assert [[who for who, _ in a.others] for t in found.turns for a in t.answers] == [[], ["ben"], [], []]
 
 
 def test_what_is_no_evaluation_is_refused() -> None:

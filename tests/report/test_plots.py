@@ -12,16 +12,12 @@ from labelgen.report.plots import (
     Mark,
     axis_for,
     axis_head,
-    precision_coverage,
     reliability,
     whiskers,
 )
 
 numbers = st.one_of(st.none(), st.just(math.nan), st.floats(-1e6, 1e6))
 shares = st.one_of(st.none(), st.floats(0, 1))
-bins = st.builds(
-    Bin, low=st.floats(0, 1), high=st.floats(0, 1), items=st.integers(0, 9), probability=shares, accuracy=shares
-)
 points = st.builds(Point, threshold=shares, coverage=shares, precision=shares)
 marks = st.builds(Mark, numbers, numbers, numbers, st.just("model"), st.sampled_from(["circle", "diamond", "square"]))
 
@@ -57,15 +53,6 @@ def test_only_neighboring_bins_of_ten_answers_are_joined(sizes: list[int | None]
     runs = "".join("x" if (items or 0) >= 10 else " " for items in sizes).split()
     assert [len(points) for points in joined] == [len(run) for run in runs if len(run) > 1]
     assert named(svg, "few") == sum(b.items < 10 for b in made)
-
-
-@given(st.lists(points, max_size=4), shares)
-def test_a_curve_ends_with_a_dot(given_points: list[Point], bar: float | None) -> None:
-    known = [p for p in given_points if p.coverage is not None and p.precision is not None]
-    svg = precision_coverage(given_points, bar, "words", Axis(0, 1))
-    assert named(svg, "dot") == bool(known)
-    assert named(svg, "line") == (len(known) > 1)
-    assert named(svg, "reference") == (bar is not None)
 
 
 @given(st.lists(numbers, max_size=6))

@@ -3,15 +3,13 @@
 import io
 import unicodedata
 
-import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
 from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, NoLabel
-from labelgen.metrics.results import Evaluation
-from labelgen.report.terminal import DialogueView, results_table
+from labelgen.report.terminal import DialogueView
 
 
 def draw(what, width=100, color=False):
@@ -112,50 +110,3 @@ def test_what_is_labeled_and_what_is_withheld_can_be_seen():
     # The first goal's track goes on beside the second goal's turn.
     rows = [line[:2] for line in drawn.splitlines() if "user" in line]
     assert rows == ["● ", "│●", "● "]
-
-
-def test_the_results_table_shows_every_task_with_its_ratio():
-    def estimate(value, low=None, high=None):
-        return {"value": value, "low": low, "high": high, "items": 9, "dialogues": 3}
-
-    def task(name, model, person, ratios):
-        rows = [{"system": "model", "kind": "model", "answered": 1.0, "metrics": {"span_f1": model}}]
-        rows += [{"system": "human baseline", "kind": "human", "answered": 1.0, "metrics": {"span_f1": person}}]
-        return {"name": name, "unit": "turn", "main_metric": "span_f1", "rows": rows, "ratios": ratios}
-
-    ratio = {
-        "system": "model",
-        "opponent": "human baseline",
-        "metric": "span_f1",
-        "value": 1.05,
-        "low": 1.01,
-        "high": 1.09,
-    }
-    evaluation = {
-        "title": "t",
-        "tasks": [
-            task("[slots], span", estimate(0.931, 0.9, 0.95), estimate(0.887, 0.86, 0.91), [ratio]),
-            task("mood, turn", estimate(None), estimate(1.0), []),
-        ],
-    }
-    first, second = (
-        line
-        for line in draw(results_table(msgspec.convert(evaluation, Evaluation)), 120).splitlines()
-        if "," in line and "span f1" in line
-    )
-    assert first.split() == [
-        "[slots],",
-        "span",
-        "span",
-        "f1",
-        ".931",
-        "[.900,",
-        ".950]",
-        ".887",
-        "[.860,",
-        ".910]",
-        "1.05",
-        "[1.01,",
-        "1.09]",
-    ]
-    assert second.split() == ["mood,", "turn", "span", "f1", "-", "1.00", "-"]

@@ -6,11 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelgen.requests.rewrites import Walks, chain_of, ends, mine
-from labelgen.simulator.assistant import answer
-from labelgen.simulator.grammar import Phrase
-from labelgen.simulator.recognizer import HeardRequest
+from labelgen.simulator.assistant import HeardRequest, answer
 from labelgen.simulator.users import GoalStep, user_of
-from labelgen.simulator.vocabulary import Draws
+from labelgen.simulator.vocabulary import Draws, Phrase
 from labelgen.simulator.world import WorldOptions
 
 FORMS = ("lights", "light on", "lamp", "dark here", "brighter")

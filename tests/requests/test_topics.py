@@ -11,8 +11,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from labelgen.requests.asked import AskedText, asked_in
-from labelgen.requests.grouping import Floats, Groups, communities, group
-from labelgen.requests.topics import GroupedRequests, group_requests, topics_of
+from labelgen.requests.topics import Floats, GroupedRequests, Groups, communities, group, group_requests, topics_of
 from labelgen.simulator.log import simulate
 
 THEMES = (

@@ -116,13 +116,6 @@ def test_blind_task_shows_no_answers(dialogue):
     assert [r["from_name"] for r in results] == ["turn"] * len(dialogue.turns)
 
 
-def test_slot_behind_an_emoji_has_browser_offsets():
-    [slot] = [r for r in exported(DIALOGUE)["predictions"][0]["result"] if r["from_name"] == "slots"]
-    assert slot["value"]["start"] == slot["value"]["end"] == "1"
-    assert (slot["value"]["startOffset"], slot["value"]["endOffset"]) == (8, 19)
-    assert exported(DIALOGUE)["data"]["look_at"] == "The model was not sure of: turn 2 (intents)."
-
-
 def test_read_answers_names_people_by_address_or_number(tmp_path):
     task = accepted(exported(DIALOGUE), {"id": 3, "email": "anna@example.org"})
     task["annotations"].append({**task["annotations"][0], "completed_by": 4})
@@ -255,15 +248,6 @@ def test_slot_words_that_a_browser_shows_differently_are_accepted(tmp_path):
     assert said(out.annotations[-1]) == said(model)
 
 
-def test_read_answers_counts_foreign_questions(tmp_path):
-    task = accepted(exported(DIALOGUE))
-    task["annotations"][0]["result"].append({"from_name": "comment", "type": "textarea", "value": {"text": ["hm"]}})
-    ignored: Counter[str] = Counter()
-    [answer] = read_answers(write_export(tmp_path / "answers.json", [task]), ignored)
-    assert isinstance(answer, ReviewAnswer)
-    assert ignored == {"comment": 1}
-
-
 @pytest.mark.parametrize("text", ['[{"data": {"id"', "{}", "", "\x00"])
 def test_read_answers_of_a_cut_export_raises(tmp_path, text):
     path = tmp_path / "answers.json"
@@ -276,14 +260,6 @@ def test_read_answers_of_a_cut_export_raises(tmp_path, text):
 def test_questions_with_an_unwritable_label_raise(name):
     with pytest.raises(UsageError, match="cannot ask"):
         labeling_config(questions_of([DIALOGUE], {"*": {"intents": (LabelName(name),)}}))
-
-
-def test_questions_of_named_tasks_ask_only_these():
-    asked = questions_of([DIALOGUE], {}, ("quality",))
-    assert "<Rating" in labeling_config(asked)
-    assert "<Choices" not in labeling_config(asked)
-    results = task_of(DIALOGUE, MODEL, asked)["predictions"][0]["result"]
-    assert {r["from_name"] for r in results} == {"turn", "quality", "dialogue_quality"}
 
 
 TEXTS = st.text(
@@ -311,10 +287,3 @@ def test_from_units_within_a_character_raises(text):
         if units not in places:
             with pytest.raises(ValueError, match="offset"):
                 from_units(text, units)
-
-
-def test_to_units_counts_an_emoji_twice():
-    assert to_units("😀 play", 2) == 3
-    assert from_units("😀 play", 3) == 2
-    with pytest.raises(ValueError, match="within a character"):
-        from_units("😀 play", 1)

@@ -8,11 +8,11 @@ from answered import accepted, said
 from msgspec.structs import replace
 
 from labelgen.cli.main import main
-from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.dialogue import Dialogue, Turn, extra
 from labelgen.data.label_sets import LabelName
 from labelgen.data.labels import Abstained, Annotation, AtGoal, AtSpan, AtTurn, Field, Label
 from labelgen.data.log import Log, write_log
-from labelgen.review.sampling import inclusion_probability
+from labelgen.review.sampling import SAMPLE
 
 COUNT = 12
 
@@ -85,19 +85,8 @@ def test_audit_sample_has_probabilities_and_depends_on_the_seed(log, tmp_path, c
         assert run("sample", log, out, "--count", 4, "--strategy", "audit", "--seed", seed) == 0
         drawn.append(out.read_bytes())
         # Four of the dialogues have no turns, and nobody can look at them.
-        assert [inclusion_probability(d) for d in read(out)] == [0.5] * 4
+        assert [extra(d)[SAMPLE]["probability"] for d in read(out)] == [0.5] * 4
     assert drawn[0] == drawn[1] != drawn[2]
-
-
-def test_export_shows_no_answers_unless_asked(log, tmp_path, capsys):
-    assert run("export", log, tmp_path / "blind", "--to", "label-studio") == 0
-    results = [
-        result["from_name"]
-        for task in json.loads((tmp_path / "blind" / "tasks.json").read_text())
-        for result in task["predictions"][0]["result"]
-    ]
-    assert set(results) == {"turn"}
-    assert "4 left out: no turns" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("form", ["label-studio", "jsonl"])
@@ -143,71 +132,5 @@ def test_import_with_faults_rejects_them_and_stops_at_too_many(log, tmp_path, ra
         assert "1 of 7 annotations cannot be used" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "told"),
-    [
-        (["sample", "{log}", "o.jsonl", "--count", "0", "--strategy", "audit"], 2, "--count is '0'"),
-        (["sample", "{log}", "o.jsonl", "--count", "1", "--strategy", "worst"], 2, "unknown way to sample"),
-        (["sample", "-", "o.jsonl", "--count", "1", "--strategy", "audit"], 2, "read once"),
-        (
-            ["sample", "{log}", "o.jsonl", "--count", "1", "--strategy", "abstained", "--annotator", "x"],
-            3,
-            "an annotation by x",
-        ),
-        (["sample", "{log}", "{log}", "--count", "1", "--strategy", "audit"], 2, "exists already"),
-        (["export", "{log}", "{out}", "--to", "word"], 2, "--to"),
-        (["export", "{log}", "{out}", "--to", "label-studio", "--task", "mood"], 2, "unknown task"),
-        (["export", "{log}", "{out}", "--to", "jsonl", "--show-labels"], 2, "shows no labels"),
-        (["import", "{log}", "a.json", "{out}/o.jsonl", "--annotator", "anna"], 2, "leave --annotator away"),
-        (["import", "{log}", "a.jsonl", "{out}/o.jsonl", "--from", "jsonl"], 2, "give --annotator NAME"),
-        (["import", "{log}", "{out}/none.json", "{out}/o.jsonl"], 2, "does not exist"),
-        (["redo"], 2, "unknown action of review"),
-    ],
-)
-def test_review_with_invalid_options_fails_with_a_message(log, tmp_path, words, code, told, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert run(*(word.format(log=log, out=tmp_path / "new") for word in words)) == code
-    assert told in capsys.readouterr().err
-
-
 def person(dialogue: Dialogue) -> Dialogue:
     return replace(dialogue, annotations=(*dialogue.annotations, Annotation("anna", "person")))
-
-
-def sure(dialogue: Dialogue) -> Dialogue:
-    return replace(dialogue, annotations=tuple(replace(a, abstained=()) for a in dialogue.annotations))
-
-
-def silent(dialogue: Dialogue) -> Dialogue:
-    return replace(dialogue, annotations=tuple(replace(a, abstained=(), labels=()) for a in dialogue.annotations))
-
-
-@pytest.mark.parametrize(
-    ("change", "how", "what", "hint"),
-    [
-        (
-            person,
-            "informative",
-            "all 8 records with an annotation by a model were annotated by people already",
-            "audit",
-        ),
-        (person, "abstained", "all 8 records with an annotation by a model were annotated by people already", "audit"),
-        (sure, "abstained", "a model withheld nothing in 8 records", "labelgen certify"),
-        (silent, "informative", "a model answers nothing in 8 records", "audit"),
-        (lambda d: replace(d, annotations=()), "abstained", "none of 8 records has an annotation by a model", "label`"),
-        (lambda d: replace(d, turns=(), annotations=()), "audit", "no record has a turn", "with turns"),
-    ],
-)
-def test_sample_without_candidates_explains_why(tmp_path, capsys, change, how, what, hint):
-    write_log(tmp_path / "log.jsonl", [change(labeled(k)) for k in range(COUNT)])
-    assert run("sample", tmp_path / "log.jsonl", tmp_path / "o.jsonl", "--count", 3, "--strategy", how) == 3
-    said_ = capsys.readouterr().err
-    assert what in said_
-    assert hint in said_.partition("hint:")[2]
-
-
-def test_import_of_an_unanswered_export_says_so(log, tmp_path, capsys):
-    folder, out = tmp_path / "review", tmp_path / "out.jsonl"
-    assert run("export", log, folder, "--to", "label-studio", "--show-labels") == 0
-    assert run("import", log, folder / "tasks.json", out) == 0
-    assert "there are no answers" in capsys.readouterr().out

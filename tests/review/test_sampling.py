@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import dialogues
 
-from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.dialogue import extra
 from labelgen.data.labels import Abstained, Annotation, AtTurn, Field, Label, NoLabel
 from labelgen.review.sampling import (
+    SAMPLE,
     Candidate,
     draw,
-    inclusion_probability,
     mark_sample,
     model_annotation,
     to_candidate,
@@ -100,8 +100,7 @@ def test_to_candidate_requires_doubt_and_no_person(dialogue, how):
 def test_mark_sample_changes_only_the_sample_field(dialogue, count):
     [drawn] = draw([Candidate(dialogue.id, 1, {})], "audit", count)
     after = mark_sample(dialogue, drawn, "audit", 0)
-    assert inclusion_probability(after) == 1.0
-    assert inclusion_probability(dialogue) is None
+    assert extra(after)[SAMPLE]["probability"] == 1.0
     assert mark_sample(after, drawn, "audit", 0) == after
 
 
@@ -111,11 +110,3 @@ def test_uncertainty_of_an_answer_covers_all_its_labels():
     annotation = Annotation("m", "model", labels, (NoLabel("slots", at, 0.9),), (Abstained(Field("quality", at)),))
     found = {d.field.task: (d.names, round(d.doubt, 6), d.withheld) for d in uncertainties(annotation)}
     assert found == {"intents": (("a", "b"), 0.75, False), "slots": ((), 0.1, False), "quality": ((), 1.0, True)}
-
-
-def test_model_annotation_defaults_to_the_first_model():
-    turn = Turn(request="a", response="b")
-    both = (Annotation("anna", "person"), Annotation("m", "model"), Annotation("gpt", "llm"))
-    dialogue = Dialogue(id="d", turns=(turn,), annotations=both)
-    assert model_annotation(dialogue, None) == both[1]
-    assert model_annotation(dialogue, "gpt") == both[2]

@@ -5,23 +5,10 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelgen.simulator.grammar import plain, say, template, write
-from labelgen.simulator.vocabulary import TABLE
+from labelgen.simulator.vocabulary import TABLE, plain, say
 
 WORD = st.text("abcdefgh'", max_size=4).map(lambda inner: f"a{inner}h")
 WORDS = st.lists(WORD, min_size=1, max_size=3).map(" ".join)
-
-
-def test_template_draws_every_alternative():
-    one = template("(turn|switch) on the {room} (lights|)")
-    said = {" ".join(say(one, [("room", "attic")], Random(seed)).words) for seed in range(60)}
-    assert said == {f"{verb} on the attic{rest}" for verb in ("turn", "switch") for rest in (" lights", "")}
-
-
-def test_template_text_keeps_punctuation():
-    assert (
-        write(template("Playing {song}, by {artist}."), {"song": "A", "artist": "B"}, Random(0)) == "Playing A, by B."
-    )
 
 
 @settings(max_examples=40, deadline=None)

@@ -14,8 +14,7 @@ from labelgen.model.batches import Example
 from labelgen.model.build import build_model
 from labelgen.model.folder import save_model
 from labelgen.model.options import ModelOptions
-from labelgen.tasks import TASKS
-from labelgen.tasks.options import TaskOptions
+from labelgen.tasks import TASKS, TaskOptions
 
 
 def dialogue(seed: int) -> Dialogue:

@@ -12,8 +12,8 @@ from labelgen.data.label_sets import LabelName, LabelSet
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, Label, NoLabel, targets_of
 from labelgen.features.layout import States
 from labelgen.model.batches import _goals_of
+from labelgen.tasks import TaskOptions
 from labelgen.tasks.goals import Goals
-from labelgen.tasks.options import TaskOptions
 from labelgen.tasks.task import Widths
 
 NEAREST, ANY = (

@@ -13,10 +13,9 @@ from layouts import layout_of
 from labelgen.data.label_sets import LabelName, LabelSet
 from labelgen.data.labels import AtDialogue, AtGoal, Target
 from labelgen.features.layout import TargetTensors
-from labelgen.nn.losses import exclusive
-from labelgen.tasks import goals
+from labelgen.nn.structure import exclusive
+from labelgen.tasks import TaskOptions, goals
 from labelgen.tasks.goals import Goals, divide, goal_probabilities
-from labelgen.tasks.options import TaskOptions
 
 TASK = Goals(LabelSet("goals", (LabelName("goal"),), {}), TaskOptions())
 

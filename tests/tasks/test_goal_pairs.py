@@ -11,9 +11,8 @@ from layouts import layout_of
 
 from labelgen.data.label_sets import LabelName, LabelSet
 from labelgen.data.labels import AtDialogue, AtGoal, Target
-from labelgen.tasks import goals
+from labelgen.tasks import TaskOptions, goals
 from labelgen.tasks.goals import Goals, same_goal
-from labelgen.tasks.options import TaskOptions
 
 TASK = Goals(LabelSet("goals", (LabelName("goal"),), {}), TaskOptions())
 

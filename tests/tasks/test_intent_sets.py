@@ -12,8 +12,8 @@ from layouts import layout_of
 
 from labelgen.data.label_sets import LabelName, LabelSet
 from labelgen.data.labels import AtGoal, AtTurn, Target
+from labelgen.tasks import TaskOptions
 from labelgen.tasks.intents import Intents
-from labelgen.tasks.options import TaskOptions
 
 ONE_TURN = layout_of(1)
 NAMES = tuple(LabelName(name) for name in "abcd")

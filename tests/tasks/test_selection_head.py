@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelgen.features.layout import Layout, States
-from labelgen.nn.losses import NEVER
+from labelgen.nn.structure import NEVER
 from labelgen.tasks.selection import SelectionHead
 from labelgen.tasks.task import Widths
 

@@ -14,8 +14,8 @@ from labelgen.features.layout import Layout
 from labelgen.model.batches import Example
 from labelgen.model.build import build_model
 from labelgen.model.options import ModelOptions
-from labelgen.nn.losses import NEVER
-from labelgen.tasks.options import TaskOptions
+from labelgen.nn.structure import NEVER
+from labelgen.tasks import TaskOptions
 from labelgen.tasks.slots import Slots
 
 NO, B_A, B_B, I_A, I_B = range(5)

@@ -11,8 +11,7 @@ from labelgen.model.batches import Example
 from labelgen.model.build import build_model
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
-from labelgen.tasks import TASKS
-from labelgen.tasks.options import TaskOptions
+from labelgen.tasks import TASKS, TaskOptions
 
 DIALOGUES = [labeled_dialogue(seed) for seed in range(24)]
 

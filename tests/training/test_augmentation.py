@@ -1,15 +1,13 @@
-"""Joins of annotated dialogues, and goals with errors of segmentation."""
+"""Joins of annotated dialogues."""
 
 from random import Random
 
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import AtDialogue, AtGoal, AtSpan, AtTurn, Target
-from labelgen.tasks.exclusive import exclusive_rows
-from labelgen.training.augmentation import join_at_goals, wrong_goals
+from labelgen.training.corpus import join_at_goals
 
 FAILED = (("failure", 1.0),)
 SUCCEEDED = (("success", 1.0),)
@@ -89,35 +87,3 @@ def test_join_needs_goals_divided_alike():
     both = join_at_goals(open_, dialogue("c", [0], closed=False), Random(0))
     assert both is not None
     assert not [t for t in both.targets if isinstance(t.at, AtDialogue)]
-
-
-@given(serves=serving, seed=st.integers(0, 99))
-def test_wrong_goals_are_new_and_weigh_their_overlap(serves: list[int | None], seed: int):
-    one = dialogue("a", serves)
-    made = wrong_goals(one, 1.0, Random(seed))
-    known = {t.at.turns: t for t in one.targets if t.task == "outcome" and isinstance(t.at, AtGoal)}
-    for target in made:
-        assert isinstance(target.at, AtGoal)
-        assert target.task == "outcome"
-        turns = target.at.turns
-        assert turns not in known
-        assert turns == tuple(sorted(set(turns)))
-        assert set(turns) <= set(range(len(serves)))
-        overlaps = {
-            len({*turns} & {*own}) / len({*turns} | {*own}): t.distribution
-            for own, t in known.items()
-            if t.distribution == target.distribution
-        }
-        assert target.weight in overlaps
-    assert made == wrong_goals(one, 1.0, Random(seed))
-    assert wrong_goals(one, 0.0, Random(seed)) == ()
-
-
-def test_merged_goal_learns_mean_outcome_by_overlap():
-    """Three turns of a success and one of a failure: weights 3/4 and 1/4, so the failure's probability is 1/4."""
-    one = dialogue("a", [0, 0, 0, 1])
-    merged = [[t for t in wrong_goals(one, 1.0, Random(seed)) if t.at == AtGoal((0, 1, 2, 3))] for seed in range(40)]
-    targets = next(found for found in merged if found)
-    rows = exclusive_rows([targets], {"success": 0, "failure": 1})
-    assert torch.allclose(rows.expected, torch.tensor([[0.75, 0.25]]))
-    assert float(rows.weight[0]) == 1.0

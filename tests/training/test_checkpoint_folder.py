@@ -45,13 +45,6 @@ def test_checkpoint_index_damaged_is_refused(
         finetune(options("a"))
 
 
-def test_checkpoint_missing_is_refused(options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch):
-    for path in broken_off(options, monkeypatch).glob("*.ckpt"):
-        path.unlink()
-    with pytest.raises(IntegrityError, match="the checkpoint is missing"):
-        finetune(options("a"))
-
-
 def test_checkpoints_unused_are_removed(options: Callable[..., FinetuneOptions], log: Path):
     asked = options("a", f"--data.valid=[{log}]", "--length.keep=best")
     finetune(asked)
@@ -120,7 +113,7 @@ def test_full_disk_error_names_temporary_folder(
         # /dev/full takes nothing: each write finds the disk full.
         return open("/dev/full", "wb", buffering=0)
 
-    monkeypatch.setattr("labelgen.training.prepared.tempfile.TemporaryFile", full)
+    monkeypatch.setattr("labelgen.training.corpus.tempfile.TemporaryFile", full)
     with pytest.raises(StorageError, match="No space left on device") as told:
         finetune(options("a"))
     assert told.value.where == tempfile.gettempdir()
@@ -146,9 +139,9 @@ def begun(options: Callable[..., FinetuneOptions], tmp_path: Path) -> FinetuneOp
     asked = options("a")
     folder = Path(asked.out)
     (folder / CHECKPOINTS).mkdir(parents=True)
-    CheckpointFolder(folder / CHECKPOINTS).commit(CheckpointIndex(SavedCheckpoint("step-1.ckpt", ""), None, None))
+    CheckpointFolder(folder / CHECKPOINTS).commit(CheckpointIndex(SavedCheckpoint("step-1.ckpt", ""), None))
     (folder / "config.yaml").write_text(to_yaml(asked), encoding="utf-8")
-    (folder / "run.json").write_text('{"data_digest":"d","step":0,"steps":0,"elapsed_s":0.0,"ended":null}\n')
+    (folder / "run.json").write_text('{"data_digest":"d","step":0,"steps":0,"elapsed_s":0.0,"done":false}\n')
     return asked
 
 

@@ -20,13 +20,12 @@ from labelgen.data.log import Log, Quarantine, write_log
 from labelgen.data.record import encode
 from labelgen.data.split import fingerprint
 from labelgen.pretraining.corruption import without_answers
-from labelgen.training import prepared
+from labelgen.training import corpus as module
 from labelgen.training.corpus import (
     AnnotatedExamples,
     ChosenTargets,
     Corpus,
     CorruptedExamples,
-    target_counts,
 )
 from labelgen.training.options import AugmentOptions, TargetOptions
 
@@ -76,11 +75,6 @@ def test_targets_annotators_share_weight(annotators: tuple[str, ...], expected: 
     assert found == pytest.approx(expected)
 
 
-def test_targets_without_annotators_are_none():
-    for annotators in (("nobody",), ()):
-        assert ChosenTargets(TargetOptions(annotators=annotators), {"quality"})(DIALOGUE) is None
-
-
 def test_targets_annotation_precedes_feedback():
     both = ChosenTargets(TargetOptions(annotators=("anna",), feedback=True), {"quality"})(DIALOGUE)
     assert names(both) == {0: "good", 1: "bad"}
@@ -128,25 +122,10 @@ def test_examples_show_dialogues_as_labeling_reads_them(corpus: Corpus):
         assert example == examples.example(1, k)
         assert example.targets == corpus[k].targets
         assert example.dialogue == replace(corpus[k], targets=())
-    changed = AnnotatedExamples(corpus, seed=0, augment=AugmentOptions(joined=1.0, wrong_goals=1.0))
+    changed = AnnotatedExamples(corpus, seed=0, augment=AugmentOptions(joined=1.0))
     for some in (examples, changed):
         some.annotated_only = frozenset({"quality"})
         assert not any(some.example(0, k).targets for k in range(60))
-
-
-def test_corpus_reads_back_prepared_dialogues(log: Path, bad: Quarantine):
-    chosen = ChosenTargets(TargetOptions(annotators=("anna",)), {"quality", "intents"})
-    with closing(Corpus([str(log), str(log / "sub")], "labelgen", 0.0, chosen, "test", bad)) as corpus:
-        assert len(corpus) == corpus.read == 66
-        assert corpus.log.tolist() == [0] * 63 + [1] * 3
-        assert {corpus.root(0), corpus.root(60)} == {log, log / "sub"}
-        assert [len(d.turns) for d in corpus] == corpus.turns.tolist()
-        assert corpus[62] == chosen(labeled_dialogue(2))
-        assert corpus.words[0] == 4
-        assert {n.name for n in corpus.labels["toy"]["intents"]} == {n.name for n in LABELS["toy"]["intents"]}
-        assert target_counts(corpus)["quality"] == sum(t.task == "quality" for d in corpus for t in d.targets)
-        with closing(Corpus([str(log)], "labelgen", 0.0, chosen, "test", bad)) as other:
-            assert other.digest != corpus.digest
 
 
 def test_pretraining_examples_have_no_labels(log: Path, bad: Quarantine):
@@ -163,7 +142,7 @@ def test_pretraining_examples_have_no_labels(log: Path, bad: Quarantine):
 @settings(max_examples=25, deadline=None)
 def test_corpus_of_any_batch_size_equals_plain_records(records: list[Dialogue], batch: int):
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepared, "_BATCH", batch)
+        patch.setattr(module, "_BATCH", batch)
         path = Path(folder) / "log.jsonl"
         write_log(path, records)
         plain = [one for one in Log([path]) if one.turns]

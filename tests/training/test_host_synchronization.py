@@ -18,7 +18,7 @@ from labelgen.model.batches import Example
 from labelgen.model.build import build_model
 from labelgen.model.label_model import LabelModel
 from labelgen.model.options import ModelOptions
-from labelgen.tasks.options import TaskOptions
+from labelgen.tasks import TaskOptions
 from labelgen.training.loader import StepBatch
 from labelgen.training.module import TrainingModule
 from labelgen.training.options import OptimizerOptions
@@ -63,7 +63,7 @@ class NoSynchronization(TorchDispatchMode):
 
 
 def model_of(encoder: Path, tasks: dict[str, TaskOptions], **options: Any) -> LabelModel:
-    sizes = {"dialogue_width": 32, "dialogue_layers": 1, "dialogue_heads": 2, "label_refresh_steps": 1, "words": 40}
+    sizes = {"dialogue_width": 32, "dialogue_layers": 1, "dialogue_heads": 2, "words": 40}
     model = build_model(ModelOptions(encoder=str(encoder), **{**sizes, **options}), tasks, LABELS, DIALOGUES)
     return model.train()
 
@@ -84,10 +84,10 @@ def training(model: LabelModel) -> tuple[TrainingModule, Any]:
     return module, trainer
 
 
-@pytest.mark.parametrize(("tasks", "chunk_tokens"), [("every task", 50), ("parts", None), ("pairs", None)])
-def test_training_step_any_model_waits_for_no_device(tiny_encoder: Path, tasks: str, chunk_tokens: int | None):
+@pytest.mark.parametrize("tasks", MODELS)
+def test_training_step_any_model_waits_for_no_device(tiny_encoder: Path, tasks: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("labelgen.model.label_model.REFRESH_STEPS", 1)
     model = model_of(tiny_encoder, MODELS[tasks], sound=tasks == "every task")
-    model.turn_encoder.chunk_tokens = chunk_tokens
     batches = [batch_of(model, turns) for turns in (6, 3)]
     if model.sound is not None:
         width = voice_width(model.sound)

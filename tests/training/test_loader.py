@@ -18,7 +18,7 @@ from torch import Tensor
 from labelgen.model.batches import Collator, Example
 from labelgen.model.build import build_model
 from labelgen.model.options import ModelOptions
-from labelgen.tasks.options import TaskOptions
+from labelgen.tasks import TaskOptions
 from labelgen.training.loader import BatchLoader, LoadedBatch
 
 DIALOGUES = [labeled_dialogue(seed, 2) for seed in range(6)]

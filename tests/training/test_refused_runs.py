@@ -38,25 +38,6 @@ def test_other_data_are_refused(options: Callable[..., FinetuneOptions], log: Pa
         finetune(options("a"))
 
 
-def test_what_only_corruptions_teach_is_refused_where_no_log_teaches_it(options: Callable[..., FinetuneOptions]):
-    with pytest.raises(UsageError, match="no targets of 'order'"):
-        finetune(options("a", "--tasks={goals: {}, order: {}}"))
-    assert not Path(options("a").out).exists()
-
-
-def test_a_model_to_begin_with_is_checked_before_the_logs_are_read(
-    options: Callable[..., FinetuneOptions], log: Path, tmp_path: Path
-):
-    log.write_text("broken{\n")
-    with pytest.raises(UsageError, match="is no model folder"):
-        finetune(options("a", f"--init={tmp_path / 'nowhere'}"))
-
-
-def test_a_log_without_targets_is_bad_input(options: Callable[..., FinetuneOptions]):
-    with pytest.raises(InputError, match="none of 14 dialogues"):
-        finetune(options("a", "--targets.annotators=[nobody]"))
-
-
 def test_records_that_cannot_be_read_lie_in_the_folder_of_the_run(options: Callable[..., FinetuneOptions], log: Path):
     """Of all logs in one file, told in the closing words; where too many are bad, the same command goes on once they
     are fixed."""

@@ -10,12 +10,12 @@ from whole_runs import BrokenOffError, break_off_at, digest, rows
 
 from labelgen.base.errors import IntegrityError, LabelgenError
 from labelgen.base.files import digest_bytes, digest_file
-from labelgen.model.folder import load_model, read_card
+from labelgen.model.folder import load_model
 from labelgen.training.options import FinetuneOptions
 from labelgen.training.run import finetune
 
 
-@pytest.mark.parametrize("how", ["--batch.encoder_tokens=24", "--model.encoder_frozen=true"])
+@pytest.mark.parametrize("how", ["--batch.turns=16", "--model.encoder_frozen=true"])
 def test_interrupted_run_resumes_to_same_weights(
     options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ):
@@ -63,38 +63,10 @@ def test_checkpoint_damaged_or_with_code_is_refused(
         finetune(options("a"))
 
 
-def test_time_limit_extended_run_resumes(options: Callable[..., FinetuneOptions]):
-    whole, limited = options("whole"), options("limited", "--length.max_minutes=0")
-    finetune(whole)
-    assert "trained 1 of" in finetune(limited)
-    assert read_card(Path(limited.out) / "model")["step"] == 1
-    assert "already done (length.max_minutes, step 1)" in finetune(limited)
-    finetune(options("limited"))
-    assert digest(limited) == digest(whole)
-
-
-def patient(options: Callable[..., FinetuneOptions], out: str, *more: str) -> FinetuneOptions:
-    """A run that learns nothing, so that no epoch after the first has a smaller loss."""
-    still = ("--optimizer.learning_rate=0", "--optimizer.encoder_learning_rate=0")
-    log = options(out).data.train[0]
-    return options(out, f"--data.valid=[{log}]", "--length.max_epochs=5", "--length.keep=best", *still, *more)
-
-
-def test_early_stopping_ignores_partial_epoch(options: Callable[..., FinetuneOptions]):
-    more = ("--length.patience=1", "--batch.turns=10")
-    whole = patient(options, "whole", *more)
-    finetune(whole)
-    for limit in ("--length.max_minutes=0", "--length.max_minutes=1e-9"):
-        finetune(patient(options, "limited", *more, limit))
-    limited = patient(options, "limited", *more)
-    finetune(limited)
-    assert read_card(Path(limited.out) / "model")["step"] == read_card(Path(whole.out) / "model")["step"]
-
-
-def test_run_killed_after_last_epoch_does_not_train(
+def test_run_killed_after_last_step_does_not_train(
     options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch
 ):
-    whole, killed = (patient(options, out, "--length.patience=1") for out in ("whole", "killed"))
+    whole, killed = options("whole", "--length.steps=2"), options("killed", "--length.steps=2")
     finetune(whole)
     with monkeypatch.context() as patch:
         patch.setattr("labelgen.training.run.save_model", lambda *_: 1 / 0)

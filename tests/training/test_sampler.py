@@ -50,28 +50,12 @@ def test_sampler_order_depends_on_seed_and_epoch(sampler: Sampler, epoch: int):
     assert [b.tolist() for b in sampler.plan(epoch)] == [b.tolist() for b in again.plan(epoch)]
 
 
-@given(samplers, st.integers(0, 40))
-def test_sampler_locates_step_in_epoch(sampler: Sampler, step: int):
-    epoch, within = sampler.locate(step)
-    assert 0 <= within < sampler.steps(epoch)
-    assert sum(sampler.steps(e) for e in range(epoch)) + within == step
-
-
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=60), st.integers(0, 5))
 def test_sampler_batch_keeps_budget(sizes: list[int], seed: int):
     sampler = make(sizes, seed=seed)
     for batch in sampler.plan(0):
         fits = sampler.turns[batch].sum() <= 12 and sampler.words[batch].sum() <= 90
         assert fits or len(batch) == 1
-
-
-def test_sampler_batches_have_similar_lengths():
-    sizes = np.random.default_rng(0).integers(1, 10, 300).tolist()
-    sampler = make(sizes)
-    orders = {tuple(np.concatenate(make(sizes, seed=s).plan(e)).tolist()) for s in range(3) for e in range(3)}
-    assert len(orders) == 9
-    spread = np.mean([np.ptp(sampler.turns[batch]) for batch in sampler.plan(0)])
-    assert spread < 1.0 < np.ptp(sampler.turns)
 
 
 def test_sampler_mix_repeats_logs():

@@ -10,7 +10,6 @@ from whole_runs import common, digest, rows
 
 from labelgen.base.process import Terminated
 from labelgen.cli.main import main
-from labelgen.training.corpus import AnnotatedExamples
 from labelgen.training.module import TrainingModule
 from labelgen.training.options import FinetuneOptions
 from labelgen.training.run import finetune
@@ -59,17 +58,6 @@ def test_a_terminated_run_saves_the_step_says_so_and_resumes_to_the_same_bytes(
     assert digest(asked) == digest(options("whole"))
     assert rows(asked) == rows(options("whole"))
     assert signal.getsignal(signal.SIGTERM) == before
-
-
-def test_sigterm_before_training_ends_command(
-    log: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    argv = ["finetune", *common(log, tiny_encoder, "a")]
-    with monkeypatch.context() as patch:
-        patch.setattr(AnnotatedExamples, "__init__", lambda *_: signal.raise_signal(signal.SIGTERM))
-        assert main(argv) == 143
-    assert "stopped by SIGTERM; the same command goes on where it can" in capsys.readouterr().err
-    assert main(argv) == 0
 
 
 def test_sigterm_from_python_restores_handler(options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch):

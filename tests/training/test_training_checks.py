@@ -3,29 +3,23 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from labeled import LABELS, labeled_dialogue
-from msgspec import structs
 
 from labelgen.base.errors import UsageError
 from labelgen.base.options import Range, check_options, fields_of, read_options
-from labelgen.base.registry import resolve
 from labelgen.base.yaml_text import plain
-from labelgen.data.labels import AtGoal, Target
 from labelgen.data.log import write_log
 from labelgen.model.build import build_model
 from labelgen.model.options import ModelOptions
-from labelgen.pretraining.corruption import CORRUPTIONS, TEACHES, DialoguePool
-from labelgen.tasks.options import TaskOptions
+from labelgen.tasks import TaskOptions
 from labelgen.training.options import FinetuneOptions, PretrainOptions, TrainingOptions
 from labelgen.training.run import finetune, pretrain
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 LOG = [labeled_dialogue(seed) for seed in range(8)]
 
 
@@ -93,7 +87,6 @@ def _put(made: Any, parts: list[str], value: Any) -> Any:
         (["--model.dialogue_heads=7"], "model.dialogue_heads", "divides"),
         (["--data.mix=[1, 2]"], "data.mix", "one share for each log"),
         (["--data.train=[]"], "data.train", "name files"),
-        (["--length.patience=2"], "length.patience", "give data.valid"),
         (["--length.monitor=valid/goals/pk"], "length.monitor", "give data.valid"),
     ],
 )
@@ -103,14 +96,6 @@ def test_what_is_refused_leaves_no_folder(words: list[str], key: str, hint: str,
     assert key in str(error.value)
     assert hint in error.value.hint
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", CORRUPTIONS)
-def test_a_corruption_teaches_the_task_that_is_said(name: str):
-    corrupt = resolve(CORRUPTIONS, name, "corruption")
-    linked = Target("goals", AtGoal((0, 1)), (("goal", 0.9),), complete=False)
-    log = [structs.replace(d, targets=(linked,)) for d in LOG]
-    assert {target.task for d in log for target in corrupt(d, DialoguePool(LOG), Random(0))[1]} == {TEACHES[name]}
 
 
 @pytest.mark.parametrize(

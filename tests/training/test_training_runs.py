@@ -20,7 +20,7 @@ from labelgen.base.errors import UsageError
 from labelgen.base.options import read_options
 from labelgen.cli.main import main
 from labelgen.data.dialogue import Audio, Dialogue
-from labelgen.data.labels import Annotation, Label, targets_of
+from labelgen.data.labels import Label, targets_of
 from labelgen.data.log import Log, write_log
 from labelgen.model.annotate import annotate
 from labelgen.model.folder import check_model, load_model, read_card
@@ -158,37 +158,6 @@ def test_best_epoch_becomes_model(options: Callable[..., FinetuneOptions], log: 
     assert any(not torch.equal(value, kept[name]) for name, value in last.items() if name.startswith("heads."))
 
 
-def test_summary_warns_of_missing_targets(
-    options: Callable[..., FinetuneOptions], log: Path, capsys: pytest.CaptureFixture[str]
-):
-    short = "--length.steps=1"
-    told = finetune(options("a", short, f"--data.valid={log}", "--length.keep=best"))
-    assert "NO targets" not in told
-    assert "the best epoch is unknown" not in told + capsys.readouterr().err
-    bare = [replace(d, annotations=tuple(_without(a, "quality") for a in d.annotations)) for d in Log([log])]
-    write_log(log, bare, LABELS, force=True)
-    told = finetune(options("b", short, "--length.keep=best"))
-    assert "NO targets of quality:" in told
-    assert "the best epoch is unknown" in told
-    assert "the best epoch is unknown" in capsys.readouterr().err
-
-
-def test_pretraining_on_csv_uses_reader_options(tmp_path: Path, tiny_encoder: Path):
-    rows = [f"{d},{who},{text} {d}" for d in range(6) for who, text in (("user", "play it"), ("bot", "playing"))]
-    table = tmp_path / "log" / "turns.csv"
-    table.parent.mkdir()
-    table.write_text("\n".join(["call,who,said", *rows]) + "\n")
-    more = ["--data.format=mapped", "--tasks={goals: {}}", "--length.steps=1", "--batch.accumulate=1"]
-    words = common(table, tiny_encoder, "a", *more)
-    told = ["--data.option={dialogue: call, speaker: who}", "--data.option.text=said"]
-    with pytest.raises(UsageError, match="does not say what a row is"):
-        pretrain(read_options(PretrainOptions, words))
-    asked = read_options(PretrainOptions, [*words, *told])
-    assert asked.data.option == {"dialogue": "call", "speaker": "who", "text": "said"}
-    assert "on 6 of 6 dialogues" in pretrain(asked)
-    assert read_card(Path(asked.out) / "model")["config"]["data"]["option"] == asked.data.option
-
-
 def test_finetuning_takes_over_pretrained_weights(
     options: Callable[..., FinetuneOptions], log: Path, tiny_encoder: Path
 ):
@@ -214,22 +183,6 @@ def test_finetuning_takes_over_pretrained_weights(
     shared = [name for name in before if name.startswith("turn_encoder.")]
     assert shared
     assert all(torch.equal(before[name], after[name]) for name in shared)
-
-
-def test_summary_reports_unreadable_audio(options: Callable[..., FinetuneOptions], log: Path):
-    def summary(out: str, path: str, *argv: str) -> str:
-        lost = [
-            replace(d, turns=tuple(replace(turn, audio=Audio(path=path)) for turn in d.turns))
-            for d in (labeled_dialogue(seed) for seed in range(14))
-        ]
-        write_log(log, lost, LABELS, force=True)
-        return finetune(options(out, "--length.steps=1", "--data.workers=1", *argv))
-
-    soundfile.write(log.parent / "a.wav", np.zeros(8000, dtype=np.float32), 16_000)
-    told = summary("a", "missing.wav", "--model.sound=true")
-    assert re.search(r"sound: NONE of ([\d,]+) could be read, so nothing was heard; not read: no_file \1\n", told)
-    assert re.search(r"sound: ([\d,]+) of \1 read\n", summary("b", "a.wav", "--model.sound=true"))
-    assert "sound:" not in summary("c", "missing.wav")
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
@@ -266,14 +219,6 @@ def test_configs_train_two_steps(name: str, log: Path, tiny_encoder: Path, tmp_p
         told = finetune(read_options(FinetuneOptions, argv))
     assert bool(re.search(r"sound: ([\d,]+) of \1 read\n", told)) == (name == "sound")
     assert read_card(tmp_path / name / "model")["step"] == 2
-
-
-def _without(annotation: Annotation, task: str) -> Annotation:
-    return replace(
-        annotation,
-        labels=tuple(label for label in annotation.labels if label.task != task),
-        none=tuple(none for none in annotation.none if none.task != task),
-    )
 
 
 def _with_own_targets(dialogue: Dialogue) -> Dialogue:

@@ -20,7 +20,6 @@ from labelgen.data.log import write_log
 from labelgen.model.folder import model_digest, read_card
 from labelgen.training.options import FinetuneOptions
 from labelgen.training.run import finetune
-from labelgen.training.tracking import read_metrics
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 SECRETS = {"WANDB_API_KEY": KEY, "SERVICE_PASSWORD": "password-canary", "HOSTNAME": "host-canary"}
@@ -113,21 +112,6 @@ def test_wandb_run_that_breaks_off_counts_as_failed(
     assert [one.exit_code for one in session.of("exit")] == [1]
 
 
-def test_wandb_history_has_charts_of_each_validation(followed: Followed):
-    training = sessions(followed.folder)[0]
-    validations = [row for row in read_metrics(followed.folder / "metrics.jsonl") if "valid_loss" in row]
-    confusions = training.tables["valid/outcome/on_given_goals/confusion_table"]
-    diagrams = training.tables["valid/quality/turn/reliability_table"]
-    assert len(confusions) == len(diagrams) == len(validations) == 2
-    right = sum(n for actual, predicted, n in confusions[-1][1] if actual == predicted)
-    accuracy = validations[-1]["valid/outcome/on_given_goals/accuracy"]
-    assert right / sum(n for _, _, n in confusions[-1][1]) == pytest.approx(accuracy)
-    assert all(0.0 <= probability <= 1.0 for _, rows in diagrams for probability, _ in rows)
-    names = sessions(followed.folder)[-1].tables
-    assert {"confusion_table", "reliability_table"} == {name.rpartition("/")[2] for name in names}
-    assert all(name.startswith("evaluation/") for name in names)
-
-
 def test_wandb_artifacts_name_model_and_evaluation_by_digest(followed: Followed):
     training, calibrated, certified, evaluated = sessions(followed.folder)
     card = read_card(followed.folder / "model")
@@ -170,18 +154,6 @@ def test_wandb_evaluation_has_the_numbers_of_its_file(followed: Followed):
             assert summary[f"evaluation/{key}/{metric}"] == pytest.approx(value)
 
 
-def test_wandb_calibration_is_in_the_summary(followed: Followed):
-    _, calibrated, certified, _ = sessions(followed.folder)
-    written = json.loads((followed.folder / "model" / "calibration.json").read_bytes())
-    for task in written["tasks"]:
-        name = f"calibration/{task['task']}_{task['unit']}"
-        assert calibrated.summary[f"{name}/temperature"] == pytest.approx(task["labels"]["temperature"])
-        certificate = task["certificate"]
-        if certificate and certificate["threshold"] is not None:
-            assert certified.summary[f"{name}/threshold"] == pytest.approx(certificate["threshold"])
-    assert not [name for name in calibrated.summary if name.endswith("threshold")]
-
-
 def test_wandb_folder_has_no_texts_ids_people_or_secrets(followed: Followed):
     written = all_bytes(followed.folder)
     assert len(sessions(followed.folder)) == 4
@@ -214,24 +186,6 @@ def test_wandb_files_of_model_and_evaluation_where_options_ask(judged: tuple[Pat
     assert KEY.encode() not in all_bytes(folder)
 
 
-def test_wandb_copied_model_writes_nothing_beside_it(judged: tuple[Path, list[str]], tmp_path: Path):
-    """Such as one from a hub."""
-    folder, words = judged
-    alone = tmp_path / "elsewhere" / "model"
-    alone.parent.mkdir()
-    (folder / "model").rename(alone)
-    assert main(["evaluate", *words, f"--model={alone}"]) == 0
-    assert [path.name for path in alone.parent.iterdir()] == ["model"]
-
-
-def test_wandb_for_a_model_without_run_is_refused(
-    tiny_model: Path, judged: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
-):
-    _, words = judged
-    assert main(["evaluate", *words, f"--model={tiny_model}", "--wandb=offline"]) == 2
-    assert "has no run of Weights & Biases" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("command", ["evaluate", "calibrate"])
 def test_wandb_failure_leaves_results(
     judged: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
@@ -248,18 +202,3 @@ def test_wandb_failure_leaves_results(
     assert main([command, *words, f"--model={folder / 'model'}"]) == 0
     assert capsys.readouterr().err.count("warning: Weights & Biases failed") == 1
     assert (model_digest(folder / "model") != before) == (command == "calibrate")
-
-
-def test_wandb_variables_do_not_move_a_run_that_is_taken_up(
-    judged: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
-):
-    folder, words = judged
-    before = sessions(folder)
-    for name, value in {"WANDB_RUN_ID": "other", "WANDB_PROJECT": "theirs", "WANDB_NAME": "name"}.items():
-        monkeypatch.setenv(name, value)
-    wandb.teardown()
-    assert main(["evaluate", *words, f"--model={folder / 'model'}"]) == 0
-    wandb.teardown()
-    (new,) = [one for one in sessions(folder) if one.folder not in [other.folder for other in before]]
-    (run,) = new.of("run")
-    assert (run.run_id, run.project, run.display_name) == (before[0].id, "labelgen", "a")

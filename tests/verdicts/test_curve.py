@@ -66,7 +66,7 @@ def test_answers_that_content_explains_make_the_curve_rise() -> None:
 def test_too_few_answers_are_refused(count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_log(tmp_path / "log.jsonl", rated(count) or [talk("hi", "Hello.", id="d")])
     assert main(["feedback", "curve", str(tmp_path / "log.jsonl")]) == 3
-    assert "labelgen feedback ask" in capsys.readouterr().err
+    assert "ask more users" in capsys.readouterr().err
 
 
 def test_command_draws_a_page_with_every_point(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Label
-from labelgen.feedback.items import FeedbackItem, items_of
-from labelgen.feedback.posterior import waterfall
+from labelgen.feedback.items import FeedbackItem, items_of, waterfall
 from labelgen.feedback.signal import find_signals
 from labelgen.verdicts.estimate import LogEstimate, LogFit, learn, share_of_people
 

@@ -6,8 +6,7 @@ from heard import talk
 
 from labelgen.data.dialogue import Signal
 from labelgen.data.labels import AtTurn
-from labelgen.feedback.items import FeedbackItem
-from labelgen.feedback.posterior import prior_log_odds
+from labelgen.feedback.items import FeedbackItem, prior_log_odds
 from labelgen.verdicts.witnesses import (
     PRIOR_VOTES,
     SILENT,

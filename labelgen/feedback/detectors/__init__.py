@@ -1,4 +1,4 @@
-"""Detectors of feedback signals: one for each kind, in five modules by what they read."""
+"""Detectors of feedback signals: one for each kind, in four modules by what they read."""
 
 from labelgen.base.registry import Registry
 
@@ -19,11 +19,11 @@ DETECTORS = Registry(
         "reaction": "labelgen.verdicts.reaction:Reaction",
         "repetition": f"{_HERE}.words:Repetition",
         "gratitude": f"{_HERE}.words:Gratitude",
-        "regenerate": f"{_HERE}.recorded:Regenerate",
-        "retry": f"{_HERE}.recorded:Retry",
-        "edit": f"{_HERE}.recorded:Edit",
-        "copy": f"{_HERE}.recorded:Copy",
-        "tool_error": f"{_HERE}.recorded:ToolError",
+        "regenerate": f"{_HERE}.explicit:Regenerate",
+        "retry": f"{_HERE}.explicit:Retry",
+        "edit": f"{_HERE}.explicit:Edit",
+        "copy": f"{_HERE}.explicit:Copy",
+        "tool_error": f"{_HERE}.explicit:ToolError",
         "preference": f"{_HERE}.moments:PREFERENCE",
         "fact": f"{_HERE}.moments:FACT",
         "remember": f"{_HERE}.moments:REMEMBER",

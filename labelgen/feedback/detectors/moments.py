@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from labelgen.data.dialogue import Dialogue, Signal
-from labelgen.data.values import language_of
+from labelgen.data.labels import language_of
 
 LANGUAGE = "en"
 """The language of the grammar."""

@@ -7,17 +7,19 @@ from rapidfuzz import fuzz
 
 from labelgen.data.dialogue import Dialogue, Signal, Turn
 from labelgen.feedback.cues import (
+    Phrases,
     failure_strength,
     gap_s,
     gives_up,
     is_closing,
     limits_s,
+    phrases,
+    plain,
     recorded_feedback,
     records_feedback,
     says_stop,
     went_wrong,
 )
-from labelgen.feedback.phrases import Phrases, phrases, plain
 
 REACH_TURNS = 2
 """A later request repeats no request."""
