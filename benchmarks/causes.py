@@ -7,6 +7,7 @@ On STAR the turn is known where exactly one reply of a failed goal is labeled as
 a simulated world whose failures are all admitted, as those of people who play an assistant are."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,7 @@ import torch
 from msgspec.structs import replace
 
 from labelgen.confidence.resampling import Array, interval, resamples
-from labelgen.data.dialogue import Dialogue
+from labelgen.data.dialogue import Dialogue, words_of_step
 from labelgen.data.labels import AtGoal, AtTurn, Label, targets_of
 from labelgen.data.log import Log
 from labelgen.data.split import position, user_key
@@ -32,22 +33,35 @@ from labelgen.simulator.annotators import PEOPLE
 from labelgen.simulator.log import TRUTH, simulate
 from labelgen.simulator.world import WorldOptions
 from labelgen.tasks import TaskOptions
-from labelgen.tasks.cause import BEGINNINGS, Cause
-from labelgen.verdicts.evidence import evidence_of
+from labelgen.tasks.cause import BEGINNINGS, Cause, step_words
+from labelgen.verdicts.evidence import evidence_of, faulty_calls
 
 from .results import Result
 
 _STAGES = ("wake", "recognition", "understanding", "resolution", "result")
 CONFIDENCES = ("asr_confidence", "nlu_confidence", "n-best margin", *(f"{s} confidence" for s in (*_STAGES, "slot")))
-STEPS = tuple(f"{stage} {what}" for stage in _STAGES for what in ("confidence", "error", "differs", "sounds alike"))
+STEPS = (
+    *(f"{stage} {what}" for stage in _STAGES for what in ("confidence", "error", "differs", "sounds alike")),
+    *(
+        "calls",
+        "call",
+        "final call",
+        "arguments said",
+        "arguments in response",
+        "request in arguments",
+        "tool said",
+        "result in response",
+    ),
+)
 _FAILING = re.compile("failed|unavailable|not_available|nothing_found|cannot_authenticate")
 """Action labels of STAR that say that something failed or is not available."""
 _DEVELOP = 0.33
 """Share of STAR's users on whom the world of training was chosen; they are left out."""
 _RESAMPLES = 1000
 
-Place = tuple[int, str] | None
-"""Turn and stage that a system names for a goal."""
+Place = tuple[int, str, str | None] | None
+"""Turn, stage and step that a system names for a goal; None for no step."""
+Rule = Callable[[Dialogue, Sequence[int]], Place]
 Metric = Callable[["Sequence[Case]", str], Callable[[Array], Array]]
 
 
@@ -56,7 +70,7 @@ class Case:
     """A failed goal. key: of its dialogue. named: what each system names. true: by the truth."""
 
     key: tuple[int, str]
-    true: tuple[int, str]
+    true: tuple[int, str, str | None]
     named: Mapping[str, Place]
 
 
@@ -101,25 +115,34 @@ def true_goals(dialogue: Dialogue) -> list[tuple[tuple[int, ...], bool]]:
     return [(x.at.turns, x.name == "failure") for x in labels if x.task == "outcome" and isinstance(x.at, AtGoal)]
 
 
-def causes_by(dialogue: Dialogue, annotator: str) -> dict[int, str]:
-    """The name of the cause at each turn."""
+def causes_by(dialogue: Dialogue, annotator: str) -> dict[int, Label]:
+    """The cause at each turn."""
     annotation = dialogue.annotation(annotator)
     labels = annotation.labels if annotation else ()
-    return {x.at.turn: x.name for x in labels if x.task == Cause.name}  # type: ignore[union-attr]
+    return {x.at.turn: x for x in labels if x.task == Cause.name}  # type: ignore[union-attr]
 
 
-def beginning(causes: Mapping[int, str], goal: Sequence[int]) -> tuple[int, str] | None:
-    """The first turn of a goal at which a failure begins, and the stage."""
-    return next(((t, causes[t]) for t in goal if causes.get(t) in BEGINNINGS), None)
+def beginning(causes: Mapping[int, Label], goal: Sequence[int]) -> Place:
+    """The first turn of a goal at which a failure begins, its stage and step."""
+    begins = next((t for t in goal if t in causes and causes[t].name in BEGINNINGS), None)
+    return None if begins is None else (begins, causes[begins].name, causes[begins].value)  # type: ignore[return-value]
 
 
-def most_probable(labels: Mapping[int, Label], goal: Sequence[int]) -> tuple[int, str]:
-    """The turn and stage of a goal with the most probability, given that it failed."""
+def most_probable(dialogue: Dialogue, labels: Mapping[int, Label], goal: Sequence[int]) -> tuple[int, str, str | None]:
+    """The turn and stage of a goal with the most probability, given that it failed, and the step."""
     pairs = [(p, -t, name) for t in goal for name, p in labels[t].distribution or () if name in BEGINNINGS]
-    return -max(pairs)[1], max(pairs)[2]
+    _, turn, name = max(pairs)
+    return -turn, name, step_words(dialogue.turns[-turn], name)
 
 
-def lowest_confidence(dialogue: Dialogue, goal: Sequence[int]) -> tuple[int, str] | None:
+def first_faulty_call(dialogue: Dialogue, goal: Sequence[int]) -> Place:
+    """Rule: the first call of the goal that looks wrong by itself; None where none does."""
+    calls = ((t, k, name) for t in goal for name, k in faulty_calls(dialogue.turns[t]).items() if k is not None)
+    t, k, name = min(calls, default=(goal[0], -1, ""))
+    return (t, name, words_of_step(k, dialogue.turns[t].steps[k])) if name else None
+
+
+def lowest_confidence(dialogue: Dialogue, goal: Sequence[int]) -> Place:
     """Rule: the turn and stage with the lowest confidence that the log has."""
     turns = [(t, dialogue.turns[t]) for t in goal]
     known: list[tuple[float | None, int, str]] = [(turn.asr_confidence, t, "recognition") for t, turn in turns]
@@ -127,7 +150,8 @@ def lowest_confidence(dialogue: Dialogue, goal: Sequence[int]) -> tuple[int, str
     known += [
         (step.confidence, t, step.kind.replace("resolution", "entity")) for t, turn in turns for step in turn.steps
     ]
-    return min((one for one in known if one[0] is not None), default=(0.0,))[1:] or None
+    turn_and_stage = min((one for one in known if one[0] is not None), default=(0.0,))[1:]
+    return (*turn_and_stage, None) if turn_and_stage else None
 
 
 def measure(
@@ -136,10 +160,16 @@ def measure(
     """Rows of all systems over all worlds."""
     cases: list[Case] = []
     recovered: list[bool] = []
+    rules: dict[str, Rule] = {"lowest confidence": lowest_confidence}
     for seed in seeds:
         log = world(options, 1000 + seed, train, "even")
         held_out = world(options, 2000 + seed, test, "odd")
         outcome = fitted(log, "outcome", ngrams)
+        if options.get("agent"):
+            often = Counter(x.name for d in log for x in causes_by(d, TRUTH).values() if x.name in BEGINNINGS)
+            frequent = often.most_common(1)[0][0]
+            most_frequent = partial(lambda name, _, goal: (goal[0], name, None), frequent)
+            rules = {"most frequent stage": most_frequent, "first faulty call": first_faulty_call}
         contents = (
             evidence_of(d, [g for g, _ in true_goals(d)], [AtTurn(t) for t in causes_by(d, TRUTH)]) for d in log
         )
@@ -157,28 +187,36 @@ def measure(
         }
         for k, dialogue in enumerate(held_out):
             found = {name: by[k] for name, by in answers.items()}
-            cases += _cases(seed, dialogue, found)
+            cases += _cases(seed, dialogue, found, rules)
             truth = causes_by(dialogue, TRUTH)
-            recovered += [found["model"][t].name in BEGINNINGS for t, name in truth.items() if name == "recovered"]
+            recovered += [found["model"][t].name in BEGINNINGS for t, x in truth.items() if x.name == "recovered"]
     yield from _rows(cases, "simulated", {"turn_and_stage": _right(2), "stage_macro_f1": _stage_f1}, seeds)
+    if stepped := [_without_people(case) for case in cases if case.true[2] is not None]:
+        yield from _rows(stepped, "simulated", {"step_named": _right(3)}, seeds)
     row = partial(Result, corpus="simulated", metric="recovered_called_failure", system="model", task=Cause.name)
     yield row(value=fmean(recovered), n=len(recovered))
 
 
-def _cases(seed: int, dialogue: Dialogue, found: Mapping[str, Mapping[int, Label]]) -> Iterator[Case]:
+def _cases(
+    seed: int, dialogue: Dialogue, found: Mapping[str, Mapping[int, Label]], rules: Mapping[str, Rule]
+) -> Iterator[Case]:
     truth = causes_by(dialogue, TRUTH)
     people = [causes_by(dialogue, person.name) for person in PEOPLE]
     for goal, failed in true_goals(dialogue):
         true = beginning(truth, goal)
         if not failed or true is None:
             continue
-        named: dict[str, Place] = {name: most_probable(labels, goal) for name, labels in found.items()}
-        named["model as labeled"] = beginning({t: x.name for t, x in found["model"].items()}, goal)
-        named["lowest confidence"] = lowest_confidence(dialogue, goal)
+        named: dict[str, Place] = {name: most_probable(dialogue, labels, goal) for name, labels in found.items()}
+        named["model as labeled"] = beginning(found["model"], goal)
+        named |= {name: rule(dialogue, goal) for name, rule in rules.items()}
         for k, one in enumerate(people):
             named[f"annotator {k + 1}"] = beginning(one, goal)
-        named["model with the turn given"] = most_probable(found["model"], true[:1])
+        named["model with the turn given"] = most_probable(dialogue, found["model"], true[:1])
         yield Case((seed, dialogue.id), true, named)
+
+
+def _without_people(case: Case) -> Case:
+    return Case(case.key, case.true, {k: place for k, place in case.named.items() if not k.startswith("annotator")})
 
 
 def _rows(cases: Sequence[Case], corpus: str, metrics: Mapping[str, Metric], seeds: Sequence[int]) -> Iterator[Result]:
@@ -218,8 +256,9 @@ def _stage_f1(cases: Sequence[Case], system: str) -> Callable[[Array], Array]:
         scores = []
         for name in np.unique(true):
             both = times @ ((true == name) & (named == name)).astype(float)
-            scores.append(2 * both / (times @ (true == name).astype(float) + times @ (named == name).astype(float)))
-        return np.mean(scores, axis=0)  # type: ignore[no-any-return]
+            either = times @ (true == name).astype(float) + times @ (named == name).astype(float)
+            scores.append(2 * both / np.where(either > 0, either, np.nan))
+        return np.nanmean(scores, axis=0)  # type: ignore[no-any-return]
 
     return macro
 
@@ -234,8 +273,9 @@ def star(log: Sequence[Path], options: Mapping[str, Any], seeds: Sequence[int], 
         answers = answers_of({Cause.name: member}, [d for d, _, _ in kept], [(goal,) for _, goal, _ in kept])
         for (dialogue, goal, turn), by in zip(kept, answers, strict=True):
             sorry = (t for t in goal if re.search(r"\bsorry\b", dialogue.turns[t].response, re.IGNORECASE))
-            named = {"model": most_probable(by, goal), "first reply that says sorry": (next(sorry, goal[-1]), "")}
-            cases.append(Case((0, user_key(dialogue)), (turn, ""), named))
+            first = (next(sorry, goal[-1]), "", None)
+            named = {"model": most_probable(dialogue, by, goal), "first reply that says sorry": first}
+            cases.append(Case((0, user_key(dialogue)), (turn, "", None), named))
     yield from _rows(cases, "STAR", {"turn_named": _right(1)}, seeds)
 
 

@@ -1,9 +1,13 @@
-"""Rewrites on later simulated dialogues: what would have been served if the request had been rewritten, beside two plain ways to choose.
+"""Rewrites on later simulated dialogues: what would have been served if the request had been rewritten, beside plain ways to choose; and
+the memory of mining, beside a dense solve of the same chain.
 
 The assistant of each world has blind spots: wordings that it always takes for another intent. Rewrites are mined from earlier dialogues, by the
 quality that one simulated annotator gave with errors. A later request that is rewritten goes to the same assistant again, with the wish
 of the user as it was; it is a win if only the rewritten request is served, and a loss if only the original one is."""
 
+import resource
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,17 +18,18 @@ import numpy as np
 from labelgen.confidence.resampling import interval, resamples
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtSpan, AtTurn, plain_words
-from labelgen.requests.rewrites import Walks, mine, walks_of
+from labelgen.requests.rewrites import TRIED, RequestForms, Walks, chain_of, mine, walks_of
 from labelgen.simulator.assistant import HeardRequest, answer
 from labelgen.simulator.log import TRUTH, dialogue_at, simulate
 from labelgen.simulator.users import GoalStep, user_of
 from labelgen.simulator.vocabulary import Draws, Phrase
 from labelgen.simulator.world import WorldOptions
 
-from .results import Result, binomial
+from .results import ROOT, Result, binomial
 
 ANNOTATOR, LEAST_USERS = "anna", 5
 OURS, NEXT, BEST = "labelgen rewrite mine", "most frequent next request", "next request with the best success rate"
+ACCEPTED, DENSE = "most frequent next request with the same tests", "dense solve"
 _RESAMPLES = 1000
 
 Meaning = tuple[tuple[str, ...], tuple[tuple[str, str], ...]]
@@ -36,7 +41,7 @@ Outcome = tuple[str, bool, bool]
 def measure(seeds: Sequence[int], train: int, test: int, rates: Mapping[str, float]) -> Iterator[Result]:
     """Wins and losses of each way to choose rewrites, over all worlds."""
     options = WorldOptions(phrases="even", **rates)  # type: ignore[arg-type]
-    found: dict[str, list[Outcome]] = {OURS: [], NEXT: [], BEST: []}
+    found: dict[str, list[Outcome]] = {OURS: [], NEXT: [], BEST: [], ACCEPTED: []}
     counts: Counter[str] = Counter()
     for seed in seeds:
         log = list(simulate(train, seed, options))
@@ -44,6 +49,7 @@ def measure(seeds: Sequence[int], train: int, test: int, rates: Mapping[str, flo
         walks = walks_of(log, ANNOTATOR)
         meanings = {form: of.most_common(1)[0][0] for form, of in _meanings(log).items()}
         tables = {OURS: {one.request: one.rewrite for one in mine(walks, LEAST_USERS)}, **rivals(walks)}
+        tables[ACCEPTED] = most_frequent_accepted(walks)
         for system, table in tables.items():
             counts[system] += len(table)
             for dialogue in later:
@@ -69,6 +75,52 @@ def rivals(walks: Walks) -> dict[str, dict[str, str]]:
             tables[NEXT][names[form]] = names[max(known, key=lambda k: (nexts[k], rate[k]))]
             tables[BEST][names[form]] = names[max(known, key=lambda k: (rate[k], nexts[k]))]
     return tables
+
+
+def most_frequent_accepted(walks: Walks) -> dict[str, str]:
+    """For each request the most frequent of its next requests that passes the tests of `mine`: users, certainly served more often, and no
+    chance. Chains of rewrites are cut as there."""
+    forms, names = RequestForms(walks, LEAST_USERS, ()), list(walks.forms)
+    follows: dict[int, Counter[int]] = {}
+    for form, after in zip(walks.form, walks.next_form, strict=True):
+        if form in forms.known and after in forms.known and after != form:
+            follows.setdefault(form, Counter())[after] += 1
+    found = {
+        form: best
+        for form, nexts in follows.items()
+        for best in [next((to for to, _ in nexts.most_common(TRIED) if forms.rewrite(form, to, 0.0, 0.95)), None)]
+        if best is not None
+    }
+    return {names[form]: names[best] for form, best in found.items() if best not in found}
+
+
+def memory(seed: int, sizes: Sequence[int], dense: int) -> Iterator[Result]:
+    """Peak memory of mining so many request forms, and of a dense solve of so many, each in a process of its own."""
+    row = partial(Result, corpus="generated", metric="peak_rss_gib", seed=str(seed))
+    for system, count in ((OURS, 0), *((OURS, size) for size in sizes), (DENSE, dense)):
+        code = f"from benchmarks.rewrites import mine_generated; mine_generated({seed}, {count}, {system == DENSE})"
+        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+        peak = int(out.stdout) / 2**20
+        yield row(system=system, setting=f"{count:,} forms", value=peak)
+
+
+def mine_generated(seed: int, count: int, dense: bool) -> None:
+    """Mine, or solve densely, walks over so many forms, and print the peak memory of this process in KiB. A form fails in half of its requests,
+    and then goes on to one of ten others; half of the goals are about a hundredth of the forms."""
+    rng, walks = np.random.default_rng(seed), Walks()
+    often = max(1, count // 100)
+    for k in range(2 * count):
+        first = k if k < count else int(rng.integers(often))
+        goal = [(f"request {first}", 1.0)]
+        if rng.random() < 0.5:
+            goal = [(f"request {first}", 0.0), (f"request {(first * 7 + int(rng.integers(10))) % count}", 0.9)]
+        walks.add(f"u{int(rng.integers(count // 5 + 1))}", goal)
+    if dense:
+        chain = chain_of(walks)
+        np.linalg.solve(np.eye(count) - chain.moves.toarray(), chain.satisfied)
+    elif count:
+        mine(walks, LEAST_USERS)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def _wish(dialogue: Dialogue, turn: int) -> tuple[Meaning, bool] | None:
@@ -135,7 +187,7 @@ def _rows(found: Mapping[str, Sequence[Outcome]], counts: Mapping[str, int], see
             n=int(wins[0] + losses[0]),
             **binomial(int(wins[0]), int(wins[0] + losses[0])),
         )
-    for rival in (NEXT, BEST):
+    for rival in (NEXT, BEST, ACCEPTED):
         change = shares[OURS] - shares[rival]
         at = interval(float(change[0]), change[1:])
         bounds = {"value": at.value, "low": at.low, "high": at.high, "interval": "bootstrap"}

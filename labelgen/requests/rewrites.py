@@ -27,7 +27,7 @@ SHRINKAGE = 2.0
 """Imagined requests of each form that end at once, at the log's rate of satisfied ones."""
 CHANCE = 0.01
 """A rewrite that follows its request so often by chance with a greater probability than this is left out."""
-_TRIED = 5
+TRIED = 5
 """Forms at which most walks end that are tried as a rewrite."""
 _LEAST_MASS = 1e-12
 _DROPPED = 1e-9
@@ -159,7 +159,7 @@ class Rewrite(Struct, frozen=True, kw_only=True):
     change: Interval
 
 
-class _Forms:
+class RequestForms:
     """The requests of a log by form. known: forms that may be rewritten or be a rewrite."""
 
     def __init__(self, walks: Walks, least_users: int, blocked: Collection[str]) -> None:
@@ -224,7 +224,7 @@ def mine(
     phrases that neither may have.
 
     No rewrite is rewritten itself: of a chain of rewrites only the last step is kept, so applying them twice changes nothing."""
-    chain, forms = chain_of(walks, shrinkage), _Forms(walks, least_users, blocked)
+    chain, forms = chain_of(walks, shrinkage), RequestForms(walks, least_users, blocked)
     sources = [k for k in sorted(forms.known) if chain.moves.indptr[k + 1] > chain.moves.indptr[k]]
     rewrites: dict[int, tuple[int, Rewrite]] = {}
     for start in range(0, len(sources), _ROWS_AT_ONCE):
@@ -233,7 +233,7 @@ def mine(
         for row, source in enumerate(some):
             span = slice(rows.indptr[row], rows.indptr[row + 1])
             reached = dict(zip(rows.indices[span].tolist(), rows.data[span].tolist(), strict=True))
-            others = sorted((-p, k) for k, p in reached.items() if k in forms.known and k != source)[:_TRIED]
+            others = sorted((-p, k) for k, p in reached.items() if k in forms.known and k != source)[:TRIED]
             tried = ((k, forms.rewrite(source, k, -p, level)) for p, k in others)
             if (first := next(((k, one) for k, one in tried if one is not None), None)) is not None:
                 rewrites[source] = first

@@ -16,7 +16,17 @@ import msgspec
 
 from labelgen.base.errors import InputError
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.groups import AnnotationForm, GoalForm, NamedForm, QualityForm, SlotForm, TurnForm, to_annotation
+from labelgen.data.groups import (
+    AnnotationForm,
+    GoalForm,
+    LabelForm,
+    NamedForm,
+    PlaceForm,
+    QualityForm,
+    SlotForm,
+    TurnForm,
+    to_annotation,
+)
 from labelgen.data.json_text import too_deep
 from labelgen.data.label_sets import Sources
 from labelgen.data.labels import division, find_words
@@ -24,7 +34,13 @@ from labelgen.data.record import Rejected
 from labelgen.review.merge import EMPTY, AnswerError, ReviewAnswer
 
 TASKS = ("goals", "outcome", "quality", "intents", "slots")
-"""Tasks that can be asked."""
+"""Tasks that are asked by default."""
+CAUSE = "cause"
+"""Task that is asked by name alone: few goals fail, and it takes an eye for the assistant's stages."""
+CAUSES = (
+    *("wake", "recognition", "understanding", "entity", "result"),
+    *("tool_error", "wrong_tool", "wrong_argument", "ignored_result", "loop", "out_of_scope", "recovered", "none"),
+)
 
 OUTCOMES = ("success", "failure", "unknown")
 WORST, BEST = 1, 5
@@ -46,6 +62,10 @@ _RUBRIC = {
     "intents": "intents, of each turn: what the request asks for, as a list of names. An empty list if it asks for nothing.",
     "slots": "slots, of each turn: the parts of the request that are parameters, each with its name and its words, copied exactly from the "
     "request. An empty list if there are none.",
+    CAUSE: "cause, of each turn of a goal: where a failed goal first went wrong and was not repaired, what failed there. wake: nobody spoke "
+    "to the assistant. recognition: words were lost or misheard. understanding: a wrong reading of the right words. entity: something else "
+    "was looked up. result: the service failed. Of an agent's calls: tool_error, wrong_tool, wrong_argument, ignored_result, loop. "
+    "out_of_scope: the assistant cannot do it. recovered: a mistake that a later turn repaired. none: any other turn.",
 }
 _CLOSING = "Answer with one JSON object of the schema, and nothing else."
 _T = TypeVar("_T")
@@ -85,7 +105,11 @@ def questions_of(dialogues: Iterable[Dialogue], labels: Sources, tasks: Collecti
 
 def question_line(dialogue: Dialogue, questions: Questions) -> dict[str, Any]:
     """The questions about a dialogue. No label of the dialogue is in it."""
-    lines = [{"turn": t, "request": x.request, "response": x.response} for t, x in enumerate(dialogue.turns)]
+    lines: list[dict[str, Any]] = [
+        {"turn": t, "request": x.request, "response": x.response} for t, x in enumerate(dialogue.turns)
+    ]
+    if CAUSE in questions.tasks:
+        lines = [{**line, "steps": x.steps} if x.steps else line for line, x in zip(lines, dialogue.turns, strict=True)]
     # An outcome is that of a goal.
     asked = questions.tasks if "goals" in questions.tasks else questions.tasks - {"outcome"}
     rubric = "\n".join([_INTRODUCTION, *(f"- {text}" for task, text in _RUBRIC.items() if task in asked)])
@@ -114,6 +138,8 @@ def _schema(questions: Questions, asked: frozenset[str], turns: int) -> dict[str
         whole["goals"] = _list(_object({"turns": _list(number), **outcome}, ["turns"]))
     if "quality" in asked:
         turn["quality"] = whole["quality"] = rating
+    if CAUSE in asked:
+        turn[CAUSE] = {"enum": list(CAUSES)}
     if "intents" in asked:
         turn["intents"] = _list(_name(questions.intents))
     if "slots" in asked:
@@ -156,6 +182,7 @@ class _Turn(_Part, frozen=True, kw_only=True):
     quality: float | None = None
     intents: tuple[str, ...] | None = None
     slots: tuple[_Slot, ...] | None = None
+    cause: str | None = None
 
 
 class _Goal(_Part, frozen=True, kw_only=True):
@@ -262,11 +289,19 @@ def _form(line: _Line, annotator: str, kind: str, dialogue: Dialogue, questions:
         goals=None if answer.goals is None else tuple(GoalForm(turns=g.turns, outcome=g.outcome) for g in answer.goals),
         quality=None if answer.quality is None else QualityForm(rating=answer.quality),
         turns=tuple(form for t, form in sorted(turns.items()) if form != TurnForm(turn=t)),
+        labels=tuple(cause_form(turn.turn, turn.cause) for turn in answer.turns if turn.cause is not None),
         price=line.price,
     )
-    if form.goals is None and form.quality is None and not form.turns:
+    if form.goals is None and form.quality is None and not form.turns and not form.labels:
         raise AnswerError(f"{EMPTY}: {annotator} answered nothing")
     return form
+
+
+def cause_form(turn: int, name: str) -> LabelForm:
+    """The answer that a cause is. Raises AnswerError for a name that is none."""
+    if name not in CAUSES:
+        raise AnswerError(f"unknown_name: {name!r} of turn {turn} is no cause")
+    return LabelForm(task=CAUSE, at=PlaceForm(turn=turn), name=name)
 
 
 def _answer(raw: msgspec.Raw) -> _Answer:

@@ -30,7 +30,7 @@ from labelgen.data.groups import (
 from labelgen.data.json_text import too_deep
 from labelgen.data.labels import Annotation, AtTurn, from_scale, quality_name
 from labelgen.data.record import Rejected
-from labelgen.review.form import OUTCOMES, Questions
+from labelgen.review.form import CAUSE, CAUSES, OUTCOMES, Questions, cause_form
 from labelgen.review.merge import EMPTY, SKIPPED, AnswerError, ReviewAnswer
 from labelgen.review.sampling import uncertainties
 
@@ -116,6 +116,9 @@ def labeling_config(questions: Questions) -> str:
     if numbers:
         _header(turn, "Which goal the turn serves")
         _control(turn, "Choices", GOAL, (*numbers, NO_GOAL), choice="single", perRegion="true", showInline="true")
+    if CAUSE in questions.tasks:
+        _header(turn, "What failed, where a failed goal first went wrong and was not repaired")
+        _control(turn, "Choices", CAUSE, CAUSES, choice="single", perRegion="true", showInline="true")
     if questions.slots:
         slot = _about(view, SLOTS, "The selected slot's normalized value, where it differs")
         _control(slot, "TextArea", VALUE, perRegion="true", maxSubmissions="1", editable="true")
@@ -219,6 +222,9 @@ def _turn(dialogue: Dialogue, t: int, annotation: AnnotationForm, questions: Que
     if annotation.goals is not None and questions.goals:
         goal = next((str(k + 1) for k, goal in enumerate(annotation.goals) if t in goal.turns), NO_GOAL)
         yield _result(identity, GOAL, "choices", {**place, "choices": [goal]})
+    for label in annotation.labels:
+        if label.task == CAUSE and label.at.turn == t and label.name and CAUSE in questions.tasks:
+            yield _result(identity, CAUSE, "choices", {**place, "choices": [label.name]}, label.probability)
     for k, slot in enumerate(form.slots or () if questions.slots else ()):
         place = _place(LINES * t + 1, request, slot.start, slot.end)
         value = {**place, "paragraphlabels": [slot.name]}
@@ -385,7 +391,7 @@ def _form(who: str, results: list[_Result], texts: tuple[str, ...], ignored: Cou
             whole = value.rating
         elif name.startswith(OUTCOME) and len(value.choices) == 1:
             outcomes[name] = value.choices[0]
-        elif name in (INTENTS, NONE, QUALITY, GOAL, SLOTS):
+        elif name in (INTENTS, NONE, QUALITY, GOAL, SLOTS, CAUSE):
             t = _turn_of(name, value, texts)
             if name == QUALITY:
                 turns[t][name] = [value.rating]
@@ -405,6 +411,9 @@ def _form(who: str, results: list[_Result], texts: tuple[str, ...], ignored: Cou
         goals=_goals(goals, outcomes) if goals else None,
         quality=_quality(whole),
         turns=tuple(form for form in forms if form != TurnForm(turn=form.turn)),
+        labels=tuple(
+            cause_form(t, " and ".join(dict.fromkeys(by[CAUSE]))) for t, by in sorted(turns.items()) if by[CAUSE]
+        ),
     )
 
 

@@ -14,7 +14,8 @@ from labelgen.simulator.vocabulary import INTENTS, LIKELY_OTHERS, SLOTS
 
 _INTENTS, _SLOTS = tuple(INTENTS), tuple(SLOTS)
 CAUSES = ("wake", "recognition", "understanding", "entity", "result", "out_of_scope")
-"""Names of the task cause that the failure of a simulated goal may have."""
+CALL_CAUSES = ("tool_error", "wrong_tool", "wrong_argument", "ignored_result", "loop", "understanding", "out_of_scope")
+"""Names of the task cause that the failure of a simulated goal may have, and those of an agent's goal."""
 Span = tuple[str, int, int, str]
 """Slot name, start, end, value."""
 
@@ -22,12 +23,13 @@ Span = tuple[str, int, int, str]
 @dataclass(frozen=True, slots=True)
 class TurnMarks:
     """One annotator's view of a turn. quality: 1..5, None if the turn has no request. cause: name of the task cause; None in no goal, or
-    where nobody was asked."""
+    where nobody was asked. step: the wrong one, in words."""
 
     intents: tuple[str, ...]
     slots: tuple[Span, ...]
     quality: int | None
     cause: str | None = None
+    step: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def annotate(marks: Marks, annotator: str, kind: str, price: float | None = None
         if turn.quality is not None:
             labels.append(_rating(AtTurn(k), turn.quality))
         if turn.cause is not None:
-            labels.append(Label("cause", AtTurn(k), turn.cause))
+            labels.append(Label("cause", AtTurn(k), turn.cause, None, turn.step))
         labels += [Label("intents", AtTurn(k), name) for name in turn.intents]
         labels += [Label("slots", AtSpan(k, start, end), name, None, value) for name, start, end, value in turn.slots]
         none += [NoLabel(task, AtTurn(k)) for task in ("intents", "slots") if not getattr(turn, task)]
@@ -115,18 +117,21 @@ def stricter(view: Marks, strictness: float, rng: Random) -> Marks:
     return replace(view, overall=moved(view.overall), turns=turns)
 
 
-def without_some_causes(person: Person, view: Marks, truth: Marks, carelessness: float, rng: Random) -> Marks:
-    """The view with the person's errors in the causes of the true goals: half the time another stage, else another turn of the goal."""
+def without_some_causes(
+    person: Person, view: Marks, truth: Marks, carelessness: float, rng: Random, names: Sequence[str] = CAUSES
+) -> Marks:
+    """The view with the person's errors in the causes of the true goals: half the time another stage of these names, else another turn of
+    the goal."""
     rate = person.quality * 2.0 * carelessness
     causes = [turn.cause for turn in truth.turns]
     for turns, _ in truth.goals:
-        begins = next((t for t in turns if causes[t] in CAUSES), None)
+        begins = next((t for t in turns if causes[t] in names), None)
         others = [t for t in turns if t != begins]
         if begins is not None and rng.random() < rate:
             if others and rng.random() < 0.5:
                 causes[others[int(rng.random() * len(others))]], causes[begins] = causes[begins], "none"
             else:
-                causes[begins] = rng.choice([name for name in CAUSES if name != causes[begins]])
+                causes[begins] = rng.choice([name for name in names if name != causes[begins]])
         for t in turns:
             if causes[t] == "recovered" and rng.random() < rate / 2:
                 causes[t] = "none"

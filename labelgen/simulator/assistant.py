@@ -1,4 +1,4 @@
-"""Simulated assistant: a pipeline of speech recognition, understanding, lookup and execution; each stage can fail.
+"""Simulated assistant: a pipeline of speech recognition, understanding, lookup and execution, or an agent; each stage or call can fail.
 
 The assistant answers by what it understood, so a mistake shows in the response if the words allow it. The ground truth
 (`Reply.served`, `Reply.quality`) is not part of the logged turn.
@@ -6,14 +6,15 @@ The assistant answers by what it understood, so a mistake shows in the response 
 Simulated wake word detection and speech recognition, with errors.
 """
 
-from dataclasses import dataclass
-from functools import cache
+import json
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from random import Random
 from typing import Literal
 
 from rapidfuzz import fuzz, process
 
-from labelgen.data.dialogue import Hypothesis, HypothesisIntent, HypothesisSlot, Recognition, Step
+from labelgen.data.dialogue import Hypothesis, HypothesisIntent, HypothesisSlot, Recognition, Step, words_of_step
 from labelgen.simulator.language import ASSISTANT, ask, missing_slot, mistaken, respond, speak
 from labelgen.simulator.users import GoalStep, User
 from labelgen.simulator.vocabulary import DOMAIN_OF, ENTITIES, LANGUAGE, LIKELY_OTHERS, SLOTS, Phrase, another
@@ -103,7 +104,8 @@ def _nbest(heard: Phrase, phrase: Phrase, confidence: float, rng: Random) -> tup
 
 Mistake = Literal["unheard", "intent", "slot", "entity", "not_found", "broken", "silent", "asked_again", "partly"]
 
-Stage = Literal["wake", "recognition", "understanding", "entity", "result"]
+Call = Literal["tool_error", "wrong_tool", "wrong_argument", "ignored_result", "loop"]
+Stage = Literal["wake", "recognition", "understanding", "entity", "result", Call]
 
 _REJECT_BELOW = 0.3
 _OPEN = ("item", "timer_name", "topic")
@@ -130,7 +132,7 @@ class Reply:
     served: whether the step was done as intended. mistake: kind of mistake, or None. wrong: index of the wrong slot among
     the slots said. asks: slot that the assistant asks for. quality: of the response, 1..5. faults: stages of `log.STAGES`
     that failed after recognition, in order, harmful or not. stage: the first stage without whose failure there would be no mistake.
-    steps: as logged."""
+    steps: as logged. wrong_step: the first wrong one of an agent, in words."""
 
     text: str
     status: str
@@ -146,6 +148,7 @@ class Reply:
     faults: tuple[str, ...]
     stage: Stage | None = None
     steps: tuple[Step, ...] = ()
+    wrong_step: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +206,7 @@ def answer(step: GoalStep, heard: HeardRequest, user: User, options: WorldOption
         outcome = _serve(step, heard, reading, user, options, rng)
     quality = _QUALITY[outcome.mistake] if outcome.mistake else 4 if outcome.asks or delay_s > 3.5 else 5
     believed = tuple(HypothesisIntent(name=name, confidence=round(confidence, 3)) for name in intents)
-    return Reply(
+    reply = Reply(
         text=outcome.text,
         status=outcome.status,
         hypothesis=Hypothesis(intents=believed, slots=reading.slots),
@@ -219,6 +222,7 @@ def answer(step: GoalStep, heard: HeardRequest, user: User, options: WorldOption
         stage=outcome.stage,
         steps=logged_steps(outcome, intents, rng) if options.steps else (),
     )
+    return with_calls(reply, step, outcome.lookups, rng) if options.agent else reply
 
 
 def is_blind_spot(phrase: Phrase, rate: float, world: str) -> bool:
@@ -256,6 +260,7 @@ def answer_to_nothing(wanted: bool, user: User, options: WorldOptions, rng: Rand
         kind = 0.6 if rng.random() < 0.4 else 1.0
     stage: Stage | None = None if wanted else "wake"
     intents: tuple[str, ...] = ()
+    step = GoalStep((), (), {}, "full")
     if kind < 0.55:
         outcome = _Outcome(speak(ASSISTANT["unable"], rng), "unsupported", "unheard", stage=stage)
     elif kind < 0.75:
@@ -265,7 +270,7 @@ def answer_to_nothing(wanted: bool, user: User, options: WorldOptions, rng: Rand
         step = GoalStep(intents, (), {slot: user.choose(slot, rng) for slot in ("room", "duration", "item")}, "full")
         outcome = _Outcome(mistaken(step, intents, user, rng), "answered", "intent", stage=stage)
     believed = tuple(HypothesisIntent(name=name, confidence=confidence) for name in intents)
-    return Reply(
+    reply = Reply(
         text=outcome.text,
         status=outcome.status,
         hypothesis=Hypothesis(intents=believed),
@@ -281,6 +286,59 @@ def answer_to_nothing(wanted: bool, user: User, options: WorldOptions, rng: Rand
         stage=outcome.stage,
         steps=logged_steps(outcome, intents, rng) if options.steps else (),
     )
+    return with_calls(reply, step, (), rng) if options.agent else reply
+
+
+_CALL_OF: dict[Mistake, Call] = {
+    "intent": "wrong_tool",
+    "slot": "wrong_argument",
+    "partly": "wrong_argument",
+    "entity": "wrong_argument",
+    "not_found": "tool_error",
+    "broken": "tool_error",
+    "silent": "ignored_result",
+}
+"""The call that goes wrong where an agent makes a mistake. It loops over half of the broken ones."""
+_ERRORS = ("timeout", "rate limit exceeded", "status 503")
+_NOT_DONE = ("queued until the device is back", "unchanged", "permission needed", "partial data, see logs")
+
+
+def with_calls(reply: Reply, step: GoalStep, lookups: tuple[tuple[str, str, str], ...], rng: Random) -> Reply:
+    """The reply of an agent that calls a tool for each intent, with what it understood. Now and then a call fails or waits, and is made
+    again to good effect. Where the wrong tool is one that is not called, no step is wrong."""
+    if reply.status not in ("answered", "error", "not_found"):
+        return reply
+    fault = _CALL_OF[reply.mistake] if reply.mistake is not None and reply.stage is not None else None
+    if reply.mistake == "not_found" and reply.stage == "understanding":
+        fault = "wrong_argument"
+    if reply.mistake == "broken" and rng.random() < 0.5:
+        fault = "loop"
+    understood = dict(step.frame)
+    if lookups:
+        for k in range(len(step.mentions)):
+            understood.pop(step.slot_key(k), None)
+    for name, words, found in lookups:
+        understood[name if name not in understood else f"{name}2"] = found or words
+    error = {"broken": _ERRORS[int(rng.random() * 3)], "not_found": "no match"}.get(reply.mistake or "")
+    result = reply.text if rng.random() < 0.7 else "ok"
+    if fault == "ignored_result":
+        result = _NOT_DONE[int(rng.random() * 4)]
+    tools = [intent.name for intent in reply.hypothesis.intents]
+    steps: list[Step] = []
+    for tool in tools:
+        call = partial(Step, kind="tool", name=tool, arguments=json.dumps(understood))
+        again = rng.random()
+        if fault == "loop":
+            steps += [call(result="pending")] * (2 + int(again * 3))
+        elif again < 0.08:
+            steps.append(call(error=_ERRORS[int(rng.random() * 3)]))
+        elif again < 0.12:
+            steps += [call(result="pending")] * 2
+        steps.append(call(error=error, result=None if error else result))
+    wrong = {"loop": 2, "tool_error": -1, "ignored_result": -1}.get(fault or "", 0) % len(steps)
+    lacks = fault is None or (fault == "wrong_tool" and set(tools) < set(step.intents))
+    wrong_step = None if lacks else words_of_step(wrong, steps[wrong])
+    return replace(reply, stage=fault or reply.stage, steps=tuple(steps), wrong_step=wrong_step)
 
 
 def _serve(

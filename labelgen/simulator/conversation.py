@@ -24,7 +24,8 @@ _WOKEN = {by: Category(name="woken_by", value=by) for by in ("button", "word")}
 class TurnTruth:
     """Ground truth of one turn. slots: (name, start, end, intended words). quality: 1..5, None if the user asked for nothing.
     faults: stages of the assistant that failed (`log.STAGES`), in order. spoken: the
-    words of the user where they may differ from those recognized. stage: the name of the task cause if the failure of a goal begins here."""
+    words of the user where they may differ from those recognized. stage: the name of the task cause if the failure of a goal begins here,
+    and step: the first wrong one, in words."""
 
     intents: tuple[str, ...]
     slots: tuple[tuple[str, int, int, str], ...]
@@ -32,6 +33,7 @@ class TurnTruth:
     faults: tuple[str, ...] = ()
     spoken: str | None = None
     stage: str | None = None
+    step: str | None = None
 
 
 @dataclass(slots=True)
@@ -379,6 +381,7 @@ def _log_exchange(
         faults=heard.faults + reply.faults,
         spoken=phrase.text(),
         stage=reply.stage or (None if step.intents else "out_of_scope"),
+        step=reply.wrong_step,
     )
     goal.turns.append(len(talk.turns))
     turn = Turn(

@@ -9,6 +9,7 @@ first stage that failed there; the last two are null if the user gave up without
 
 docs/explanation/simulation.md defines the labels, and says what is realistic and what is not."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,8 @@ from labelgen.data.dialogue import Dialogue, Feedback, Turn
 from labelgen.data.label_sets import LabelName, Sources
 from labelgen.data.labels import REQUEST, TRANSCRIPTION, Annotation, AtTurn, Label
 from labelgen.simulator.annotators import (
+    CALL_CAUSES,
+    CAUSES,
     PEOPLE,
     PRICE_PER_TURN,
     Marks,
@@ -95,6 +98,8 @@ def labels() -> Sources:
 def dialogue_at(seed: int, index: int, options: WorldOptions | None = None) -> Dialogue:
     """Dialogue number `index`, from 0, of the log with that seed."""
     options = options or WorldOptions()
+    if options.agent:
+        options = typed(options)
     rng = Draws(f"dialogue/{seed}/{index}")
     rng.phrases, rng.world = options.phrases, str(seed)
     who = _user(seed, int(rng.random() * options.users))
@@ -107,7 +112,7 @@ def dialogue_at(seed: int, index: int, options: WorldOptions | None = None) -> D
         feedback = (Feedback(kind="rating", rating=float(talk.rating), scale=(1.0, 5.0)),)
     return Dialogue(
         id=identity,
-        turns=_with_gaps(with_faults(talk), options.missing, Random(f"missing/{seed}/{index}")),
+        turns=_with_gaps(with_faults(talk), options, Random(f"missing/{seed}/{index}")),
         user=who.id,
         start=start.strftime("%Y-%m-%dT%H:%M:%SZ"),
         locale="en-US",
@@ -127,11 +132,17 @@ def _user(seed: int, number: int) -> User:
     return user_of(seed, number)
 
 
+def typed(options: WorldOptions) -> WorldOptions:
+    """The options of an agent's log: nobody speaks, and steps are calls alone."""
+    return dataclasses.replace(options, wake_missed=0.0, misheard=0.0, false_wakes=0.0, steps=False)
+
+
 def _truth(talk: Talk, with_causes: bool | float = False) -> Marks:
     goals = sorted((tuple(goal.turns), goal.outcome()) for goal in talk.goals)
     named = _causes(talk) if with_causes else {}
     turns = tuple(
-        TurnMarks(truth.intents, truth.slots, truth.quality, named.get(t)) for t, truth in enumerate(talk.truths)
+        TurnMarks(truth.intents, truth.slots, truth.quality, name, truth.step if name == truth.stage else None)
+        for truth, name in zip(talk.truths, map(named.get, range(len(talk.truths))), strict=True)
     )
     return Marks(tuple(goals), overall(talk), turns)
 
@@ -145,14 +156,25 @@ def _causes(talk: Talk) -> dict[int, str]:
     return named
 
 
-def _with_gaps(turns: Sequence[Turn], rate: float, rng: Random) -> tuple[Turn, ...]:
-    """The turns without some of what a log may have, each field and step at this rate."""
+def _with_gaps(turns: Sequence[Turn], options: WorldOptions, rng: Random) -> tuple[Turn, ...]:
+    """The turns without some of what a log may have: each field and step, or of an agent all fields and the result of each call."""
     gaps = {"asr_confidence": None, "nlu_confidence": None, "hypothesis": None, "nbest": (), "status": None}
+    if options.agent:
+        return tuple(
+            replace(
+                turn,
+                **gaps,
+                steps=tuple(
+                    replace(step, result=None) if rng.random() < options.missing else step for step in turn.steps
+                ),
+            )
+            for turn in turns
+        )
     return tuple(
         replace(
             turn,
-            **{name: empty for name, empty in gaps.items() if rng.random() < rate},
-            steps=tuple(step for step in turn.steps if rng.random() >= rate),
+            **{name: empty for name, empty in gaps.items() if rng.random() < options.missing},
+            steps=tuple(step for step in turn.steps if rng.random() >= options.missing),
         )
         for turn in turns
     )
@@ -183,7 +205,14 @@ def _people(marks: Marks, dialogue_key: str, talk: Talk, options: WorldOptions) 
     if any(turn.cause for turn in marks.turns):
         chance = Random(f"views of causes/{dialogue_key}")
         views = {
-            person.name: without_some_causes(person, views[person.name], marks, options.carelessness, chance)
+            person.name: without_some_causes(
+                person,
+                views[person.name],
+                marks,
+                options.carelessness,
+                chance,
+                CALL_CAUSES if options.agent else CAUSES,
+            )
             for person in PEOPLE
         }
     return tuple(annotate(view, name, "person", price) for name, view in views.items())

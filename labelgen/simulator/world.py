@@ -53,7 +53,10 @@ class WorldOptions:
     """share of the dialogues whose truth and annotators have labels of the task cause: where each failed goal began to fail"""
     steps: bool = False
     """log of the assistant's steps: wake word, lookups with their words, results and confidences, execution"""
+    agent: bool = False
+    """log of an agent: users type, a turn's steps are calls of tools, and there are no confidences, hypotheses and statuses"""
     missing: Rate = 0.0
-    """rate at which a confidence, the hypothesis, the n-best texts, the status or a step of a turn is missing in the log"""
+    """rate at which a confidence, the hypothesis, the n-best texts, the status or a step of a turn, or the result of an agent's call, is
+    missing in the log"""
     phrases: Literal["all", "even", "odd"] = "all"
     """phrases that people and the assistant use: all, or every other one, so that two logs share few of them"""

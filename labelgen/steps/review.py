@@ -14,7 +14,7 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Sources
 from labelgen.data.log import MAX_BAD_RATE, Log, reasons_text
 from labelgen.data.record import Rejected
-from labelgen.review.form import TASKS, Lines, ids_of, question_lines, questions_of, read_lines
+from labelgen.review.form import CAUSE, TASKS, Lines, ids_of, question_lines, questions_of, read_lines
 from labelgen.review.label_studio import labeling_config, read_answers, task_of
 from labelgen.review.merge import AnswerMerger
 from labelgen.review.sampling import (
@@ -83,8 +83,8 @@ class ExportOptions(_ModelOptions):
 
     to: ReviewForm
     """form of the output"""
-    task: Annotated[tuple[str, ...], Choices("task", TASKS), "TASK"] = ()
-    """task that is asked about; all without a value"""
+    task: Annotated[tuple[str, ...], Choices("task", (*TASKS, CAUSE)), "TASK"] = ()
+    """task that is asked about; all but cause without a value"""
     show_labels: bool = False
     """the model's labels in Label Studio as answers to be corrected; people who see them tend to agree, so an audit does without"""
 

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from msgspec.structs import replace
 from torch import Tensor, nn
 
-from labelgen.data.dialogue import Dialogue, Turn, words_of_step
+from labelgen.data.dialogue import TOOL, Dialogue, Turn, words_of_step
 from labelgen.data.labels import Answers, At, AtTurn, Label, Unit
 from labelgen.features.layout import Layout, States, Voice
 from labelgen.feedback.items import goals_of
@@ -119,12 +119,12 @@ class Cause(ExclusiveTask):
 
 
 def step_words(turn: Turn, cause: str) -> str | None:
-    """The first wrong step of a turn in words, such as `step 2 search`; None where the log has no step that fits."""
-    if cause in CALLS:
-        index = faulty_calls(turn)[cause]
-    else:
-        of_kind = [k for k, step in enumerate(turn.steps) if step.kind == STEP_OF.get(cause, cause)]
-        index = next((k for k in of_kind if turn.steps[k].error), of_kind[0] if of_kind else None)
-    if index is None:
+    """The first wrong step of a turn in words, such as `step 2 search`: the first that looks wrong, else the first of its kind; None where the
+    log has none."""
+    kind = TOOL if cause in CALLS else STEP_OF.get(cause, cause)
+    of_kind = [k for k, step in enumerate(turn.steps) if step.kind == kind]
+    if not of_kind:
         return None
+    wrong = faulty_calls(turn)[cause] if cause in CALLS else next((k for k in of_kind if turn.steps[k].error), None)
+    index = of_kind[0] if wrong is None else wrong
     return words_of_step(index, turn.steps[index])

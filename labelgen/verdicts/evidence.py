@@ -65,7 +65,7 @@ def _place(dialogue: Dialogue, read: Sequence[_Read], goal: Sequence[int], t: in
     k = goal.index(t)
     before, after = [read[i] for i in goal[:k]], [read[i] for i in goal[k + 1 :]]
     here = read[t]
-    found = [*_own(here), *_calls(here), *_before(here, before)]
+    found = [*_own(here), *_calls(here, before), *_before(here, before)]
     if later:
         found += [*_later(here, after), *_end(dialogue, read, goal, t)]
     facts = {f"{name}={value}" for name, value in found}
@@ -127,13 +127,20 @@ def _steps(kind: str, steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
             )
 
 
-def _calls(here: _Read) -> Iterator[tuple[str, str]]:
+def _calls(here: _Read, before: Sequence[_Read]) -> Iterator[tuple[str, str]]:
     """What a turn's tool calls show: errors, repetition, arguments nobody mentioned, results that the response leaves out."""
     if not here.calls:
         return
+    first, last = here.calls[0], here.calls[-1]
+    said = here.request.union(*(one.request | one.response for one in before))
+    yield "arguments said", _bin(_share(_values(first.arguments), said), (0.01, 0.51, 1.0))
+    yield "arguments in response", _bin(_share(_values(first.arguments), here.response), (0.01, 0.51, 1.0))
+    yield "request in arguments", _bin(_share(here.meant, frozenset(_values(first.arguments))), (0.01, 0.26, 0.51))
+    yield "tool said", _bin(_share(words_of((first.name or "").replace("_", " ")), said), (0.01, 0.51, 1.0))
+    yield "result in response", _bin(_share(words_of(last.result or ""), here.response), (0.01, 0.51, 1.0))
     yield "calls", _bin(float(len(here.calls)), _FEW)
     yield from (("call", name) for name, index in faulty_calls(here.turn).items() if index is not None)
-    yield "final call", "failed" if here.calls[-1].error else "fine"
+    yield "final call", "failed" if last.error else "fine"
 
 
 def faulty_calls(turn: Turn) -> dict[str, int | None]:

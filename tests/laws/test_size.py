@@ -27,14 +27,14 @@ LINES = {
     "labelgen/readers": 4_980,
     "labelgen/report": 1_190,
     "labelgen/requests": 625,
-    "labelgen/review": 1_140,
-    "labelgen/simulator": 1_920,
+    "labelgen/review": 1_179,
+    "labelgen/simulator": 2_015,
     "labelgen/steps": 2_495,
     "labelgen/tasks": 1_545,
     "labelgen/training": 3_830,
-    "labelgen/verdicts": 1_400,
+    "labelgen/verdicts": 1_401,
     "labelgen": 45_530,
-    "benchmarks": 7_949,
+    "benchmarks": 8_091,
     "tests": 32_405,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""

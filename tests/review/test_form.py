@@ -9,13 +9,15 @@ import pytest
 from answered import said
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from labelgen.cli.main import main
-from labelgen.data.dialogue import Dialogue, Turn
+from labelgen.data.dialogue import Dialogue, Step, Turn
 from labelgen.data.label_sets import LabelName
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Label, NoLabel
 from labelgen.data.log import Log, write_log
 from labelgen.review.form import TASKS, question_line, questions_of, read_lines
+from labelgen.tasks.cause import Cause
 
 TURNS = (Turn(request="😀 play a song, play it", response="Playing."), Turn(request="thanks", response="```\n{}"))
 NAMES = {"*": {"intents": (LabelName("play"), LabelName("stop")), "slots": (LabelName("what"),)}}
@@ -113,6 +115,24 @@ def test_prompt_holds_its_parts_and_no_label_of_the_model(log):
     assert "slots" not in quality["rubric"]
 
 
+CAUSES_AT = {0: "tool_error", 1: "none"}
+
+
+def test_causes_are_asked_by_name_alone_and_come_back_as_labels_of_the_turn(log):
+    asked = {turn for one in prompts(log) for turn in one["schema"]["properties"]["turns"]["items"]["properties"]}
+    assert "cause" not in asked
+    turn = replace(TURNS[0], steps=(Step(kind="tool", name="search", error="timeout"),))
+    write_log(log, [replace(dialogue(), turns=(turn, TURNS[1]))], NAMES, force=True)
+    [one] = prompts(log, "--task", "cause")
+    schema = one["schema"]["properties"]["turns"]["items"]["properties"]["cause"]
+    assert schema == {"enum": list(Cause.names)}
+    assert '"error":"timeout"' in one["prompt"]
+    assert imported(log, [{**one, "answer": {"turns": [{"turn": t, "cause": c} for t, c in CAUSES_AT.items()]}}]) == 0
+    [after] = Log([log.parent / "out.jsonl"])
+    labels = tuple(Label("cause", AtTurn(t), name) for t, name in CAUSES_AT.items())
+    assert after.annotations[-1].labels == labels
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -126,6 +146,7 @@ def test_prompt_holds_its_parts_and_no_label_of_the_model(log):
         ({"id": "d0", "answer": {"turns": [{"turn": 2, "quality": 3}]}}, "no_such_turn"),
         ({"id": "d0", "answer": {"turns": [{"turn": 0, "quality": 3}, {"turn": 0}]}}, "doubled_turn"),
         ({"id": "d0", "answer": {"turns": [{"turn": 0, "intents": ["sing"]}]}}, "unknown_name"),
+        ({"id": "d0", "answer": {"turns": [{"turn": 0, "cause": "bad luck"}]}}, "unknown_name"),
         ({"id": "d0", "answer": {"turns": [{"turn": 0, "slots": [{"name": "what", "words": "tune"}]}]}}, "bad_span"),
         ({"id": "d0", "answer": {"goals": [{"turns": [0]}, {"turns": [0]}]}}, "goals_overlap"),
         ({"id": "d0", "answer": {"goals": [{"turns": [0], "outcome": "maybe"}]}}, "bad_outcome"),

@@ -18,7 +18,7 @@ from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.label_sets import LabelName
 from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, NoLabel
 from labelgen.data.record import Rejected
-from labelgen.review.form import questions_of
+from labelgen.review.form import CAUSES, questions_of
 from labelgen.review.label_studio import from_units, labeling_config, read_answers, task_of, to_units
 from labelgen.review.merge import AnswerMerger, ReviewAnswer
 from labelgen.review.sampling import model_annotation
@@ -81,6 +81,19 @@ def test_label_studio_round_trip_keeps_the_labels(tmp_path_factory, dialogue):
     assert replace(out, annotations=dialogue.annotations) == dialogue
 
 
+@given(st.dictionaries(st.integers(0, 2), st.sampled_from(CAUSES), min_size=1))
+def test_label_studio_round_trip_keeps_causes(tmp_path_factory, causes):
+    labels = tuple(Label("cause", AtTurn(t), name) for t, name in sorted(causes.items()))
+    asked = questions_of([DIALOGUE], {}, ["cause"])
+    choices = ElementTree.fromstring(labeling_config(asked)).find(".//Choices[@name='cause']")
+    assert choices is not None
+    assert [choice.get("value") for choice in choices] == list(CAUSES)
+    task = accepted(task_of(DIALOGUE, Annotation("m", "model", labels), asked))
+    [answer] = returned(tmp_path_factory.mktemp("causes"), task)
+    assert isinstance(answer, ReviewAnswer)
+    assert answer.annotation.labels == labels
+
+
 @given(dialogues().filter(lambda d: d.turns), st.booleans())
 def test_task_results_answer_questions_of_the_configuration(dialogue, blind):
     asked = questions_of([dialogue], {})
@@ -128,6 +141,14 @@ def second_goal() -> dict[str, Any]:
     return task
 
 
+def two_causes() -> dict[str, Any]:
+    task = accepted(exported(DIALOGUE))
+    own = next(r for r in task["annotations"][0]["result"] if r["from_name"] == "goal")
+    value = {**own["value"], "choices": ["wake", "result"]}
+    task["annotations"][0]["result"].append({**own, "from_name": "cause", "value": value})
+    return task
+
+
 def other_text(line: int) -> dict[str, Any]:
     task = accepted(exported(DIALOGUE))
     task["data"]["dialogue"][line]["text"] += "!"
@@ -158,6 +179,7 @@ FAULTS = {
     "another response": (other_text(5), "changed_text"),
     "fewer turns": (shorter(), "changed_text"),
     "unknown id": (accepted({**exported(DIALOGUE), "data": {**exported(DIALOGUE)["data"], "id": "d8"}}), "unknown_id"),
+    "two causes for one turn": (two_causes(), "unknown_name"),
     "skipped": (accepted(exported(DIALOGUE), was_cancelled=True), "skipped"),
     "nothing answered": (accepted(exported(replace(DIALOGUE, annotations=()))), "empty"),
     "an empty annotation": ({**exported(DIALOGUE), "annotations": [{"result": [], "completed_by": 7}]}, "empty"),

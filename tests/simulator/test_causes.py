@@ -3,10 +3,12 @@
 import pytest
 from msgspec.structs import replace
 
+from labelgen.data.dialogue import words_of_step
 from labelgen.data.labels import AtGoal
-from labelgen.simulator.annotators import CAUSES, PEOPLE
+from labelgen.simulator.annotators import CALL_CAUSES, CAUSES, PEOPLE
 from labelgen.simulator.log import TRUTH, simulate
 from labelgen.simulator.world import WorldOptions
+from labelgen.verdicts.evidence import CALLS, faulty_calls
 
 NONE = dict.fromkeys(
     (
@@ -74,6 +76,44 @@ def test_one_kind_of_fault_is_the_cause_of_every_failure(fault, stages):
     for dialogue in world(60, annotated=0.0, causes=1.0, **{**NONE, **fault}):
         seen |= set(causes(dialogue).values()) & set(CAUSES)
     assert seen == stages
+
+
+@pytest.mark.parametrize(
+    ("fault", "stages"),
+    [
+        ({"intent_errors": 0.3}, {"wrong_tool", "understanding"}),
+        ({"slot_errors": 0.3}, {"wrong_argument", "understanding"}),
+        ({"entity_errors": 0.3}, {"wrong_argument"}),
+        ({"result_errors": 0.3}, {"tool_error", "loop"}),
+        ({"silent_errors": 0.3}, {"ignored_result"}),
+        ({"out_of_scope": 0.3}, {"out_of_scope"}),
+    ],
+)
+def test_one_kind_of_fault_of_an_agent_is_the_cause_of_every_failure(fault, stages):
+    seen = set()
+    for dialogue in world(80, annotated=0.0, causes=1.0, agent=True, **{**NONE, **fault}):
+        seen |= set(causes(dialogue).values()) & set(CALL_CAUSES)
+    assert seen == stages
+
+
+def test_true_step_of_an_agent_is_among_the_calls_of_its_turn():
+    log = world(300, agent=True, **{name: value for name, value in ALL.items() if name != "steps"})
+    labels = [(d.turns[x.at.turn], x) for d in log for x in d.annotation(TRUTH).labels if x.task == "cause" and x.value]
+    assert len(labels) > 50
+    for turn, label in labels:
+        assert label.name in CALLS
+        assert label.value in {words_of_step(k, step) for k, step in enumerate(turn.steps)}
+    turns = [turn for d in log for turn in d.turns]
+    assert {step.kind for turn in turns for step in turn.steps} == {"tool"}
+    assert all(turn.asr_confidence is turn.nlu_confidence is turn.hypothesis is turn.status is None for turn in turns)
+
+
+def test_calls_of_an_agent_that_look_wrong_are_often_right():
+    """Else a rule would name the cause, and nothing would have to be learned."""
+    log = world(200, annotated=0.0, agent=True, **NONE, causes=1.0)
+    assert {name for d in log for name in causes(d).values()} <= {"none", "recovered", "understanding"}
+    suspects = [name for d in log for turn in d.turns for name, k in faulty_calls(turn).items() if k is not None]
+    assert {"tool_error", "wrong_tool", "wrong_argument", "ignored_result", "loop"} == set(suspects)
 
 
 def test_recovered_turns_come_before_the_end_of_their_goal(log):
