@@ -86,6 +86,12 @@ def certain(rows: Iterable[Result]) -> frozenset[tuple[str, ...]]:
     return frozenset(key for key, p in zip(keys, holm(p_values), strict=True) if p <= 0.05 and key in excluded)
 
 
+def certain_on_pages(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> frozenset[tuple[str, ...]]:
+    """Keys of the comparisons that are certain in a table of some page, so that the first page says what the pages say."""
+    tables = [(name, one) for name, page in declared.get("pages", {}).items() for one in page["tables"]]
+    return frozenset(key for name, one in tables for key in certain(select(rows[name], one["query"])))
+
+
 def _equal(row: Result) -> float:
     return 1.0 if is_ratio(row) else 0.0
 
@@ -212,7 +218,7 @@ def page(
     return "\n".join(text)
 
 
-def summary(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
+def summary(declared: Mapping[str, Any], rows: Mapping[str, Rows], bold: Collection[tuple[str, ...]]) -> str:
     """The table of the first page. A cell is a text, the query of one number, or a list of these.
 
     Each row is a claim with the best published figure, one person and the target that was missed."""
@@ -238,7 +244,6 @@ def summary(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
         ]
         for row in declared["summary"]
     ]
-    bold = certain(r for row in found for cell in row for part in cell if not isinstance(part, str) for r in part[1])
     lines = [_line(header), "|" + " --- |" * len(header)]
     for row, cells in zip(declared["summary"], found, strict=True):
         shown = ["; ".join(p if isinstance(p, str) else p[0] + show(p[1], bold) for p in cell) for cell in cells]
@@ -249,7 +254,7 @@ def summary(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
 VERDICTS = ("certainly better", "no certain difference", "certainly worse")
 
 
-def by_task(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
+def by_task(declared: Mapping[str, Any], rows: Mapping[str, Rows], bold: Collection[tuple[str, ...]]) -> str:
     """The table of verdicts: for each task and baseline, the data on which the model is better, equal and worse.
 
     The data are named by the fields `of`. lower: lower values are better. A difference without an interval has no verdict and is left out."""
@@ -260,7 +265,6 @@ def by_task(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
         for k, one in enumerate(declared["tasks"])
         for baseline in one["against"]
     }
-    sure = certain(row for of in compared.values() for row in of)
     for k, one in enumerate(declared["tasks"]):
         what = f"{one['task']}; simulation only" if one.get("simulated") else one["task"]
         task = f"{what} ([{one['page']}](docs/results/{one['page']}.md))"
@@ -270,7 +274,7 @@ def by_task(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
             for row in compared[k, baseline]:
                 if row.low is not None and row.high is not None and row.interval != "range":
                     better = (row.low > _equal(row)) != one.get("lower", False)
-                    side = 1 if _key(row) not in sure else 0 if better else 2
+                    side = 1 if _key(row) not in bold else 0 if better else 2
                     names = dict.fromkeys(str(getattr(row, name)) for name in one.get("of", ["corpus"]))
                     sides[VERDICTS[side]].append(", ".join(name for name in names if name))
             if not any(sides.values()):
@@ -300,6 +304,7 @@ def _one(rows: Rows, query: Mapping[str, Any], what: str, column: str) -> tuple[
 
 def first_page(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
     """RESULTS.md, as Markdown."""
+    bold = certain_on_pages(declared, rows)
     links = [f"- [{one['title']}](docs/results/{name}.md)" for name, one in declared["pages"].items()]
     return "\n".join(
         [
@@ -307,10 +312,10 @@ def first_page(declared: Mapping[str, Any], rows: Mapping[str, Rows]) -> str:
             "",
             declared["intro"].strip(),
             "",
-            by_task(declared["by_task"], rows),
+            by_task(declared["by_task"], rows, bold),
             "## Each claim",
             "",
-            summary(declared, rows),
+            summary(declared, rows, bold),
             declared["after"].strip(),
             "",
             "## Pages",

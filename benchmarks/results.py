@@ -9,6 +9,7 @@ import csv
 import io
 import platform
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -143,8 +144,12 @@ def slug(text: str) -> str:
 
 
 def load_yaml(path: Path) -> Any:
-    """The content of a YAML file."""
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    """The content of a YAML file. Raises InputError where a key of the outermost level stands twice."""
+    text = path.read_text(encoding="utf-8")
+    keys = Counter(re.findall(r"(?m)^([\w.-]+):", text))
+    if doubled := sorted(key for key, count in keys.items() if count > 1):
+        raise InputError(f"{', '.join(doubled)} twice", str(path), "join the two")
+    return yaml.safe_load(text)
 
 
 def as_list(value: Any) -> list[Any]:

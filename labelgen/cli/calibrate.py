@@ -104,7 +104,7 @@ CALIBRATE = reporting(
     "calibrate",
     write_scaling,
     scaling_lines,
-    "labelgen calibrate valid.jsonl --model model/",
+    "labelgen calibrate calib.jsonl --model model/",
     CalibrateOptions,
     LogOptions,
 )
@@ -112,7 +112,7 @@ CERTIFY = reporting(
     "certify",
     write_thresholds,
     certified_lines,
-    "labelgen certify valid.jsonl --model model/ --max-error 0.03 --confidence 0.95",
+    "labelgen certify calib.jsonl --model model/ --max-error 0.03 --confidence 0.95",
     CertifyOptions,
     LogOptions,
 )

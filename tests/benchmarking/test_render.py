@@ -126,17 +126,17 @@ def test_verdicts_by_task_follow_the_side_of_the_interval():
     rows.append(row(corpus="worse", baseline="person", low=0.1, high=0.3, interval="range"))
     one = {**BY_TASK, "against": ["person"]}
     line = "| quality ([p](docs/results/p.md)) | person | better | unclear; touching | worse | Less. |"
-    assert line in by_task({"intro": "", "tasks": [one]}, {"p": rows})
+    assert line in by_task({"intro": "", "tasks": [one]}, {"p": rows}, certain(rows))
     line = "| quality ([p](docs/results/p.md)) | person | worse | unclear; touching | better | Less. |"
-    assert line in by_task({"intro": "", "tasks": [{**one, "lower": True}]}, {"p": rows})
+    assert line in by_task({"intro": "", "tasks": [{**one, "lower": True}]}, {"p": rows}, certain(rows))
     ratio = [row(metric="word_error_rate_ratio", baseline="person", low=0.6, high=0.9, interval="bootstrap")]
     line = "| quality ([p](docs/results/p.md)) | person | C | – | – | Less. |"
-    assert line in by_task({"intro": "", "tasks": [{**one, "lower": True}]}, {"p": ratio})
+    assert line in by_task({"intro": "", "tasks": [{**one, "lower": True}]}, {"p": ratio}, certain(ratio))
 
 
 def test_a_task_without_any_interval_is_refused():
     with pytest.raises(InputError, match="no difference of"):
-        by_task({"intro": "", "tasks": [BY_TASK]}, {"p": [row(baseline="one annotator")]})
+        by_task({"intro": "", "tasks": [BY_TASK]}, {"p": [row(baseline="one annotator")]}, ())
 
 
 @pytest.fixture

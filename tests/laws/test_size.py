@@ -32,9 +32,9 @@ LINES = {
     "labelgen/steps": 2_495,
     "labelgen/tasks": 1_545,
     "labelgen/training": 3_830,
-    "labelgen/verdicts": 1_401,
+    "labelgen/verdicts": 1_411,
     "labelgen": 45_530,
-    "benchmarks": 8_091,
+    "benchmarks": 8_101,
     "tests": 32_405,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
