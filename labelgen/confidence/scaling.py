@@ -207,7 +207,7 @@ LEAST = 5
 """Minimum number of labeled dialogues."""
 BIAS_PRIOR = 10.0
 """Precision of the prior of each bias, as strong as twenty answers to a question of two equally likely names. Chosen in simulation
-and on training parts (research log of version 0.3)."""
+and on training parts."""
 SCALE_PRIOR = 10.0
 """Precision of the prior of the logarithm of the temperature's factor."""
 _FOLDS = 20

@@ -49,7 +49,7 @@ class GoalsHead(nn.Module):
 
 class PairGoalsHead(nn.Module):
     """The same from pair features and the similarity of texts alone. States of turns overfit here, since channels have few dialogues and many
-    goals each (research log of version 0.3)."""
+    goals each."""
 
     def __init__(self) -> None:
         super().__init__()

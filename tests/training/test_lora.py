@@ -72,7 +72,7 @@ def test_missing_peft_is_named_before_logs_are_read(options: Options, monkeypatc
     assert "labelgen[lora]" in raised.value.hint
 
 
-@pytest.mark.parametrize("more", [(), ("--batch.encoder_tokens=64", "--hardware.precision=bf16")])
+@pytest.mark.parametrize("more", [(), ("--hardware.precision=bf16")])
 def test_saved_model_is_an_ordinary_one(options: Options, tiny_encoder: Path, more):
     chosen = options("a", LORA, "--optimizer.encoder_learning_rate=0.05", *more)
     finetune(chosen)
