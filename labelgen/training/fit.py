@@ -273,7 +273,7 @@ def make_trainer(
             enable_model_summary=False,
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
-        raise UsageError(str(error), "hardware", "choose another accelerator, strategy or number of devices") from error
+        raise UsageError(str(error), "hardware", "choose another accelerator or number of devices") from error
 
 
 def _precision(hardware: HardwareOptions) -> Precision:

@@ -112,7 +112,6 @@ def test_variants_take_the_place_of_the_model_and_are_compared_with_the_baseline
 
 
 def test_every_registered_baseline_is_the_same_for_all_trainings():
-    assert _plain("rates of the last action")
     assert _plain("TextTiling")
     assert _plain("bag of words on the reference's goals")
     assert not _plain("model")

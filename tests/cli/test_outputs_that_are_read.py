@@ -14,8 +14,6 @@ COMMANDS = {
     "validate": ["data", "validate", "LOG", "--quarantine", "LOG"],
     "folder": ["data", "validate", "FOLDER", "--quarantine", "LOG"],
     "other file": ["data", "validate", "LOG", "--quarantine", "OTHER"],
-    "report": ["feedback", "report", "LOG", "LOG", "--force"],
-    "ask": ["feedback", "ask", "LOG", "LOG", "--budget", "3", "--force"],
     "annotators": ["consensus", "LOG", "OUT", "--statistics", "LOG", "--force"],
     "split": ["data", "split", "LOG", "FOLDER", "--parts", "log=0.5,b=0.5", "--force"],
 }

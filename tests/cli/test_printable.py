@@ -46,7 +46,6 @@ COMMANDS = {
     "signals": (["feedback", "signals", "LOG", "OUT.jsonl"], 0),
     "explain": (["feedback", "explain", "LOG", f"1{EVIL}"], 0),
     "explain nobody": (["feedback", "explain", "LOG", f"9{EVIL}"], 2),
-    "ask": (["feedback", "ask", "LOG", "OUT.jsonl", "--budget", "2"], 0),
     "sample": (["review", "sample", "LOG", "OUT.jsonl", "--count", "2", "--strategy", "audit"], 0),
     "estimate": (["estimate", "LOG", "--annotator", f"anna{EVIL}", "--reference", f"zoe{EVIL}"], 2),
     "a log that is not there": (["data", "validate", f"LOG{EVIL}"], 2),
@@ -62,7 +61,7 @@ def test_no_command_prints_what_a_terminal_obeys(log, tmp_path, capsys, name):
     given = [word.replace("LOG", str(log)).replace("OUT", str(tmp_path / "out")) for word in words]
     assert main(given) == code
     told = capsys.readouterr()
-    assert "2J" in told.out + told.err or name in ("sample", "signals", "ask")
+    assert "2J" in told.out + told.err or name in ("sample", "signals")
     for text in (told.out, told.err):
         assert not FOUND.search(text), FOUND.search(text)
         assert not any(line.startswith("labelgen: all is well") for line in text.splitlines())

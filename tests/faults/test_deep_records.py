@@ -74,7 +74,6 @@ COMMANDS = {
     "split": ["data", "split", "LOG", "OUT", "RATE"],
     "signals": ["feedback", "signals", "LOG", "OUT.jsonl", "RATE"],
     "aggregate": ["feedback", "aggregate", "LOG", "OUT.jsonl", "RATE"],
-    "ask": ["feedback", "ask", "LOG", "OUT.jsonl", "--budget", "3", "RATE"],
     "consensus": ["consensus", "LOG", "OUT.jsonl", "RATE"],
     "show": ["show", "LOG", "--count", "100", "RATE"],
     "sample": ["review", "sample", "LOG", "OUT.jsonl", "--count", "3", "--strategy", "audit", "RATE"],

@@ -211,7 +211,7 @@ def test_configs_train_two_steps(name: str, log: Path, tiny_encoder: Path, tmp_p
         "--batch.turns=16",
         "--length.steps=2",
         "--tracking.wandb=off",
-        "--hardware={accelerator: cpu, devices: 1, strategy: auto}",
+        "--hardware={accelerator: cpu, devices: 1}",
     ]
     if pretrains:  # noqa: SIM108
         told = pretrain(read_options(PretrainOptions, argv))
