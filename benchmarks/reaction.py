@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from labelgen.confidence.resampling import Array, Statistic, of_statistic, resamples, weighted_auc
+from labelgen.confidence.resampling import Array, Statistic, of_statistic, resamples
+from labelgen.confidence.weakness import weighted_auc
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.labels import AtTurn
 from labelgen.data.log import Log

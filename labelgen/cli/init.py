@@ -19,7 +19,7 @@ from labelgen.base.yaml_text import flow_text, plain
 from labelgen.cli.command import Command, ForceOptions
 from labelgen.cli.import_log import draft_mapping
 from labelgen.cli.pipeline import PipelineOptions
-from labelgen.confidence.resampling import LEAST_ANSWERS
+from labelgen.confidence.weakness import LEAST_ANSWERS
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import MAX_BAD_RATE, Log, reasons_text
 from labelgen.data.reader import READERS, Reader

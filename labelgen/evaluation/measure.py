@@ -19,7 +19,6 @@ import msgspec
 import numpy as np
 
 from labelgen.confidence.resampling import (
-    LEAST_ANSWERS,
     Array,
     holm,
     interval,
@@ -29,6 +28,7 @@ from labelgen.confidence.resampling import (
     resamples,
     two_sided,
 )
+from labelgen.confidence.weakness import LEAST_ANSWERS
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal
 from labelgen.evaluation.baselines import ConstantPerSource, MajorityClass

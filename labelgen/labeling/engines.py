@@ -44,8 +44,8 @@ class Engine(Protocol):
     def label(self, shards: Iterable[Shard]) -> Generator[ShardEntry, None, None]: ...
 
 
-class InlineEngine:
-    """Engine without workers: all work in this process."""
+class _Loaded:
+    """An annotator of this process, which the first call loads, so that a loading error is reported as the error of that call."""
 
     def __init__(self, load: Load) -> None:
         self._annotator = cache(load)
@@ -55,6 +55,10 @@ class InlineEngine:
 
     def refuses(self, source: str | None) -> UsageError | None:
         return self._annotator().refuses(source)
+
+
+class InlineEngine(_Loaded):
+    """Engine without workers: all work in this process."""
 
     def label(self, shards: Iterable[Shard]) -> Generator[ShardEntry, None, None]:
         for shard in shards:
@@ -197,17 +201,8 @@ _RETRIES = 2
 """Number of restarts of a dead worker, and of repetitions of its shard, before the run ends."""
 
 
-class RayWorker:
-    """Ray actor. The first call loads the annotator, so that a loading error is reported as the error of that call."""
-
-    def __init__(self, load: Load) -> None:
-        self._annotator = cache(load)
-
-    def provenance(self) -> Provenance:
-        return self._annotator().provenance
-
-    def refuses(self, source: str | None) -> UsageError | None:
-        return self._annotator().refuses(source)
+class RayWorker(_Loaded):
+    """Ray actor."""
 
     def label(self, shard: Shard) -> ShardEntry:
         return label_shard(shard, self._annotator())

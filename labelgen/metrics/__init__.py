@@ -8,12 +8,12 @@ from labelgen.data.labels import TRANSCRIPTION, Unit
 METRICS = Registry(
     "labelgen.metrics",
     {
-        "accuracy": "labelgen.metrics.sets:accuracy",
-        "macro_f1": "labelgen.metrics.sets:macro_f1",
-        "failure_f1": "labelgen.metrics.sets:failure_f1",
-        "bad_f1": "labelgen.metrics.sets:bad_f1",
-        "uar": "labelgen.metrics.sets:uar",
-        "cohen_kappa": "labelgen.metrics.sets:cohen_kappa",
+        "accuracy": "labelgen.metrics.categories:accuracy",
+        "macro_f1": "labelgen.metrics.categories:macro_f1",
+        "failure_f1": "labelgen.metrics.categories:failure_f1",
+        "bad_f1": "labelgen.metrics.categories:bad_f1",
+        "uar": "labelgen.metrics.categories:uar",
+        "cohen_kappa": "labelgen.metrics.categories:cohen_kappa",
         "failure_auprc": "labelgen.metrics.scores:failure_auprc",
         "matched_failure_auprc": "labelgen.metrics.scores:matched_failure_auprc",
         "bad_auprc": "labelgen.metrics.scores:bad_auprc",

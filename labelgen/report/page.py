@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from labelgen.base.errors import InputError
-from labelgen.confidence.resampling import LEAST_ANSWERS
+from labelgen.confidence.weakness import LEAST_ANSWERS
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation, At, AtDialogue, AtGoal, AtSpan, AtTurn, Label, answers, tasks_of
 from labelgen.data.record import Rejected, convert

@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from labelgen.metrics.categories import ABSENT, confusion
 from labelgen.metrics.metric import Item, measure
 from labelgen.metrics.results import Bin, Confusion, ReliabilityDiagram, number
 from labelgen.metrics.scores import CALIBRATION_BINS, bin_of, ece, events
-from labelgen.metrics.sets import ABSENT, confusion
 from labelgen.tasks.evaluation import EvaluationTask
 
 

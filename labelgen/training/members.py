@@ -10,8 +10,9 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from labelgen.base.terminal import progress
-from labelgen.confidence.resampling import resamples, weakness
+from labelgen.confidence.resampling import resamples
 from labelgen.confidence.scaling import LEAST_EVENTS
+from labelgen.confidence.weakness import weakness
 from labelgen.data.labels import UNIT_OF, Unit
 from labelgen.data.split import user_key
 from labelgen.features.layout import Batch, Layout

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.confidence.resampling import interval, weighted_auc
+from labelgen.confidence.resampling import interval
+from labelgen.confidence.weakness import weighted_auc
 from labelgen.data.labels import UNIT_OF, Unit
 from labelgen.data.split import position, user_key
 from labelgen.feedback.items import FeedbackItem

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from labelgen.confidence.resampling import LEAST_ANSWERS, weakness, weighted_auc
+from labelgen.confidence.weakness import LEAST_ANSWERS, weakness, weighted_auc
 
 
 def case(count: int, skill: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -20,7 +20,7 @@ LINES = {
     "labelgen/feedback": 2_920,
     "labelgen/kernels": 430,
     "labelgen/labeling": 1_805,
-    "labelgen/metrics": 1_285,
+    "labelgen/metrics": 1_289,
     "labelgen/model": 2_630,
     "labelgen/nn": 1_255,
     "labelgen/pretraining": 350,
@@ -32,13 +32,13 @@ LINES = {
     "labelgen/steps": 2_495,
     "labelgen/tasks": 1_545,
     "labelgen/training": 3_830,
-    "labelgen/verdicts": 1_411,
+    "labelgen/verdicts": 1_412,
     "labelgen": 45_530,
-    "benchmarks": 8_101,
+    "benchmarks": 8_102,
     "tests": 32_405,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
-FILES = 212
+FILES = 214
 """Python files of the package; the aim is 180."""
 FILE_LINES = 600
 FUNCTION_LINES = 80
