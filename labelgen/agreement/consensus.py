@@ -337,7 +337,6 @@ def _share(goal: Sequence[int], links: dict[tuple[int, int], int], serving: dict
     return sum(links.get(pair, 0) for pair in pairs) / len(pairs) / voters
 
 
-Judged = Sequence[Mapping[str, Hashable]]
 Distance = Callable[[Hashable, Hashable], float]
 
 
@@ -377,14 +376,6 @@ class KrippendorffAlpha:
             observed = sum(mass * distance(a, b) for (a, b), mass in self._together.items())
             expected = sum(n * m * distance(a, b) for a, n in self._totals.items() for b, m in self._totals.items())
         return 1 - (total - 1) * observed / expected if expected > 0 else math.nan
-
-
-def krippendorff_alpha(judged: Judged, scale: str = "nominal") -> float:
-    """Krippendorff's alpha of a list of items."""
-    alpha = KrippendorffAlpha(scale)
-    for values in judged:
-        alpha.add(values)
-    return alpha.value()
 
 
 def _distance(scale: str, totals: Counter[Hashable]) -> Distance:

@@ -37,9 +37,6 @@ PRIOR_VOTES = 30.0
 MOST_SILENCE = 0.5
 """Log-odds of silence at most, in nats, either way."""
 
-LEAST_TIMES = 10
-"""Fewer votes say nothing about a witness."""
-
 _SURE = 0.02
 """Precisions nearer to 0 or 1 are clipped."""
 

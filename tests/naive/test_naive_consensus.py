@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelgen.agreement.consensus import consensus, krippendorff_alpha, median_partition
+from labelgen.agreement.consensus import KrippendorffAlpha, consensus, median_partition
 from labelgen.data.labels import Annotation, AtSpan, AtTurn, Field, Label, NoLabel
+
+
+def krippendorff_alpha(judged, scale="nominal"):
+    alpha = KrippendorffAlpha(scale)
+    for values in judged:
+        alpha.add(values)
+    return alpha.value()
 
 
 def naive_alpha(judged, distance):
