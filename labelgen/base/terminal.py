@@ -65,7 +65,7 @@ def progress(
     interactive = sys.stderr.isatty()
     every = _REDRAW_S if interactive else 10 * _REDRAW_S
     started = last = time.monotonic()
-    count, reported = 0, False
+    count, reported = 0, 0
 
     def report() -> None:
         elapsed = time.monotonic() - started
@@ -80,9 +80,9 @@ def progress(
         yield item
         count += 1 if size is None else size(item)
         if time.monotonic() - last >= every:
-            last, reported = time.monotonic(), True
+            last, reported = time.monotonic(), count
             report()
-    if reported:
+    if 0 < reported < count:
         report()
-        if interactive:
-            sys.stderr.write("\n")
+    if reported and interactive:
+        sys.stderr.write("\n")

@@ -118,8 +118,10 @@ class LinearMember(nn.Module):
             index = torch.tensor(chosen, device=network.device)
             of_network, of_linear = self.get_buffer(f"{unit}_shares")
             own = [places[row] for row in chosen]
-            linear = self.scores(unit, own, layout, online).to(network.device)
-            average = of_network * out[index].log_softmax(dim=-1) + of_linear * linear.log_softmax(dim=-1)
+            average = of_network * out[index].log_softmax(dim=-1)
+            if of_linear:
+                linear = self.scores(unit, own, layout, online).to(network.device)
+                average = average + of_linear * linear.log_softmax(dim=-1)
             if not online and self.has_witnesses:
                 average = average + self.evidence(unit, own, layout).to(network.device)
             out = out.index_copy(0, index, average)
@@ -157,10 +159,14 @@ class LinearMember(nn.Module):
     def with_reasons(
         self, answers: Sequence[Answers], layout: Layout, idle: Collection[str], online: bool
     ) -> tuple[Answers, ...]:
-        """The answers with the facts that spoke most for the name of each label, as its origin. idle: names that need no reason."""
+        """The answers with the facts that spoke most for the name of each label, as its origin; none where the map is left out. idle: names
+        that need no reason."""
 
         def reasoned(label: Label | NoLabel, b: int) -> Label | NoLabel:
-            if isinstance(label, NoLabel) or label.name in idle or UNIT_OF[type(label.at)] not in self.settings:
+            if isinstance(label, NoLabel) or label.name in idle:
+                return label
+            unit = UNIT_OF[type(label.at)]
+            if unit not in self.settings or not self.shares(unit)[1]:
                 return label
             return msgspec.structs.replace(label, origin=self._reason(label, b, layout, online))
 
