@@ -79,17 +79,22 @@ from labelgen.cli.main import main
 from labelgen.training.tracking import Recorder
 
 def children(pid):
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        yield from (task / "children").read_text().split()
+    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            yield from listed.read_text().split()
+        except OSError:  # The thread has ended.
+            continue
 
 started = Recorder.on_train_start
 
 def on_train_start(self, *words):
     started(self, *words)
-    for pid in children(os.getpid()):
-        if b"wandb-core" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(int(pid), signal.SIGKILL)
-            Path("killed").touch()
+    # A thread that ends while its children are listed hides them.
+    while not Path("killed").exists():
+        for pid in children(os.getpid()):
+            if b"wandb-core" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(int(pid), signal.SIGKILL)
+                Path("killed").touch()
 
 Recorder.on_train_start = on_train_start
 sys.exit(main(sys.argv[1:]))
