@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, NoReturn
 
 from labelgen.base.errors import UsageError
 
@@ -66,11 +66,10 @@ def resolve(registry: Mapping[str, str], name: str, kind: str) -> Any:
     """The object, or module, of a name.
 
     Raises UsageError for an unknown name, with the nearest known one, and for a plug-in that cannot be imported."""
-    require(name, registry, kind)
-    value = registry[name]
+    # Detectors are resolved for every dialogue, so one that is known costs one look-up.
+    value = registry.get(name) or _unknown(name, registry, kind)
     module, _, attribute = value.partition(":")
     try:
-        # Detectors are resolved for every dialogue, and import_module is slow for loaded modules.
         loaded = sys.modules.get(module) or import_module(module)
         return getattr(loaded, attribute) if attribute else loaded
     except (ImportError, AttributeError) as error:
@@ -82,11 +81,12 @@ def resolve(registry: Mapping[str, str], name: str, kind: str) -> Any:
 
 def require(name: str, known: Iterable[str], kind: str) -> None:
     """Raises UsageError, with the nearest known name, unless `name` is known."""
-    if isinstance(known, Mapping) and name in known:
-        return
+    if name not in (known := known if isinstance(known, Mapping) else list(known)):
+        _unknown(name, known, kind)
+
+
+def _unknown(name: str, known: Iterable[str], kind: str) -> NoReturn:
     names = sorted(known)
-    if name in names:
-        return
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise UsageError(f"unknown {kind} {name!r}", f"{kind}={name}", f"{hint}known: {', '.join(names)}")

@@ -53,10 +53,6 @@ UNDECLARED: Mapping[Vote, float] = {"good": 0.6, "bad": 0.6}
 """The precision of a kind that declares none."""
 
 
-WITHOUT_DETECTOR: Mapping[str, Mapping[Vote, float]] = {EARLIER: UNDECLARED}
-"""Declared precisions of kinds that no module of the registry finds."""
-
-
 @dataclass(frozen=True, slots=True)
 class Reliability:
     """What is written down about a kind of signals.
@@ -74,8 +70,8 @@ class Reliability:
 
 def reliability(kind: str) -> Reliability:
     """What the detector of a kind declares. Raises UsageError for a precision that is not between 0.5 and 1."""
-    if kind in WITHOUT_DETECTOR:
-        return Reliability(WITHOUT_DETECTOR[kind], kind, True)
+    if kind == EARLIER:  # no detector finds it
+        return Reliability(UNDECLARED, kind, True)
     module = detector(kind) if kind in DETECTORS else None
     precision: Mapping[Vote, float] | None = getattr(module, "PRECISION", None)
     family: str = getattr(module, "FAMILY", kind)
@@ -112,11 +108,6 @@ def signals_of(dialogues: Sequence[Dialogue], kinds: Sequence[str] | None = None
 def with_signals(dialogue: Dialogue) -> Dialogue:
     """The dialogue with the signals that are found without asking for one that takes long, in place of its old ones."""
     return replace(dialogue, signals=find_signals(dialogue))
-
-
-def observable(kind: str, dialogue: Dialogue, turn: int) -> bool:
-    """Whether the detector of a kind could have found a signal about that turn. Raises UsageError for an unknown kind."""
-    return detector(kind).observable(dialogue, turn)
 
 
 def concerns_dialogue(signal: Signal, dialogue: Dialogue) -> bool:

@@ -20,7 +20,7 @@ from labelgen.tasks.task import Task
 from labelgen.verdicts.columns import Columns, fit_regression
 from labelgen.verdicts.content import PlaceContent
 from labelgen.verdicts.estimate import share_of_people
-from labelgen.verdicts.witnesses import GOOD, Rates, Statements, fit_rates, statements_of
+from labelgen.verdicts.witnesses import GOOD, Rates, Statements, all_statements, fit_rates
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
@@ -125,7 +125,7 @@ def _rows_of(task: ExclusiveTask, unit: Unit, dialogues: Numbered, voices: Voice
             continue
         contents += task.contents(dialogue, _goals_of(dialogue), list(at_place), later, voices.get(number, ()))
         items = items_at(dialogue, list(at_place))
-        said += map(statements_of, items)
+        said += all_statements(items)
         known += map(share_of_people, items)
         users += [user_key(dialogue)] * len(at_place)
         fold += [fold_of(dialogue)] * len(at_place)

@@ -22,7 +22,7 @@ from labelgen.features.layout import Layout, Voice
 from labelgen.feedback.items import items_at
 from labelgen.verdicts.columns import Columns
 from labelgen.verdicts.content import LATER, PlaceContent, contents_of
-from labelgen.verdicts.witnesses import GOOD, Rates, Statements, statements_of
+from labelgen.verdicts.witnesses import GOOD, Rates, Statements, all_statements
 
 Scores = Float[Tensor, "rows labels"]
 Contents = Callable[
@@ -193,10 +193,9 @@ class LinearMember(nn.Module):
 
 def statements_at(places: Sequence[tuple[int, At]], layout: Layout) -> list[Statements]:
     """What the witnesses of each place say."""
-    said: list[Statements] = []
-    for number, ats in _by_dialogue(places):
-        said += map(statements_of, items_at(layout.dialogues[number], ats))
-    return said
+    return all_statements(
+        item for number, ats in _by_dialogue(places) for item in items_at(layout.dialogues[number], ats)
+    )
 
 
 def _by_dialogue(places: Sequence[tuple[int, At]]) -> list[tuple[int, list[At]]]:

@@ -10,19 +10,19 @@ answers, each judged without itself.
 Source: Raykar et al. 2010, "Learning from crowds"; Dawid and Skene 1979 is the case without content."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import UNIT_OF, Unit, answers
 from labelgen.data.split import FOLDS, fold_of, position
 from labelgen.feedback.items import FeedbackItem, Posterior, from_log_odds, log_odds
 from labelgen.verdicts.columns import Columns, fit_regression
 from labelgen.verdicts.content import PlaceContent, contents_of
-from labelgen.verdicts.witnesses import GOOD, Rates, Statements, fit_rates, statements_of, witness_words
+from labelgen.verdicts.witnesses import GOOD, Rates, Statements, all_statements, fit_rates, statements_of, witness_words
 
 Floats = NDArray[np.float64]
 
@@ -41,8 +41,8 @@ ANSWER_WEIGHTS = (1.0, 3.0, 10.0, 30.0)
 LEAST_ANSWERS, GAIN = 30, 0.5
 """Fewer answers choose no weight; a gain that is smaller, in standard errors, changes none."""
 
-MOST_ITEMS = 50_000
-"""Items of a unit that EM reads; of a larger log dialogues are drawn by a hash of their ids."""
+MOST_ITEMS = 100_000
+"""Items that EM reads, of all units; of a larger log dialogues are drawn by a hash of their ids."""
 
 NGRAMS = 20_000
 """N-grams of a text field that the regression reads."""
@@ -94,8 +94,9 @@ class LogEstimate:
                 by_fold.setdefault(fold_of(items[k].dialogue), []).append(k)
             for fold, rows in by_fold.items():
                 nats = estimate.maps[fold].nats([contents[k] for k in rows]).tolist()
-                for k, of_content in zip(rows, nats, strict=True):
-                    found[k] = _posterior(of_content, statements_of(items[k]), estimate.rates)
+                said = all_statements(items[k] for k in rows)
+                for k, of_content, statements in zip(rows, nats, said, strict=True):
+                    found[k] = _posterior(of_content, statements, estimate.rates)
         return found
 
 
@@ -107,53 +108,63 @@ def _posterior(content: float, statements: Statements, rates: Rates) -> Posterio
 
 
 def learn(items: Iterable[FeedbackItem]) -> LogEstimate:
-    """Learn from all items of a log. A unit without any statement but silence gets no posteriors."""
-    by_unit: dict[Unit, _Items] = {}
+    """Learn from all items of a log, or from MOST_ITEMS of a larger one. A unit without any statement but silence gets no posteriors."""
+    sample = _Sample()
     for item in items:
-        by_unit.setdefault(UNIT_OF[type(item.at)], _Items()).add(item)
-    return LogEstimate({unit: of_unit.learn() for unit, of_unit in sorted(by_unit.items()) if of_unit.speaks})
+        sample.add(item)
+    return LogEstimate(
+        {
+            unit: LogFit(of_unit).run(sample.counts[unit])
+            for unit, of_unit in sorted(sample.by_unit().items())
+            if any(item.signals and any(s.vote for s in statements_of(item)) for item in of_unit)
+        }
+    )
 
 
-class _Items:
-    """The items of one unit, at most MOST_ITEMS of them."""
+class _Sample:
+    """The items of whole dialogues that lie first by a hash, at most MOST_ITEMS of them. counts: of all items."""
 
     def __init__(self) -> None:
-        self.kept: list[tuple[float, Dialogue, FeedbackItem]] = []
-        self.count = 0
+        self.kept: dict[str, tuple[float, list[FeedbackItem]]] = {}
+        self.counts: Counter[Unit] = Counter()
+        self.size = 0
         self.bound = 1.0
 
     def add(self, item: FeedbackItem) -> None:
-        """Keep the item if its dialogue lies first by a hash."""
-        self.count += 1
+        """Keep the item if its dialogue lies first."""
+        self.counts[UNIT_OF[type(item.at)]] += 1
         place = position(0, f"em {item.dialogue.id}")
         if place < self.bound:
-            self.kept.append((place, item.dialogue, item))
-        if len(self.kept) > 2 * MOST_ITEMS:
+            self.kept.setdefault(item.dialogue.id, (place, []))[1].append(item)
+            self.size += 1
+        if self.size > 1.25 * MOST_ITEMS:
             self._draw()
 
     def _draw(self) -> None:
-        if len(self.kept) > MOST_ITEMS:
-            self.bound = sorted(place for place, *_ in self.kept)[MOST_ITEMS]
-            self.kept = [entry for entry in self.kept if entry[0] < self.bound]
+        first = sorted(self.kept.items(), key=lambda entry: entry[1][0])
+        while self.size > MOST_ITEMS and len(first) > 1:
+            _, (self.bound, items) = first.pop()
+            self.size -= len(items)
+        self.kept = dict(first)
 
-    @property
-    def speaks(self) -> bool:
-        """Whether some witness says more than silence."""
-        return any(item.signals and any(s.vote for s in statements_of(item)) for *_, item in self.kept)
-
-    def learn(self) -> UnitEstimate:
-        """EM over the items, in an order that does not depend on that of the log."""
+    def by_unit(self) -> dict[Unit, list[FeedbackItem]]:
+        """The kept items, in an order that does not depend on that of the log."""
         self._draw()
-        items = [item for *_, item in sorted(self.kept, key=lambda entry: (entry[1].id, str(entry[2].at)))]
-        return LogFit(items).run(self.count)
+        found: dict[Unit, list[FeedbackItem]] = {}
+        for _, (_, items) in sorted(self.kept.items()):
+            for item in sorted(items, key=lambda item: str(item.at)):
+                found.setdefault(UNIT_OF[type(item.at)], []).append(item)
+        return found
 
 
 class LogFit:
     """EM over the items of one unit: arrays over items."""
 
     def __init__(self, items: Sequence[FeedbackItem]) -> None:
-        self.said = [statements_of(item) for item in items]
-        self.unasked = [statements_of(_unasked(item)) for item in items]
+        self.said = all_statements(items)
+        asked = [k for k, item in enumerate(items) if any(signal.explicit for signal in item.signals)]
+        others = dict(zip(asked, all_statements(_unasked(items[k]) for k in asked), strict=True))
+        self.unasked = [others.get(k, said) for k, said in enumerate(self.said)]
         self.known = np.array([share_of_people(item) for item in items])
         self.answered = np.array([any(s.explicit for s in said) for said in self.said])
         fold = np.array([fold_of(item.dialogue) for item in items])

@@ -14,16 +14,17 @@ Sources: Dawid and Skene 1979; Raykar et al. 2010, "Learning from crowds"; Carro
 Models", for the ratio."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labelgen.data.dialogue import Dialogue
 from labelgen.feedback.cues import Vote
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.items import FeedbackItem, log_odds, prior_log_odds
-from labelgen.feedback.signal import EARLIER, MASKED, WITHOUT_DETECTOR, observable, reliability
+from labelgen.feedback.signal import EARLIER, MASKED, detector, reliability
 from labelgen.verdicts.content import content_kinds
 
 Floats = NDArray[np.float64]
@@ -59,16 +60,20 @@ class Statement:
     vote: Vote | None = None
     strength: float = 1.0
     explicit: bool = False
+    declared: float = field(init=False, repr=False)
+    """Log-odds of good as declared; silence declares none."""
+    full: float = field(init=False, repr=False)
+    """The same at full strength."""
+
+    def __post_init__(self) -> None:
+        for name, strength in (("declared", self.strength), ("full", 1.0)):
+            nats = 0.0 if self.vote is None else prior_log_odds(self.kind, self.vote, strength)
+            object.__setattr__(self, name, nats)
 
     @property
     def key(self) -> str:
         """The name of its rate."""
         return f"{self.witness} {SILENT}" if self.vote is None else f"{self.kind} {self.vote}"
-
-    @property
-    def declared(self) -> float:
-        """Log-odds of good as declared; silence declares none."""
-        return 0.0 if self.vote is None else prior_log_odds(self.kind, self.vote, self.strength)
 
     @property
     def weight(self) -> float:
@@ -78,16 +83,30 @@ class Statement:
 
 Statements = tuple[Statement, ...]
 
+_Observable = Callable[[Dialogue, int], bool]
+"""Whether a kind could have spoken about a turn."""
+
 
 def statements_of(item: FeedbackItem) -> Statements:
-    """What the witnesses of an item say, by witness; those that could not speak are left out.
+    """What the witnesses of an item say, by witness; those that could not speak are left out (`all_statements`)."""
+    return all_statements([item])[0]
+
+
+def all_statements(items: Iterable[FeedbackItem]) -> list[Statements]:
+    """What the witnesses of each item say, by witness; those that could not speak are left out.
 
     Of a kind that speaks several times the strongest signal counts, and of a family its strongest vote. Votes of both polarities that
     are equally strong cancel out: the witness could not speak. Where feedback is masked nobody could."""
+    content, families = content_kinds(), _families()
+    return [_statements(item, content, families) for item in items]
+
+
+def _statements(
+    item: FeedbackItem, content: Sequence[str], families: Mapping[str, Sequence[_Observable]]
+) -> Statements:
     if any(signal.kind == MASKED for signal in item.dialogue.signals):
         return ()
     loudest: dict[str, list[Statement]] = {}
-    content = content_kinds()
     for signal in item.signals:
         declared = reliability(signal.kind)
         if signal.kind not in content and signal.vote in declared.precision and signal.vote != "fair":
@@ -95,7 +114,6 @@ def statements_of(item: FeedbackItem) -> Statements:
             loudest.setdefault(declared.family, []).append(said)
     asked = any(said.explicit for kinds in loudest.values() for said in kinds)
     found = []
-    families = _families()
     for witness in sorted({*families, *loudest}):
         if witness in loudest:
             said = max(loudest[witness], key=lambda s: (abs(s.declared), s.key))
@@ -106,20 +124,20 @@ def statements_of(item: FeedbackItem) -> Statements:
     return tuple(found)
 
 
-def _families() -> dict[str, list[str]]:
-    """Each witness with its kinds."""
-    families: dict[str, list[str]] = {}
+def _families() -> dict[str, list[_Observable]]:
+    """Each witness, and whether each of its kinds could have spoken about a turn; EARLIER, which no detector finds, has none."""
+    families: dict[str, list[_Observable]] = {EARLIER: []}
     content = content_kinds()
-    for kind in (*DETECTORS, *WITHOUT_DETECTOR):
+    for kind in DETECTORS:
         if kind not in content:
-            families.setdefault(reliability(kind).family, []).append(kind)
+            families.setdefault(reliability(kind).family, []).append(detector(kind).observable)
     return families
 
 
-def _could_speak(kinds: Sequence[str], item: FeedbackItem) -> bool:
-    if kinds == [EARLIER]:
+def _could_speak(kinds: Sequence[_Observable], item: FeedbackItem) -> bool:
+    if not kinds:
         return len(item.turns) > 1
-    return any(observable(kind, item.dialogue, turn) for kind in kinds for turn in item.turns)
+    return any(observable(item.dialogue, turn) for observable in kinds for turn in item.turns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +166,7 @@ class Rates:
             return 0.0
         if rate is None:
             return statement.weight * statement.declared
-        full = 0.0 if statement.vote is None else prior_log_odds(statement.kind, statement.vote)
-        return statement.weight * rate.nats * (statement.declared / full if full else 1.0)
+        return statement.weight * rate.nats * (statement.declared / statement.full if statement.full else 1.0)
 
     def total(self, statements: Statements) -> float:
         """The sum of all statements of an item."""
@@ -192,7 +209,7 @@ def _rate(statement: Statement, reference: Floats, mean: float, reliable: float)
     good = mean + (float(reference.mean()) - mean) / reliable
     found = log_odds(min(max(good, _SURE), 1.0 - _SURE)) - log_odds(mean)
     votes = len(reference) * reliable**2
-    full = 0.0 if statement.vote is None else prior_log_odds(statement.kind, statement.vote)
+    full = statement.full
     nats = (votes * found + PRIOR_VOTES * full) / (votes + PRIOR_VOTES)
     share = float(reference.mean())
     if statement.vote is None:

@@ -13,7 +13,7 @@ from labelgen.data.labels import QUALITY_NAMES
 from labelgen.data.record import encode
 from labelgen.feedback.detectors import DETECTORS
 from labelgen.feedback.detectors.words import repeated_requests
-from labelgen.feedback.signal import detector, find_signals, observable
+from labelgen.feedback.signal import detector, find_signals
 
 
 def found(kind: str, dialogue: Dialogue) -> list[tuple[tuple[int, ...], str]]:
@@ -221,14 +221,14 @@ UNSEEN: list[tuple[str, Dialogue, int]] = [
 
 @pytest.mark.parametrize(("kind", "dialogue", "turn"), UNSEEN)
 def test_observable_where_no_signal_is_possible_is_false(kind: str, dialogue: Dialogue, turn: int) -> None:
-    assert not observable(kind, dialogue, turn)
+    assert not detector(kind).observable(dialogue, turn)
     assert all(turn not in turns for turns, _ in found(kind, dialogue))
 
 
 @given(dialogues())
 def test_detectors_give_no_signal_where_nothing_is_observable(dialogue: Dialogue) -> None:
     for signal in find_signals(dialogue):
-        assert all(observable(signal.kind, dialogue, turn) for turn in signal.turns), signal
+        assert all(detector(signal.kind).observable(dialogue, turn) for turn in signal.turns), signal
 
 
 @pytest.mark.parametrize(("kind", "dialogue", "turns", "vote"), SPEAKS)
@@ -311,9 +311,9 @@ def test_rephrase_distinguishes_struggle_from_exploration(
 
 def test_observable_where_a_signal_is_possible_is_true() -> None:
     told = Feedback(kind="questionnaire", rating=3)
-    assert observable("stop", talk("a", "b", "c", "d"), 0)
-    assert observable("abandonment", talk("a", "For how long?", "c", "d"), 0)
-    assert observable("questionnaire", talk("a", "b", feedback=(told,)), 0)
+    assert detector("stop").observable(talk("a", "b", "c", "d"), 0)
+    assert detector("abandonment").observable(talk("a", "For how long?", "c", "d"), 0)
+    assert detector("questionnaire").observable(talk("a", "b", feedback=(told,)), 0)
 
 
 def test_evidence_of_every_detector_names_fields_of_a_turn() -> None:

@@ -14,7 +14,7 @@ from labelgen.data.labels import language_of
 from labelgen.data.log import write_log
 from labelgen.feedback import cues as module
 from labelgen.feedback.cues import phrases
-from labelgen.feedback.signal import find_signals, observable
+from labelgen.feedback.signal import detector, find_signals
 
 FILES = {path.stem: yaml.safe_load(path.read_text()) for path in Path(module.__file__).parent.glob("languages/*.yaml")}
 
@@ -90,8 +90,8 @@ def test_words_are_read_in_the_language_of_the_dialogue(
 @pytest.mark.parametrize("kind", ["correction", "gratitude", "stop", "rating"])
 def test_silence_in_a_language_without_phrases_is_no_evidence(kind: str) -> None:
     lines = ("a", "b", "c", "d")
-    assert observable(kind, talk(*lines, locale="en-US"), 0)
-    assert not observable(kind, talk(*lines, locale="fr-FR"), 0)
+    assert detector(kind).observable(talk(*lines, locale="en-US"), 0)
+    assert not detector(kind).observable(talk(*lines, locale="fr-FR"), 0)
 
 
 def test_signals_command_counts_dialogues_of_languages_that_lack_phrases(
