@@ -367,14 +367,3 @@ def _goals(dialogue: Dialogue, annotator: str) -> list[tuple[int, ...]] | None:
     if AtDialogue() not in by_place:
         return None
     return [label.at.turns for label in by_place[AtDialogue()] if isinstance(label.at, AtGoal)]
-
-
-def with_new_services(log: Sequence[Path], train: Sequence[Path], out: Sequence[Path]) -> None:
-    """The dialogues of SGD that have a service of no training dialogue."""
-    known = {service for dialogue in Log(list(train)) for service in services_of(dialogue)}
-    write_log(out[0], (d for d in Log(list(log)) if not services_of(d) <= known), force=True)
-
-
-def services_of(dialogue: Dialogue) -> set[str]:
-    """The services that SGD names for a dialogue; empty where it names none."""
-    return set(json.loads(dialogue.extra or "{}").get("services", ()))

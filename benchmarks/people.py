@@ -38,7 +38,9 @@ KEPT = "test"
 DEVELOP = "develop"
 _AT_ONCE = 256
 _RESAMPLES = 2000
-_GROUP, _FOLD, _SEED = (re.compile(rf"/{name}-([^/]+)/") for name in ("group", "fold", "seed"))
+SMALL = "small"
+"""The encoder of the model itself."""
+_GROUP, _FOLD, _SEED, _ENCODER = (re.compile(rf"/{name}-([^/]+)/") for name in ("group", "fold", "seed", "encoder"))
 _MAIN = {"quality": "macro_f1", "outcome": "failure_auprc"}
 _RANKED = ("failure_auprc",)
 """Metrics that order answers by score. Models of two folds have scores of different scales, so these are means over folds."""
@@ -61,9 +63,9 @@ def judge(
     rivals: Sequence[str],
     out: Sequence[Path],
 ) -> None:
-    """Write the test dialogues with the answers of each training, named by its seed, and of the rivals. Answers about goals are on the
-    goals of the reference, and no model sees what users said explicitly where that is the reference. Copies of training dialogues are
-    left out."""
+    """Write the test dialogues with the answers of each training, named by its seed, and of the rivals; a model of another encoder than
+    the small one is a rival. Answers about goals are on the goals of the reference, and no model sees what users said explicitly where that
+    is the reference. Copies of training dialogues are left out."""
     setting, tasks = setting_of(settings[group])
     training = list(Log(list(train)))
     seen = Seen(training)
@@ -72,7 +74,9 @@ def judge(
     fitted = fit_baselines(training, tasks, setting, default_baselines(setting.seed, rivals))
     judged = fitted.annotate(dialogues, setting.reference)
     for folder in models:
-        annotator = Annotator(folder, name=f"{MODEL} {_found(_SEED, folder)}")
+        other = _found(_ENCODER, folder)
+        name = f"{MODEL} {_found(_SEED, folder)}" if other == SMALL else f"{BASELINE}{other} encoder"
+        annotator = Annotator(folder, name=name)
         for start in range(0, len(judged), _AT_ONCE):
             some = judged[start : start + _AT_ONCE]
             shown = list(map(hide_answers, some)) if setting.reference == USER else some
