@@ -36,6 +36,9 @@ class Registry(Mapping[str, str]):
     def __getitem__(self, name: str) -> str:
         return self._entries()[name]
 
+    def __contains__(self, name: object) -> bool:  # asked for every label, and that of Mapping raises and catches
+        return name in self._entries()
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries())
 
