@@ -1,5 +1,6 @@
 """Metrics of a run: TensorBoard and Lightning's loggers get the rows of metrics.jsonl, and Weights & Biases may fail."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -73,7 +74,7 @@ def init(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 TRAINING = """
-import os, signal, sys
+import os, signal, sys, time
 from pathlib import Path
 from labelgen.cli.main import main
 from labelgen.training.tracking import Recorder
@@ -90,11 +91,13 @@ started = Recorder.on_train_start
 def on_train_start(self, *words):
     started(self, *words)
     # A thread that ends while its children are listed hides them.
-    while not Path("killed").exists():
+    for _ in range(100):
         for pid in children(os.getpid()):
             if b"wandb-core" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 os.kill(int(pid), signal.SIGKILL)
                 Path("killed").touch()
+                return
+        time.sleep(0.1)
 
 Recorder.on_train_start = on_train_start
 sys.exit(main(sys.argv[1:]))
@@ -104,9 +107,10 @@ sys.exit(main(sys.argv[1:]))
 def test_wandb_killed_process_does_not_stop_training(log: Path, tiny_encoder: Path, tmp_path: Path):
     """Nothing of it is left to complain when the process ends."""
     argv = ["finetune", *common(log, tiny_encoder, "a", "--tracking.wandb=offline", "--tracking.log_every=1")]
-    done = subprocess.run(
-        [sys.executable, "-c", TRAINING, *argv], capture_output=True, text=True, timeout=300, cwd=tmp_path
-    )
+    # Without the service that a test in this process may have begun, so that it begins its own.
+    own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    command = [sys.executable, "-c", TRAINING, *argv]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path, env=own)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "killed").exists()
     assert "Traceback" not in done.stderr
