@@ -20,6 +20,9 @@ A recipe is a YAML file in `benchmarks/recipes`:
         with: {evaluations: "{evaluate:evaluation.json}"}
         table: dbdc3_baselines
 
+With `small: {tables: [...], parameters: {...}}` a recipe has a form of a few minutes, of these tables and with these parameters, which shows
+that it runs.
+
 `run` may have several lines, which run in turn. In commands, `{name}` is a parameter, a variable of `each`, or another stage's output; `{stage:path}` is a path below that output, and
 may be a pattern such as `f[!0].jsonl`. A parameter that is a mapping gives `each` its keys, and
 `{variable_options}` is the value of the key; of a list it is the value itself. A reference to a stage with more variables means all of its instances with equal values of
@@ -381,13 +384,22 @@ class Command:
     arguments: dict[str, Any]
 
 
-def load_recipe(name: str, changes: Mapping[str, Any] | None = None) -> Recipe:
-    """A recipe with its base. changes: parameters that replace those of the recipe. Raises UsageError for an unknown recipe or parameter."""
+def load_recipe(name: str, changes: Mapping[str, Any] | None = None, small: bool = False) -> Recipe:
+    """A recipe with its base. changes: parameters that replace those of the recipe. small: in the form of `small`, with its tables alone.
+    Raises UsageError for an unknown recipe or parameter, and for a recipe without a small form."""
     path = RECIPES / f"{name}.yaml"
     if not path.is_file():
         known = sorted(p.stem for p in RECIPES.glob("*.yaml"))
         raise UsageError(f"there is no recipe {name}", str(RECIPES), f"recipes: {', '.join(known)}")
     parameters, stages = _load(path)
+    if small:
+        form = load_yaml(path).get("small")
+        if form is None:
+            raise UsageError(f"the recipe {name} has no small form", str(path), "run it without --small")
+        changes = {**form.get("parameters", {}), **(changes or {})}
+        stages = {
+            key: structs.replace(s, table="") if s.table not in form["tables"] else s for key, s in stages.items()
+        }
     unknown = set(changes or ()) - set(parameters)
     if unknown:
         raise UsageError(
@@ -459,7 +471,8 @@ def _read(path: Path) -> Record | None:
         return None
 
 
-def recipe_names() -> Iterator[tuple[str, str]]:
-    """Name and first comment line of every recipe that can be run."""
+def recipe_names(small: bool = False) -> Iterator[tuple[str, str]]:
+    """Name and first comment line of every recipe. small: of those with a small form."""
     for path in sorted(RECIPES.glob("*.yaml")):
-        yield path.stem, path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+        if not small or "small" in load_yaml(path):
+            yield path.stem, path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")

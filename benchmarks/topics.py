@@ -77,7 +77,7 @@ def _named(corpus: str, dialogue: Dialogue, services: set[str]) -> Iterator[Name
             yield text, name, user
 
 
-def planted(seeds: Sequence[int], dialogues: int, rates: Mapping[str, float], every: bool) -> Iterator[Result]:
+def planted(seeds: Sequence[int], dialogues: int | str, rates: Mapping[str, float], every: bool) -> Iterator[Result]:
     """How many of five topics that the assistant of a simulated log cannot serve are among the ten topics with most failures, over logs.
     every: group all goals, not only those without intents by the annotator.
     Goals failed as one simulated annotator says, with errors; a topic is one planted if most of its goals are. The rivals: as many groups by
@@ -86,7 +86,7 @@ def planted(seeds: Sequence[int], dialogues: int, rates: Mapping[str, float], ev
     words = [frozenset(re.findall("[a-z']+", phrases)) for phrases in LANGUAGE["users"]["out_of_scope"]]
     found, counts = dict.fromkeys((OURS, AS_MANY, LARGEST), 0), dict.fromkeys((OURS, AS_MANY, LARGEST), 0)
     for seed in seeds:
-        log = list(simulate(dialogues, seed, WorldOptions(causes=1.0, **rates)))  # type: ignore[arg-type]
+        log = list(simulate(int(dialogues), seed, WorldOptions(causes=1.0, **rates)))  # type: ignore[arg-type]
         topic_of = {
             (d.id, x.at.turn): max(range(len(words)), key=lambda k: len(words[k] & said))
             for d in log
@@ -110,7 +110,7 @@ def planted(seeds: Sequence[int], dialogues: int, rates: Mapping[str, float], ev
             most = {Counter(true[k] for k in of.tolist()).most_common(1)[0][0] for of in members[:_FIRST]}
             found[system] += len(most - {-1})
             counts[system] += len(members)
-    row = partial(Result, corpus="simulated", seed=" ".join(map(str, seeds)))
+    row = partial(Result, corpus="simulated", setting=f"{dialogues} dialogues", seed=" ".join(map(str, seeds)))
     for system, count in found.items():
         bounds = binomial(count, _PLANTED * len(seeds))
         yield row(metric="planted_in_first_ten", system=system, n=_PLANTED * len(seeds), **bounds)

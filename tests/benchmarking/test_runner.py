@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import runner
 from benchmarks.results import FOLDER, ROOT, Result, as_list, load_yaml, read_results
-from benchmarks.runner import RECIPES, Recipe, Run, StageSpec, _sources, load_recipe
+from benchmarks.runner import RECIPES, Recipe, Run, StageSpec, _sources, load_recipe, recipe_names
 from labelgen.base.errors import InputError, LabelgenError, UsageError
 from labelgen.base.options import read_options
 from labelgen.cli.commands import find_command
@@ -312,3 +312,10 @@ def test_recipe_stages_find_their_inputs_and_use_known_options(
     again = Run(loaded, tmp_path / "data", tmp_path / "work", tmp_path)
     again.all()
     assert again.executed == []
+
+
+@pytest.mark.parametrize("name", [name for name, _ in recipe_names(small=True)])
+def test_small_form_makes_its_tables_alone(name: str):
+    form = load_yaml(RECIPES / f"{name}.yaml")["small"]
+    tables = {stage.table for stage in load_recipe(name, small=True).stages.values()} - {""}
+    assert tables == set(form["tables"])

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 LINES = {
     "labelgen/agreement": 605,
     "labelgen/api": 1_285,
-    "labelgen/base": 1_450,
+    "labelgen/base": 1_453,
     "labelgen/cli": 2_705,
     "labelgen/confidence": 1_120,
     "labelgen/data": 3_759,
@@ -32,9 +32,9 @@ LINES = {
     "labelgen/steps": 2_495,
     "labelgen/tasks": 1_545,
     "labelgen/training": 3_830,
-    "labelgen/verdicts": 1_412,
+    "labelgen/verdicts": 1_437,
     "labelgen": 45_530,
-    "benchmarks": 8_102,
+    "benchmarks": 8_131,
     "tests": 32_405,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
