@@ -1,5 +1,6 @@
 """EM over content and witnesses: it learns from a log what the rules cannot know."""
 
+from collections import Counter
 from random import Random
 
 import numpy as np
@@ -11,6 +12,7 @@ from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.labels import Annotation, AtDialogue, AtGoal, AtTurn, Label
 from labelgen.feedback.items import FeedbackItem, items_of, waterfall
 from labelgen.feedback.signal import find_signals
+from labelgen.verdicts import estimate
 from labelgen.verdicts.estimate import LogEstimate, LogFit, learn, share_of_people
 
 
@@ -66,6 +68,23 @@ def test_estimate_does_not_depend_on_the_order_of_the_log() -> None:
         u: (x.rates, x.good) for u, x in other.units.items()
     }
     assert first_turns(log, one) == first_turns(log, other)
+
+
+def test_large_log_is_learned_from_the_same_whole_dialogues_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    log, _ = log_of(60)
+    monkeypatch.setattr(estimate, "MOST_ITEMS", 40)
+    shuffled = Random(1).sample(log, len(log))
+    drawn = []
+    for dialogues in (log, shuffled):
+        sample = estimate._Sample()
+        for item in items(dialogues):
+            sample.add(item)
+        drawn.append(sample.by_unit())
+        assert sum(sample.counts.values()) == len(items(log))
+    kept = [item for of_unit in drawn[0].values() for item in of_unit]
+    assert drawn[0] == drawn[1]
+    assert len(kept) <= 40
+    assert {item.dialogue.id: len(items([item.dialogue])) for item in kept} == Counter(x.dialogue.id for x in kept)
 
 
 def test_content_of_a_fold_is_predicted_without_it() -> None:
