@@ -203,16 +203,20 @@ class TurnEncoder(nn.Module):
         """Last hidden states of passages in groups of one exact length."""
         if self._onnx is not None and not torch.is_grad_enabled():
             return self._batched(groups, groups, BATCH_TOKENS, self._by_onnx)
-        # One look-up for all ids: its gradient is as large as the vocabulary, and one for each group is slower on a CPU.
-        embedded = self.encoder.get_input_embeddings()(torch.cat([ids.reshape(-1) for ids in groups]))
         packs = can_pack(self.encoder)
         wanted = PACKED if packs else self._unpacked
         if self.encoder.config._attn_implementation != wanted:
             self.encoder.set_attn_implementation(wanted)
-        encode = self._packed if packs else self._padded
-        padded = BATCH_TOKENS if embedded.device.type == "cpu" else DEVICE_BATCH_TOKENS
-        most = sys.maxsize if packs else padded
-        return self._batched(groups, _by_group(embedded, groups), most, encode)
+        padded = BATCH_TOKENS if groups[0].device.type == "cpu" else DEVICE_BATCH_TOKENS
+        if not packs and not torch.is_grad_enabled():
+            return self._batched(groups, groups, padded, self._padded)
+        # One look-up for all ids: its gradient is as large as the vocabulary, and one for each group is slower on a CPU.
+        embedded = _by_group(
+            self.encoder.get_input_embeddings()(torch.cat([ids.reshape(-1) for ids in groups])), groups
+        )
+        if packs:
+            return self._batched(groups, embedded, sys.maxsize, self._packed)
+        return self._batched(groups, embedded, padded, self._padded)
 
     def _batched(
         self,
@@ -221,7 +225,7 @@ class TurnEncoder(nn.Module):
         most: int,
         encode: Callable[[list[Tensor], list[Tensor]], list[Tensor]],
     ) -> list[Float[Tensor, "_ _ d"]]:
-        """States by batches with at most so many tokens. encode: parts of groups and their embeddings to states."""
+        """States by batches with at most so many tokens. encode: parts of groups, and `embedded` of them, to states."""
         out: list[list[Tensor]] = [[] for _ in groups]
         for batch in _batches([(len(ids), ids.shape[1]) for ids in groups], most):
             states = encode([groups[k][run] for k, run in batch], [embedded[k][run] for k, run in batch])
@@ -234,11 +238,13 @@ class TurnEncoder(nn.Module):
         return _unpad(self._onnx(_pad(ids), _mask(ids)), ids)
 
     def _padded(self, ids: list[Tensor], embedded: list[Tensor]) -> list[Tensor]:
+        """embedded: the embeddings, or the ids once more."""
+        given = "inputs_embeds" if embedded[0].is_floating_point() else "input_ids"
         mask = _mask(ids) if len({part.shape[1] for part in ids}) > 1 else None
         if mask is not None and self._unpacked == "sdpa" and reads_whole_passages(self.encoder):
             # From the flat mask transformers would make this one, but read the device for it.
             mask = mask.bool()[:, None, None]
-        return _unpad(self.encoder(inputs_embeds=_pad(embedded), attention_mask=mask).last_hidden_state, ids)
+        return _unpad(self.encoder(**{given: _pad(embedded)}, attention_mask=mask).last_hidden_state, ids)
 
     def _packed(self, ids: list[Tensor], embedded: list[Tensor]) -> list[Tensor]:
         row = torch.cat([part.reshape(-1, part.shape[-1]) for part in embedded])[None]

@@ -59,7 +59,7 @@ def test_embedding_cache_any_batch_gives_bitwise_identical_vectors(tiny_encoder,
     every = [row for shape in LENGTHS for row in torch.randint(5, 60, shape)]
     shapes: dict[int, set[int]] = {}
     made.register_forward_pre_hook(
-        lambda _, a, k: shapes.setdefault(k["inputs_embeds"].shape[1], set()).add(len(k["inputs_embeds"])),
+        lambda _, a, k: shapes.setdefault(k["input_ids"].shape[1], set()).add(len(k["input_ids"])),
         with_kwargs=True,
     )
     vectors: dict[int, torch.Tensor] = {}
