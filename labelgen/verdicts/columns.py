@@ -22,8 +22,8 @@ Indices = NDArray[np.int64]
 
 _LEAST = 2
 """Number of places that a category needs."""
-_OF_NUMBERS, _OF_VOICE, _RULES = 0.3, 0.3, 0.5
-"""Scales of the numbers, of the numbers of a voice, and of the log-odds of the rules, beside words, whose rows have length 1 in each field."""
+_OF_NUMBERS, _RULES = 0.3, 0.5
+"""Scales of the numbers and of the log-odds of the rules, beside words, whose rows have length 1 in each field, and so a voice: about 1."""
 _TOLERANCE, _STEPS = 1e-3, 300
 
 
@@ -84,7 +84,7 @@ class Columns:
         texts = self.ngrams.matrix(_texts(contents, self.later))
         silent = np.zeros(self.voice, dtype=np.float32)
         voices = [silent if c.voice is None or not self.voice else c.voice for c in contents]
-        of_voice = sparse.csr_matrix(np.array(voices).reshape(len(contents), self.voice) * _OF_VOICE)
+        of_voice = sparse.csr_matrix(np.array(voices).reshape(len(contents), self.voice) / max(self.voice, 1) ** 0.5)
         return sparse.hstack([texts, of_categories, sparse.csr_matrix(others), of_voice]).tocsr()
 
 
