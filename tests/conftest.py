@@ -46,13 +46,7 @@ settings.load_profile("labelgen")
 
 SLOW = (
     *("evaluation/", "faults/", "kernels/", "labeling/", "model/", "training/"),
-    *(
-        "features/test_pretrained.py",
-        "feedback/test_em.py",
-        "feedback/test_others.py",
-        "laws/test_wheel.py",
-        "report/test_signals_page.py",
-    ),
+    *("cli/test_init_and_run.py", "features/test_pretrained.py", "laws/test_wheel.py"),
 )
 """Folders and files that take most of the time, by `pytest --durations=0`; `make test-fast` leaves them out."""
 

@@ -11,8 +11,6 @@ from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any
 
-from labelgen.training.checkpoints import Checkpoints
-
 CHANGES = ("replace", "rename", "fsync", "unlink", "mkdir")
 """What reaches the disk goes through these."""
 
@@ -63,20 +61,6 @@ def _do(work: Callable[..., None], words: Sequence[Any]) -> None:
     finally:
         sys.stderr.flush()
         os._exit(code)
-
-
-def kill_in_epoch(epoch: int, change: int) -> None:
-    left: list[int] = []
-    save = Checkpoints.on_train_epoch_end
-
-    def at_end(self: Checkpoints, trainer: Any, module: Any) -> None:
-        if trainer.current_epoch == epoch:
-            left.append(change)
-        save(self, trainer, module)
-        left.clear()
-
-    setattr(Checkpoints, "on_train_epoch_end", at_end)  # noqa: B010
-    _count(left)
 
 
 def kill_from_now_on(change: int) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from strategies import dialogues
 
-from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
-from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, NoLabel
+from labelgen.data.dialogue import Dialogue
 from labelgen.data.record import to_plain
 from labelgen.evaluation import evaluate as evaluation_module
 from labelgen.metrics.results import FORM, Evaluation, SystemName
@@ -127,63 +127,6 @@ def tasks(draw: st.DrawFn) -> dict[str, Any]:
             for e in draw(st.lists(estimates, max_size=3))
         ],
     }
-
-
-@st.composite
-def annotations(draw: st.DrawFn, annotator: str, requests: list[str]) -> Annotation:
-    labels: list[Label] = []
-    none: list[NoLabel] = []
-    abstained: list[Abstained] = []
-    probability = optional(shares)
-    for k, request in enumerate(requests):
-        match draw(st.integers(0, 3)):
-            case 0:
-                labels.append(Label("intents", AtTurn(k), draw(names), draw(probability)))
-            case 1:
-                none.append(NoLabel("intents", AtTurn(k)))
-            case 2:
-                abstained.append(
-                    Abstained(Field("intents", AtTurn(k)), (Label("intents", AtTurn(k), draw(names), 0.25),))
-                )
-        for _ in range(draw(st.integers(0, 2)) if request else 0):
-            start = draw(st.integers(0, len(request) - 1))
-            end = draw(st.integers(start + 1, len(request)))
-            labels.append(Label("slots", AtSpan(k, start, end), draw(names), draw(probability), draw(optional(words))))
-        if draw(st.booleans()):
-            labels.append(Label("quality", AtTurn(k), "good", 0.5, 4.0, (("bad", 0.25), ("fair", 0.25), ("good", 0.5))))
-    owner = draw(st.lists(st.integers(0, 3), min_size=len(requests), max_size=len(requests)))
-    divided = draw(st.booleans())
-    for goal in sorted(set(owner) - {0}):
-        at = AtGoal(tuple(k for k, own in enumerate(owner) if own == goal))
-        if divided:
-            labels.append(Label("goals", at, "goal", draw(probability)))
-        labels.append(Label("outcome", at, draw(st.sampled_from(["success", "failure"])), None))
-    if draw(st.booleans()):
-        labels.append(Label("quality", AtDialogue(), "bad", None, 1.0))
-    return Annotation(
-        annotator, "model" if annotator == "model" else "person", tuple(labels), tuple(none), tuple(abstained)
-    )
-
-
-@st.composite
-def dialogues(draw: st.DrawFn) -> Dialogue:
-    requests = draw(st.lists(words, max_size=5))
-    who = draw(st.sets(st.sampled_from(["consensus", "model", "anna"])))
-    signals = (
-        (Signal(kind=draw(names), turns=(0,), vote="bad", strength=0.5, evidence=(len(requests) - 1,)),)
-        if requests
-        else ()
-    )
-    feedback = Feedback(kind=draw(names), answer="yes", question=draw(words), rating=2.5, scale=(1.0, 5.0))
-    return Dialogue(
-        id=draw(names),
-        turns=tuple(Turn(request=r, response=draw(words), feedback=(feedback,)) for r in requests),
-        source=draw(optional(words)),
-        device=draw(optional(words)),
-        feedback=(feedback,),
-        annotations=tuple(draw(annotations(name, requests)) for name in sorted(who)),
-        signals=signals,
-    )
 
 
 @st.composite

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,35 @@ class Samples:
         for path in (empty / "missing", empty):
             with pytest.raises(UsageError):
                 list(Log([path], name, options))
+
+    def check_damaged(self, case: str, folder: Path) -> None:
+        """Each sample, cut and with bytes changed: records that are still whole are read, the others rejected."""
+        name, sample, options = self.cases[case]
+        source = self.folder / "samples" / sample
+        every = [source] if source.is_file() else [p for p in source.rglob("*") if p.is_file()]
+        for file in (p for p in every if p.name != "schema.json"):
+            data = file.read_bytes()
+            copy = folder / name / file.relative_to(source if source.is_dir() else source.parent)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            for place in range(0, len(data), max(1, len(data) // 12)):
+                for middle in (b"", b"\xff" + data[place + 1 :], b'"' + data[place:]):
+                    copy.write_bytes(data[:place] + middle)
+                    with suppress(UsageError):
+                        for item in resolve(READERS, name, "format").read(folder / name, options):
+                            assert isinstance(item, (Dialogue, Rejected, Remark))
+
+
+def check_rejected(root: Path, path: str, name: str, options: Mapping[str, str], data: bytes) -> tuple[str, str | None]:
+    """First word of the reason and field of the one record that a corpus of this file has."""
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data)
+    reader: Reader = resolve(READERS, name, "format")
+    (found,) = (item for item in reader.read(root, options) if not isinstance(item, Remark))
+    assert isinstance(found, Rejected)
+    assert found.file.endswith(file.name)
+    msgspec.json.encode(found)
+    return found.reason.partition(":")[0], found.field
 
 
 def bare(plain: object) -> object:

@@ -41,6 +41,7 @@ WORDS = ("play", "the", "red", "lamp", "für", "音楽", "🎧", "é", "stop", "
 texts = st.one_of(
     st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
+    st.sampled_from(["<script>alert('x')</script>", "\x1b[2J\r\u202e[red]"]),
 )
 names = st.sampled_from(["PlayMusic", "SetTimer", "song", "Größe", "a.b"])
 probabilities = st.floats(0, 1)

@@ -41,15 +41,6 @@ class OfflineRun:
         return str(run.run_id)
 
     @property
-    def metrics(self) -> dict[str, Any]:
-        """Name -> definition."""
-        return {metric.name: metric for metric in self.of("metric")}
-
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        return [_values(one.item) for one in self.of("history")]
-
-    @property
     def summary(self) -> dict[str, Any]:
         return {name: value for one in self.of("summary") for name, value in _values(one.update).items()}
 
@@ -57,30 +48,6 @@ class OfflineRun:
     def artifacts(self) -> dict[str, Any]:
         """Name -> the last version, without those of tables in the history."""
         return {one.name: one for one in self.of("artifact") if one.type != "run_table"}
-
-    @property
-    def tables(self) -> dict[str, list[tuple[list[str], list[list[Any]]]]]:
-        """Key in the history -> columns and rows, one for each time that it was logged."""
-        found: dict[str, list[tuple[list[str], list[list[Any]]]]] = {}
-        for row in self.history:
-            for name in [name for name in row if name.endswith(".path")]:
-                found.setdefault(name.removesuffix(".path"), []).append(read_table(self.folder / "files" / row[name]))
-        return found
-
-
-def read_table(path: Path) -> tuple[list[str], list[list[Any]]]:
-    """Columns and rows."""
-    table = json.loads(path.read_bytes())
-    return table["columns"], table["data"]
-
-
-def tables_of(artifact: Any) -> dict[str, tuple[list[str], list[list[Any]]]]:
-    """The tables in an artifact, by name."""
-    return {
-        entry.path.removesuffix(".table.json"): read_table(Path(entry.local_path))
-        for entry in artifact.manifest.contents
-        if entry.path.endswith(".table.json")
-    }
 
 
 def sessions(folder: Path) -> list[OfflineRun]:

@@ -77,20 +77,6 @@ def test_memory_does_not_grow_with_a_dataset(tmp_path: Path):
     assert peaks[1] < peaks[0] + 64 * 500
 
 
-def test_labeled_shards_load_as_json_with_their_features(tmp_path: Path):
-    for k in range(2):
-        write_log(tmp_path / "labeled" / f"{k}.jsonl", records(6)[3 * k : 3 * k + 3], LABELS)
-    rows = datasets.load_dataset(
-        "json",
-        data_files=str(tmp_path / "labeled" / "*.jsonl"),
-        features=features(),
-        split="train",
-        cache_dir=str(tmp_path / "cache"),
-    )
-    assert rows.features == features()
-    assert list(labelgen.load_log(rows)) == records(6)
-
-
 def test_labels_of_a_task_have_its_classes(tmp_path: Path):
     write_log(tmp_path / "log.jsonl", records(6), LABELS)
     table = labelgen.labels(tmp_path / "log.jsonl")

@@ -50,7 +50,16 @@ def put(hub: StubHub, model: Path, **files: bytes) -> str:
     return hub.commit(REPOSITORY, "main", {**content, ".gitattributes": b"", **files})
 
 
+TRY = """
+from labelgen import LabelgenError
+def attempt(*words, **more):
+    try: return Annotator.from_pretrained(*words, **more)
+    except LabelgenError as error: print(error.what)
+"""
+
+
 def test_pushed_model_loads_by_name_and_has_the_same_digest(hub, run, tiny_model):
+    """A second push removes files of an older model, and can keep the card of the hub."""
     done = run(
         f"a = Annotator({str(tiny_model)!r}); print(a.push_to_hub({REPOSITORY!r}))\na = Annotator.from_pretrained({REPOSITORY!r}); {PRINT}"
     )
@@ -61,9 +70,6 @@ def test_pushed_model_loads_by_name_and_has_the_same_digest(hub, run, tiny_model
     files = {p.relative_to(tiny_model).as_posix(): p.read_bytes() for p in tiny_model.rglob("*") if p.is_file()}
     assert hub.files(REPOSITORY) == {**files, ".gitattributes": hub.files(REPOSITORY)[".gitattributes"]}
     assert any(request.startswith("PUT /lfs/") for request in hub.requests)
-
-
-def test_push_removes_files_of_an_older_model_and_can_keep_the_card_of_the_hub(hub, run, tiny_model):
     put(hub, tiny_model, **{"calibration.json": b"{}", "README.md": b"edited"})
     done = run(f"Annotator({str(tiny_model)!r}).push_to_hub({REPOSITORY!r}, card=False)")
     assert done.returncode == 0, done.stderr
@@ -71,39 +77,23 @@ def test_push_removes_files_of_an_older_model_and_can_keep_the_card_of_the_hub(h
     assert hub.files(REPOSITORY)["README.md"] == b"edited"
 
 
-def test_edited_card_changes_no_digest_and_digest_and_revision_pin(hub, run, tiny_model):
+def test_edited_card_changes_no_digest_and_what_is_another_model_or_none_is_refused(hub, run, tiny_model):
     before = put(hub, tiny_model)
     put(hub, tiny_model, **{"README.md": b"\xff edited", ".gitattributes": b"edited"})
+    changed = [put(hub, tiny_model, **{name: b"{}"}) for name in ("config.json", "pytorch_model.pkl")]
+    hub.branches[REPOSITORY]["main"] = list(hub.commits)[1]
     digest = model_digest(tiny_model)
     done = run(
-        f"for revision in (None, {before!r}):\n a = Annotator.from_pretrained({REPOSITORY!r}, revision=revision, digest={digest!r}); {PRINT}\n"
-        f"Annotator.from_pretrained({REPOSITORY!r}, digest='0' * 64)"
+        f"{TRY}for revision in (None, {before!r}):\n a = attempt({REPOSITORY!r}, revision=revision, digest={digest!r}); {PRINT}\n"
+        f"attempt({REPOSITORY!r}, digest='0' * 64)\n"
+        f"for revision in (*{changed!r}, 'nowhere'): attempt({REPOSITORY!r}, revision=revision)\n"
+        "attempt('someone/else')"
     )
-    lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == [digest] * 2, done.stderr
-    assert lines[0] != lines[1]
-    assert done.stderr.count(f"the model has the digest {digest}, not {'0' * 64}") == 1
-
-
-@pytest.mark.parametrize(
-    ("change", "error"),
-    [
-        ({"config.json": b"{}"}, "config.json of the model is not the file that was saved"),
-        ({"pytorch_model.pkl": b"x"}, "holds pytorch_model.pkl, which digests.json does not name"),
-    ],
-)
-def test_changed_or_added_file_on_the_hub_is_refused(hub, run, tiny_model, change, error):
-    put(hub, tiny_model, **change)
-    done = run(f"Annotator.from_pretrained({REPOSITORY!r})")
-    assert error in done.stderr
-
-
-def test_unknown_repository_or_revision_is_refused_with_a_hint(hub, run, tiny_model):
-    put(hub, tiny_model)
-    done = run(
-        "from labelgen.base.errors import UsageError\n"
-        f"for name, revision in (('someone/else', None), ({REPOSITORY!r}, 'nowhere')):\n"
-        " try: Annotator.from_pretrained(name, revision=revision)\n"
-        " except UsageError as error: print(error.what)"
-    )
-    assert done.stdout.count("the hub has no such repository") == 2, done.stderr
+    one, other, pinned, *refused, nowhere, unknown = done.stdout.splitlines()
+    assert [line.split()[0] for line in (one, other)] == [digest] * 2, done.stderr
+    assert one != other
+    assert f"the model has the digest {digest}, not {'0' * 64}" in pinned
+    assert "config.json of the model is not the file that was saved" in refused[0]
+    assert "holds pytorch_model.pkl, which digests.json does not name" in refused[1]
+    assert "the hub has no such repository" in nowhere
+    assert "the hub has no such repository" in unknown

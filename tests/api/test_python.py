@@ -106,13 +106,6 @@ def test_a_dialogue_is_the_same_through_its_dict_and_through_a_dataset(dialogue)
     assert again == dialogue
 
 
-def test_a_table_of_the_standard_columns_needs_no_mapping():
-    log = labelgen.load_log(chats(3), mapping=MAPPING)
-    again = labelgen.load_log(log.to_pandas())
-    assert [[turn.request for turn in d.turns] for d in again] == [[turn.request for turn in d.turns] for d in log]
-    assert [d.user for d in again] == [d.user for d in log]
-
-
 def test_functions_write_what_the_commands_write(tmp_path):
     log = tmp_path / "log.jsonl"
     labelgen.load_log(chats(12), mapping=MAPPING).save(log)

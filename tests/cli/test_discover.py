@@ -12,23 +12,8 @@ from labelgen.cli.main import main
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    assert (
-        main(
-            [
-                "simulate",
-                "log.jsonl",
-                "--dialogues",
-                "120",
-                "--out-of-scope",
-                "0.3",
-                "--users",
-                "60",
-                "--annotated",
-                "0",
-            ]
-        )
-        == 0
-    )
+    words = "simulate log.jsonl --dialogues 120 --out-of-scope 0.3 --users 60 --annotated 0"
+    assert main(words.split()) == 0
     write_tiny_encoder(Path("encoder"))
     return tmp_path
 

@@ -141,13 +141,6 @@ def test_single_valued_option_given_twice_exits_2_and_is_named(name: str, key: s
     assert f"{option} is given twice" in capsys.readouterr().err
 
 
-def test_config_file_given_twice_is_accepted(tmp_path: Path):
-    for number in (1, 2):
-        (tmp_path / f"{number}.yaml").write_text(f"seed: {number}")
-    words = [word for number in (1, 2) for word in ("--config", str(tmp_path / f"{number}.yaml"))]
-    assert read_options(commands()["simulate"].options, ["out.jsonl", *words]).seed == 2
-
-
 @pytest.mark.parametrize(("name", "key"), options(repeated=True))
 def test_repeated_option_given_twice_is_accepted(name: str, key: str):
     option = shown_name(key)

@@ -13,12 +13,7 @@ WORDS = {
 }
 NEAR = [
     (["label", "logs/", "labeled/", "--modle", "m"], "--model"),
-    (["evaluate", "log.jsonl", "--refrence=anna"], "--reference"),
-    (["calibrate", "log.jsonl", "--modle", "m"], "model"),
-    (["review", "export", "log.jsonl", "out", "--anotator", "x"], "--annotator"),
-    (["data", "convert", "a", "b", "--froce"], "--force"),
     (["finetune", "--data.trian", "[a]"], "data.train"),
-    (["finetune", "--modle.encoder"], "model.encoder"),
     (["pretrain", "--confg", "a.yaml"], "config"),
 ]
 

@@ -49,14 +49,6 @@ def test_a_split_into_other_parts_leaves_none_of_the_older_ones(tmp_path: Path):
     assert main(["data", "split", str(log), str(out), "--parts", "train=0.5,test=0.5", "--force"]) == 2
 
 
-def test_a_failure_of_the_system_is_told_with_its_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    log, file = tmp_path / "log.jsonl", tmp_path / "file"
-    write_log(log, [labeled_dialogue(1)], LABELS)
-    file.write_text("")
-    assert main(["data", "split", str(log), str(file / "parts")]) == 5
-    assert "Not a directory" in capsys.readouterr().err
-
-
 def test_an_output_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     with open("/dev/full", "w") as full:
         monkeypatch.setattr(sys, "stdout", full)

@@ -34,14 +34,6 @@ def test_simulate_refuses_what_it_cannot_do(tmp_path, capsys, wrong):
     assert not list(tmp_path.iterdir())
 
 
-def test_nothing_is_overwritten_unasked(tmp_path, capsys):
-    out = tmp_path / "log.jsonl"
-    out.write_text("mine")
-    assert main(["simulate", str(out), "--dialogues", "2"]) == 2
-    assert out.read_text() == "mine"
-    assert main(["simulate", str(out), "--dialogues", "2", "--force"]) == 0
-
-
 def test_show_draws_the_chosen_dialogues(tmp_path, capsys):
     out = tmp_path / "log.jsonl"
     main(["simulate", str(out), "--dialogues", "5", "--seed", "4"])

@@ -4,15 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pyarrow as pa
 import pytest
-from labeled import LABELS, labeled_dialogue
-from msgspec.structs import replace
 
 from labelgen.base.errors import InputError, UsageError
 from labelgen.data.dialogue import Dialogue, Turn
 from labelgen.data.log import Log, open_writer, write_log
-from labelgen.data.record import Rejected, encode
+from labelgen.data.record import Rejected
 from labelgen.steps.shared import AudioFolders
 
 GOOD = '{"id":"d%d","turns":[]}'
@@ -84,23 +81,6 @@ def test_log_longer_than_row_group_round_trips(tmp_path: Path, suffix: str):
     assert list(Log([path], max_bad_rate=0)) == log
 
 
-@pytest.mark.parametrize("packing", ["gz", "zst"])
-def test_log_truncated_packed_file_gives_records_then_one_rejected(tmp_path: Path, packing: str):
-    written = [Dialogue(id=f"d{k}", turns=(Turn(request=str(k), response=""),)) for k in range(500)]
-    for name in ("a", "b"):
-        lines = b"".join(encode(replace(d, id=f"{name} {d.id}")) + b"\n" for d in written)
-        codec = {"gz": "gzip", "zst": "zstd"}[packing]
-        with pa.output_stream(str(tmp_path / f"{name}.jsonl.{packing}"), compression=codec) as file:
-            file.write(lines)
-    first = tmp_path / f"a.jsonl.{packing}"
-    first.write_bytes(first.read_bytes()[:-9])
-    log = Log([tmp_path], max_bad_rate=1)
-    ids = [dialogue.id for dialogue in log]
-    before = ids.index("b d0")
-    assert ids == [f"a d{k}" for k in range(before)] + [f"b d{k}" for k in range(500)]
-    assert log.reasons == {"bad_gzip" if packing == "gz" else "bad_zstd": 1}
-
-
 def test_model_reads_audio_below_folder_of_each_record(tmp_path: Path):
     class Told:
         def annotate(self, dialogues, goals_from=None, root=None):
@@ -113,10 +93,3 @@ def test_model_reads_audio_below_folder_of_each_record(tmp_path: Path):
     annotator: Any = Told()
     said: list[Any] = [*read.annotate(annotator, dialogues, "gold")]
     assert said == [(f"d{k}", "gold", tmp_path / "ab"[k % 2]) for k in range(4)]
-
-
-def test_log_folder_skips_only_quarantine_files(tmp_path: Path):
-    names = ("quarantine-ward.jsonl", "quarantine.jsonl", "a.jsonl.quarantine.jsonl", "b.jsonl")
-    for seed, name in enumerate(names):
-        write_log(tmp_path / name, [labeled_dialogue(seed)], LABELS)
-    assert sorted(d.id for d in Log([tmp_path])) == sorted(labeled_dialogue(seed).id for seed in (0, 3))

@@ -4,7 +4,6 @@ import json
 
 import pytest
 from fake_annotator import FakeAnnotator
-from hypothesis import strategies as st
 from labeled import LABELS, labeled_dialogue
 from msgspec.structs import replace
 from some_logs import write_lines
@@ -19,11 +18,6 @@ from labelgen.data.record import Rejected, decode
 def nested(levels: int) -> str:
     """JSON of so many levels."""
     return "[" * levels + "]" * levels
-
-
-def levels_of(plain: object) -> int:
-    inner = plain.values() if isinstance(plain, dict) else plain if isinstance(plain, list) else None
-    return 0 if inner is None else 1 + max(map(levels_of, inner), default=0)
 
 
 def text_of(place: str, levels: int) -> str:
@@ -59,13 +53,6 @@ def test_record_of_sixty_levels_is_accepted(tmp_path, place):
     for name in ("log.jsonl", "log.parquet"):
         write_log(tmp_path / name, [found])
         assert list(Log([tmp_path / name])) == [found]
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.text('[]{}"\\ a', max_size=6),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('[]{}"\\ a', max_size=3), inner, max_size=3),
-    max_leaves=40,
-)
 
 
 COMMANDS = {

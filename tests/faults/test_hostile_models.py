@@ -6,7 +6,6 @@ import os
 import pickle
 import random
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -306,15 +305,12 @@ def test_hostile_model_exits_4(tiny_model, tmp_path, monkeypatch, capsys, name):
     assert not list((tmp_path / "out").rglob("*.jsonl"))
 
 
-def test_hostile_model_in_workers_exits_4(tiny_model, tmp_path):
+def test_hostile_model_in_workers_exits_4(tiny_model, tmp_path, capfd):
     folder = hostile("encoder layers 1000000000", tiny_model, tmp_path)
     write_lines(tmp_path / "in" / "a.jsonl", [record("d1")])
     words = ["label", str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(folder), "--workers", "2"]
-    done = subprocess.run(
-        [sys.executable, "-m", "labelgen.cli.main", *words], capture_output=True, text=True, check=False, cwd=tmp_path
-    )
-    assert done.returncode == 4, done.stderr
-    assert "Traceback" not in done.stderr
+    assert main(words) == 4
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_model_extra_hub_files_are_ignored(tiny_model, tmp_path):

@@ -102,18 +102,6 @@ def test_kill_at_any_disk_change_resumes(tmp_path, unbroken):
     assert 30 < count < 499
 
 
-@pytest.mark.parametrize("dialogues", [0, 1, 3])
-def test_annotator_error_run_resumes(tmp_path, unbroken, dialogues):
-    source, expected = unbroken
-    diary = tmp_path / "diary"
-    death = partial(run, source, tmp_path / "out", before=DieAfter(dialogues))
-    assert in_child(death) == -signal.SIGKILL
-    run(source, tmp_path / "out", diary=diary)
-    assert tree(tmp_path / "out") == expected
-    # Shards hold a0 | a1 a2 | b0 b1: what was committed is not labeled again.
-    assert len(diary.read_text().split()) == {0: 5, 1: 4, 2: 4, 3: 2, 4: 2}[dialogues]
-
-
 def test_killed_worker_ends_run_and_rerun_finishes(tmp_path, unbroken):
     source, expected = unbroken
     load = partial(FakeAnnotator, before=DieAfter(1, once=tmp_path / "died"))

@@ -36,11 +36,6 @@ def test_detector_installed_as_a_plug_in_is_found_aggregated_and_masked(
     assert [t.response for t in hidden.turns] == ["Playing Rain.", "Well."]
 
 
-def test_find_signals_of_an_unknown_kind_raises_and_names_the_nearest() -> None:
-    with pytest.raises(UsageError, match="gratitude"):
-        find_signals(talk("a", "b"), ["gratitud"])
-
-
 @pytest.mark.parametrize("declared", [{"bad": 0.4}, {"bad": 1.0}, {"fair": 0.8}, {}])
 def test_detector_that_declares_an_impossible_precision_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, declared: dict[str, float]

@@ -239,17 +239,6 @@ def test_dialogue_feedback_concerns_all_goals_and_no_single_turn() -> None:
     assert AtDialogue() in [t.at for t in feedback_targets(rated, find_signals(rated), rules())]
 
 
-def rated(*ratings: float | None, of_all: float | None = None) -> Dialogue:
-    """A dialogue of repeated requests, each turn with a rating of 1 to 5 or none, and one of the whole."""
-
-    def feedback(rating: float | None) -> tuple[Feedback, ...]:
-        return () if rating is None else (Feedback(kind="rating", rating=rating),)
-
-    said = talk(*("play haze", "Sorry, I didn't catch that.") * len(ratings), feedback=feedback(of_all))
-    turns = (replace(turn, feedback=feedback(own)) for turn, own in zip(said.turns, ratings, strict=True))
-    return replace(said, turns=tuple(turns))
-
-
 @given(dialogues())
 def test_targets_of_any_dialogue_are_distributions_and_reproducible(dialogue: Dialogue) -> None:
     method = rules()

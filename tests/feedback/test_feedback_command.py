@@ -89,15 +89,6 @@ def test_aggregate_with_unfit_options_fails_with_a_message(
     assert not Path("out.jsonl").exists()
 
 
-def test_aggregate_without_signals_fails_with_a_hint(
-    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out.jsonl"
-    assert run("aggregate", log, out) == 3
-    assert "labelgen feedback signals" in capsys.readouterr().err
-    assert not out.exists()
-
-
 def test_em_on_a_log_where_everybody_says_yes_believes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log, found = tmp_path / "log.jsonl", tmp_path / "signals.jsonl"
     said = (Feedback(kind="answer", answer="yes"),)

@@ -2,7 +2,6 @@
 
 import pytest
 from heard import talk
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue, Hypothesis, HypothesisIntent, HypothesisSlot, Signal
@@ -96,19 +95,6 @@ def test_failed_repair_is_replaced_by_its_own_repair() -> None:
         assert "rephrase at turn 2" in found[0].origin
     failed = Signal(kind="repetition", turns=(2,), vote="bad", evidence=(2,))
     assert projected(dialogue, [REPHRASED, again, failed]) == []
-
-
-@st.composite
-def misheard(draw: st.DrawFn) -> tuple[Dialogue, str]:
-    """A request with a slot that failed, one word outside of the slot misheard, and was put again with success; and the
-    words of the slot."""
-    said = draw(st.permutations(["play", "purple", "haze", "now", "in", "every", "room"]))
-    start = draw(st.integers(1, len(said) - 1))
-    end = draw(st.integers(start + 1, len(said)))
-    lost = draw(st.sampled_from([k for k in range(len(said)) if not start <= k < end]))
-    failed = [*said[:lost], "xxxxxxxxx", *said[lost + 1 :]]
-    slot = " ".join(said[start:end])
-    return played(" ".join(failed), " ".join(said), song=slot), slot
 
 
 def check(dialogue: Dialogue) -> int:

@@ -130,22 +130,9 @@ def test_command_and_python_give_the_same_records(tmp_path: Path, capsys: pytest
         assert lines
         assert lines == labelgen.training_data(tmp_path / "log.jsonl", form)
         assert f"{len(lines)} records in" in capsys.readouterr().out
-    assert main(["data", "export", str(tmp_path / "log.jsonl"), str(tmp_path / "x.csv"), "--form", "sft"]) == 2
-    assert (
-        main(
-            [
-                "data",
-                "export",
-                str(tmp_path / "log.jsonl"),
-                str(tmp_path / "x.jsonl"),
-                "--form",
-                "sft",
-                "--annotator",
-                "ann",
-            ]
-        )
-        == 2
-    )
+    words = ["data", "export", str(tmp_path / "log.jsonl")]
+    assert main([*words, str(tmp_path / "x.csv"), "--form", "sft"]) == 2
+    assert main([*words, str(tmp_path / "x.jsonl"), "--form", "sft", "--annotator", "ann"]) == 2
     assert not (tmp_path / "x.jsonl").exists()
     with pytest.raises(labelgen.LabelgenError, match="csv"):
         labelgen.training_data(tmp_path / "log.jsonl", "csv")

@@ -13,7 +13,6 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal, AtTurn, answers
 from labelgen.data.record import Rejected
 
-SAMPLE = Path(__file__).parent / "samples" / "abredial"
 ASPECTS = ["understanding", "task-completion", "interest-arousal", "efficiency", "dialogue-overall"]
 CUT_COLUMNS = [
     column

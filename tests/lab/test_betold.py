@@ -8,42 +8,12 @@ from hypothesis import strategies as st
 
 from benchmarks.readers.betold import READER
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import AtGoal
 from labelgen.features.features import categories_of, numbers_of
 from labelgen.feedback.signal import find_signals, mask
-
-SAMPLE = Path(__file__).parent / "samples" / "betold"
 
 
 def read(folder: Path) -> list[Dialogue]:
     return [item for item in READER.read(folder, {}) if isinstance(item, Dialogue)]
-
-
-def test_betold_call_has_acts_as_text_and_ends_at_user():
-    refused, left, booked, announced = read(SAMPLE)
-    assert [(t.request, t.response) for t in booked.turns[:3]] == [
-        ("", "intro assistant 1: recording warning\nintro assistant 2"),
-        ("schedule", "disambiguate user profile: device make, device model, device year"),
-        ("confirm", "ask for battery health"),
-    ]
-    plain = json.loads((SAMPLE / "BETOLD_valid.json").read_bytes())
-    last = [[act["intent"] for act in call["utterances_annotations"][-2:]] for call in plain]
-    assert last[1] == ["transportation_of_device", "noise"], "what was heard before the user went away"
-    assert last[2:] == [["confirm_date_scheduled", "confirm"], ["confirm", "inform_schedule_inspection"]]
-    closing = [d.turns[-1].response.split("\n")[-1] for d in (refused, left, booked, announced)]
-    assert [text.partition(":")[0] for text in closing] == [
-        "time asked unavailable propose new",
-        "transportation of device",
-        "confirm date scheduled",
-        "transportation of device",
-    ]
-    for dialogue in (refused, left, booked, announced):
-        (annotation,) = dialogue.annotations
-        (outcome,) = (label for label in annotation.labels if label.task == "outcome")
-        gone = dialogue in (refused, left)
-        assert (annotation.kind, outcome.at) == ("user", AtGoal(tuple(range(len(dialogue.turns)))))
-        assert outcome.name == ("failure" if gone else "success")
-        assert [(f.kind, f.about) for f in dialogue.feedback] == [("disconnect", len(dialogue.turns) - 1)] * gone
 
 
 def betold(acts: str, luhf: bool, folder: Path) -> Dialogue:

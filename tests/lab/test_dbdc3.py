@@ -15,7 +15,6 @@ from labelgen.data.log import Log
 from labelgen.data.reader import Remark
 from labelgen.data.record import Rejected
 
-SAMPLE = Path(__file__).parent / "samples" / "dbdc3"
 RATING = {"O": 5.0, "T": 3.0, "X": 1.0}
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from benchmarks.readers.irc import READER
 from labelgen.base.errors import UsageError
-from labelgen.data.dialogue import SPEAKER, Dialogue
+from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import division
-from labelgen.data.record import Rejected, decode, encode
+from labelgen.data.record import Rejected
 
 SAMPLE = Path(__file__).parent / "samples" / "irc"
 SEVERAL = "irc/train/2020-02-03.train-b"
@@ -23,29 +23,6 @@ def goals(dialogue: Dialogue, annotator: str) -> set[tuple[int, ...]]:
     annotation = dialogue.annotation(annotator)
     assert annotation is not None
     return {label.at.turns for label in division(annotation) or ()}  # type: ignore[union-attr]
-
-
-def test_irc_messages_become_turns_with_speakers_and_times():
-    turns = several().turns
-    speakers = [next((c.value for c in turn.categories if c.name == SPEAKER), None) for turn in turns]
-    assert speakers == [None, "ana", "bo", "cy^", "ana", "cy^", None, "bo", "bo", "cy^", "ana", "cy^"]
-    assert turns[5].request == "has an old disk"
-    times = [turn.time_s for turn in turns]
-    assert times[0] is None
-    assert times[1:] == [60.0 * m for m in (1437, 1437, 1438, 1438, 1438, 1438, 1439, 1441, 1441, 1442, 1442)]
-
-
-def test_irc_goals_connect_annotated_messages_by_links_to_earlier_ones():
-    dialogue = several()
-    assert goals(dialogue, "published") == {(4, 8, 10), (5, 7, 9, 11), (6,)}
-    assert goals(dialogue, "ana") == {(4, 8, 10), (5, 7, 9), (6,), (11,)}
-    assert {a.annotator: a.kind for a in dialogue.annotations} == {
-        "published": "truth",
-        "ana": "person",
-        "bo": "person",
-    }
-    assert all(a.covered_turns == tuple(range(4, 12)) for a in dialogue.annotations)
-    assert decode(encode(dialogue), "f") == dialogue
 
 
 @pytest.mark.parametrize("kept", [0, 1, 4])

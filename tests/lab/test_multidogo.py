@@ -14,7 +14,6 @@ from labelgen.data.labels import AtSpan
 from labelgen.data.log import Log
 from labelgen.data.record import Rejected
 
-SAMPLE = Path(__file__).parent / "samples" / "multidogo"
 HEADER = ["conversationId", "turnNumber", "utteranceId", "utterance", "slot-labels", "intent"]
 
 

@@ -13,8 +13,6 @@ from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import AtGoal, AtSpan, answers, division
 from labelgen.data.record import Rejected
 
-SAMPLE = Path(__file__).parent / "samples" / "multiwoz"
-
 
 def slots(dialogue: Dialogue) -> list[tuple[int, str, str, str | float | None]]:
     """Each slot as its turn, name, the words that its span cuts, and its value."""

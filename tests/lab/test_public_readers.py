@@ -3,19 +3,15 @@
 import json
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
-import msgspec
 import pytest
-from reader_laws import Samples
+from reader_laws import Samples, check_rejected
 
 from labelgen.base.errors import UsageError
 from labelgen.base.registry import resolve
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import AtDialogue, AtGoal, AtTurn, Label, answers
-from labelgen.data.reader import READERS, Reader, Remark
-from labelgen.data.record import Rejected
+from labelgen.data.reader import READERS, Reader
 
 HERE = Path(__file__).parent
 SAMPLES = HERE / "samples"
@@ -73,28 +69,6 @@ def test_reader_unknown_option_or_missing_path_raises(case: str, tmp_path: Path)
     LAWS.check_refusals(case, tmp_path)
 
 
-def labels(dialogue: Dialogue, annotator: str, task: str) -> dict[object, list[str]]:
-    found = dialogue.annotation(annotator)
-    assert found is not None
-    return {at: [label.name for label in given] for at, given in answers(found, task).items()}
-
-
-def test_sgd_services_become_goals_even_when_resumed():
-    found = LAWS.dialogues("sgd")
-    returning = found["sgd/dev/8_00114"].annotations[0]
-    assert [x.at for x in returning.labels if x.task == "goals"] == [AtGoal((0, 1, 4, 5, 6)), AtGoal((2, 3))]
-    assert labels(found["sgd/dev/8_00114"], "sgd", "outcome") == {AtGoal((0, 1, 4, 5, 6)): ["success"]}
-    assert labels(found["sgd/dev/3_00025"], "sgd", "outcome") == {AtGoal((0, 1, 2)): ["failure"]}
-    assert labels(found["sgd/dev/3_00078"], "sgd", "outcome") == {}, "nobody was notified: the outcome is unknown"
-
-
-def test_sgd_turns_with_request_are_annotated():
-    for dialogue in LAWS.dialogues("sgd").values():
-        turns = {AtTurn(t) for t, turn in enumerate(dialogue.turns) if turn.request}
-        assert set(labels(dialogue, "sgd", "intents")) == set(labels(dialogue, "sgd", "slots")) == turns
-        assert all((t.domain, t.status, t.hypothesis) == (None, None, None) for t in dialogue.turns)
-
-
 def test_sgd_schema_gives_descriptions_of_intents_and_span_slots():
     reader: Reader = resolve(READERS, "sgd", "format")
     assert reader.labels(SAMPLES / "sgd", {}) == reader.labels(SAMPLES / "sgd" / "dev", {})
@@ -103,21 +77,6 @@ def test_sgd_schema_gives_descriptions_of_intents_and_span_slots():
     assert intents["Events_1.FindEvents"] == "Find events in a given city"
     assert "Events_1.city_of_event" in {x.name for x in tasks["slots"]}
     assert "Events_1.category" not in {x.name for x in tasks["slots"]}, "chosen from a list, never said in a span"
-
-
-def test_star_wizard_selections_become_goals():
-    many = LAWS.dialogues("star")["star/5695"]
-    goals = [AtGoal((0, 1, 2, 4, 5, 6, 7)), AtGoal((3, 8)), AtGoal((9,))]
-    assert [x.at for x in many.annotations[0].labels] == goals
-    assert many.annotation("user") is None, "nobody asked about one of several tasks"
-
-
-def test_star_turns_contain_only_utterances():
-    for path in (SAMPLES / "star" / "dialogues").glob("*.json"):
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        said = [e["Text"] for e in plain["Events"] if e["Action"] in ("utter", "pick_suggestion")]
-        turns = LAWS.dialogues("star")[f"star/{plain['DialogueID']}"].turns
-        assert [text for turn in turns for text in (turn.request, turn.response) if text] == said
 
 
 def test_star_turn_with_several_replies_has_last_wizard_action(tmp_path: Path):
@@ -139,29 +98,6 @@ def test_star_turn_with_several_replies_has_last_wizard_action(tmp_path: Path):
         [("wizard_action", "anything_else")],
         [],
     ]
-
-
-def test_uss_ratings_apply_to_previous_turn():
-    first, second = LAWS.dialogues("uss").values()
-    assert [a.annotator for a in first.annotations] == ["uss/SGD/0/r1", "uss/SGD/0/r2", "uss/SGD/0/r3"]
-    assert [turn.request for turn in first.turns] == [
-        "I need a table for two.",
-        "In Ely.",
-        "Ely, I said!\nFor tonight.",
-        "Thanks.",
-    ]
-    assert [turn.response for turn in first.turns][1] == "Sorry, I did not get that.\nIn which town?"
-    rated = {label.at: label.value for label in first.annotations[1].labels}
-    # The first line's rating tells of nothing; the two on turn 2's lines both tell of turn 1.
-    assert rated == {AtTurn(0): 4.0, AtTurn(1): 1.5, AtTurn(2): 4.0, AtDialogue(): 2.0}
-    assert [(turn.request, turn.response) for turn in second.turns] == [
-        ("", "Do you like films with robots?"),
-        ("I do.", 'Then see "Brass Heart".'),
-    ]
-    assert second.annotations[1].labels == (
-        Label("quality", AtDialogue(), "good", value=5.0),
-        Label("quality", AtTurn(0), "good", value=4.0),
-    )
 
 
 def test_uss_part_option_gives_published_part():
@@ -210,34 +146,9 @@ BAD = [
 def test_reader_bad_record_is_rejected_with_reason_and_field(
     name: str, path: str, data: bytes, reason: str, field: str | None, tmp_path: Path
 ):
-    file = tmp_path / path
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(data)
-    reader: Reader = resolve(READERS, name, "format")
-    (found,) = (item for item in reader.read(tmp_path, {}) if not isinstance(item, Remark))
-    assert isinstance(found, Rejected)
-    assert (found.reason.partition(":")[0], found.field) == (reason, field)
-    assert found.file.endswith(file.name)
-    msgspec.json.encode(found)
+    assert check_rejected(tmp_path, path, name, {}, data) == (reason, field)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_reader_damaged_file_raises_usage_error_only(case: str, tmp_path: Path):
-    """Each sample, cut and with bytes changed: records that are still whole are read, the others rejected."""
-    name, sample, options = CASES[case]
-    source = SAMPLES / sample
-    files = [source] if source.is_file() else [p for p in source.rglob("*") if p.is_file() and p.name != "schema.json"]
-    for file in files:
-        data = file.read_bytes()
-        for place in range(0, len(data), max(1, len(data) // 12)):
-            for damaged in (
-                data[:place],
-                data[:place] + b"\xff" + data[place + 1 :],
-                data[:place] + b'"' + data[place:],
-            ):
-                copy = tmp_path / name / file.relative_to(source if source.is_dir() else source.parent)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                copy.write_bytes(damaged)
-                with suppress(UsageError):
-                    for item in resolve(READERS, name, "format").read(tmp_path / name, options):
-                        assert isinstance(item, (Dialogue, Rejected, Remark))
+    LAWS.check_damaged(case, tmp_path)

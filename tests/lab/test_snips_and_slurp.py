@@ -15,8 +15,6 @@ from labelgen.data.log import Log
 from labelgen.data.reader import Remark
 from labelgen.data.record import Rejected
 
-SAMPLES = Path(__file__).parent / "samples"
-
 
 def slots(dialogue: Dialogue) -> list[tuple[str, str]]:
     """Each slot with the words that its span cuts."""

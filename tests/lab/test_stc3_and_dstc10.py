@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from benchmarks.readers import dstc10, stc3
 from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import AtDialogue, AtGoal, AtTurn, Rating, answers
+from labelgen.data.labels import AtDialogue, AtGoal, Rating, answers
 from labelgen.data.record import Rejected
 
-SAMPLES = Path(__file__).parent / "samples"
 OUTCOME = {-2: "failure", -1: "failure", 0: None, 1: "success", 2: "success"}
 
 votes = st.lists(st.tuples(st.integers(-2, 2), st.integers(-2, 2)), max_size=5)
@@ -50,21 +49,6 @@ def test_stc3_rating_off_scale_is_rejected(tmp_path: Path):
     assert isinstance(odd, Rejected)
     assert (high.field, high.reason.partition(":")[0]) == ("annotations[0].quality.rating", "bad_rating")
     assert (odd.dialogue, odd.reason.partition(":")[0]) == ("stc3/train_data_cn/[1]", "bad_type")
-
-
-def test_dstc10_request_is_best_hypothesis():
-    seeking, plain = dstc10.READER.read(SAMPLES / "dstc10", {})
-    for found, expected in ((seeking, ["knowledge_seeking"]), (plain, [])):
-        assert isinstance(found, Dialogue)
-        (annotation,) = found.annotations
-        (at,) = answers(annotation, "intents")
-        assert at == AtTurn(len(found.turns) - 1)
-        assert [x.name for x in annotation.labels] == expected
-        assert found.turns[-1].response == ""
-        for turn in found.turns:
-            assert turn.nbest[0].text == turn.request
-            scores = [x.score for x in turn.nbest if x.score is not None]
-            assert scores == sorted(scores, reverse=True)
 
 
 def test_dstc10_labels_missing_are_accepted_but_wrong_count_is_not(tmp_path: Path):

@@ -118,14 +118,6 @@ def test_visible_gpus_are_named_as_the_user_names_them(monkeypatch, visible, cou
             visible_gpus()
 
 
-def test_label_worker_count_same_bytes(tmp_path):
-    source = mixed_log(tmp_path / "in")
-    for workers in (1, 3):
-        with local_engine(FakeAnnotator, workers) as engine:
-            label(source, tmp_path / str(workers), engine, "model", {}, 2)
-    assert tree(tmp_path / "1") == tree(tmp_path / "3")
-
-
 def test_label_gzip_is_deterministic(tmp_path):
     """Neither the time nor the name of a file is in its bytes."""
     for name in ("x", "y"):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from labelgen.base.errors import UsageError
 from labelgen.base.registry import resolve
 from labelgen.cli.command import Command
 from labelgen.cli.commands import COMMANDS
@@ -43,11 +42,6 @@ def test_registry_entry_resolves(module: str, name: str):
     registry = getattr(import_module(module), name)
     for entry in registry:
         assert resolve(registry, entry, name) is not None
-
-
-def test_unknown_name_raises_and_names_the_nearest():
-    with pytest.raises(UsageError, match="did you mean 'goals'"):
-        resolve(TASKS, "goal", "task")
 
 
 def modules_in(folder: str) -> dict[str, str]:

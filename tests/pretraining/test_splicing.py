@@ -1,7 +1,6 @@
 """Laws of dialogues that are put together: which turns serve which goal is known."""
 
 from collections import Counter
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -26,7 +25,6 @@ from labelgen.pretraining.corruption import (
     whole,
 )
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 KINDS = {"splice": splice, "in_line": in_line, "whole": whole}
 logs = st.lists(st.integers(0, 5).flatmap(lambda k: dialogues(name=f"d{k}")), max_size=4, unique_by=lambda d: d.id)
 seeds = st.integers(0, 1000)

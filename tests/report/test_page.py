@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_evaluations import (
     answer,
-    dialogues,
     estimate,
     evaluate,
     evaluation,
@@ -22,6 +21,7 @@ from made_evaluations import (
     verdict_of,
 )
 from parsed_page import Page
+from strategies import dialogues
 
 from labelgen.base.errors import InputError
 from labelgen.base.terminal import printable

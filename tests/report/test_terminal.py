@@ -6,9 +6,10 @@ import unicodedata
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
+from strategies import dialogues
 
 from labelgen.data.dialogue import Dialogue, Feedback, Signal, Turn
-from labelgen.data.labels import Abstained, Annotation, AtDialogue, AtGoal, AtSpan, AtTurn, Field, Label, NoLabel
+from labelgen.data.labels import Abstained, Annotation, AtGoal, AtSpan, AtTurn, Field, Label, NoLabel
 from labelgen.report.terminal import DialogueView
 
 
@@ -18,52 +19,10 @@ def draw(what, width=100, color=False):
     return out.getvalue()
 
 
-TEXT = st.text(st.characters() | st.sampled_from("\x1b\x07\r\n\t[]\u202e\u2028"), max_size=25)
-NAME = st.sampled_from(["goals", "outcome", "quality", "intents", "slots", "mood", "[red]"])
-
-
-@st.composite
-def dialogues(draw_from):
-    turns = tuple(
-        Turn(request=draw_from(TEXT), response=draw_from(TEXT), status=draw_from(st.none() | TEXT))
-        for _ in range(draw_from(st.integers(0, 4)))
-    )
-    count = max(1, len(turns))
-    turn = st.integers(0, count - 1)
-    goal = st.sets(turn, min_size=1).map(lambda found: AtGoal(tuple(sorted(found))))
-    span = st.builds(lambda t, a, n: AtSpan(t, a, a + n), turn, st.integers(0, 20), st.integers(1, 9))
-    place = st.one_of(st.builds(AtTurn, turn), goal, span, st.just(AtDialogue()))
-    probability = st.none() | st.floats(0, 1)
-    label = st.builds(Label, NAME, place, TEXT, probability, st.none() | TEXT | st.floats(1, 5))
-    answered = st.builds(Field, NAME, place)
-    annotation = Annotation(
-        annotator=draw_from(TEXT),
-        kind="model",
-        labels=tuple(draw_from(st.lists(label, max_size=8))),
-        none=tuple(draw_from(st.lists(st.builds(NoLabel, NAME, place, probability), max_size=3))),
-        abstained=tuple(draw_from(st.lists(st.builds(Abstained, answered, st.tuples(label)), max_size=3))),
-    )
-    feedback = (Feedback(kind=draw_from(TEXT), rating=draw_from(st.none() | st.floats(1, 5)), scale=(1, 5)),)
-    signal = st.builds(
-        Signal,
-        kind=TEXT,
-        turns=st.sets(turn).map(lambda s: tuple(sorted(s))),
-        vote=st.sampled_from(["good", "fair", "bad"]),
-    )
-    return Dialogue(
-        id=draw_from(TEXT),
-        turns=turns,
-        user=draw_from(st.none() | TEXT),
-        feedback=feedback,
-        annotations=(annotation,),
-        signals=tuple(draw_from(st.lists(signal, max_size=3))),
-    )
-
-
 @settings(max_examples=50, deadline=None)
 @given(dialogues(), st.integers(30, 140), st.booleans())
 def test_any_dialogue_is_drawn_and_none_reaches_the_terminal(dialogue, width, labeled):
-    drawn = draw(DialogueView(dialogue, dialogue.annotations[0] if labeled else None), width)
+    drawn = draw(DialogueView(dialogue, dialogue.annotations[0] if labeled and dialogue.annotations else None), width)
     for character in drawn:
         assert character == "\n" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
     drawn.encode("utf-8")

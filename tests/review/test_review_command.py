@@ -130,7 +130,3 @@ def test_import_with_faults_rejects_them_and_stops_at_too_many(log, tmp_path, ra
         assert code == 3
         assert not out.exists()
         assert "1 of 7 annotations cannot be used" in capsys.readouterr().err
-
-
-def person(dialogue: Dialogue) -> Dialogue:
-    return replace(dialogue, annotations=(*dialogue.annotations, Annotation("anna", "person")))

@@ -35,16 +35,6 @@ def broken_off(options: Callable[..., FinetuneOptions], monkeypatch: pytest.Monk
     return Path(options("a").out) / "checkpoints"
 
 
-@pytest.mark.parametrize("damage", ["{", '{"last": {"file": "step-1.ckpt"}}', "cut"])
-def test_checkpoint_index_damaged_is_refused(
-    options: Callable[..., FinetuneOptions], monkeypatch: pytest.MonkeyPatch, damage: str
-):
-    index = broken_off(options, monkeypatch) / "index.json"
-    index.write_text(index.read_text()[:-9] if damage == "cut" else damage)
-    with pytest.raises(IntegrityError, match=r"index\.json cannot be read"):
-        finetune(options("a"))
-
-
 def test_checkpoints_unused_are_removed(options: Callable[..., FinetuneOptions], log: Path):
     asked = options("a", f"--data.valid=[{log}]", "--length.keep=best")
     finetune(asked)
@@ -121,6 +111,8 @@ def test_full_disk_error_names_temporary_folder(
 
 
 DAMAGE = {
+    "cut index": ("checkpoints/index.json", lambda text: text[:-9]),
+    "index of another form": ("checkpoints/index.json", lambda text: '{"last": {"file": "step-1.ckpt"}}'),
     "half run.json": ("run.json", lambda text: text[: len(text) // 2]),
     "deep run.json": ("run.json", lambda text: "[" * 100_000),
     "half config.yaml": ("config.yaml", lambda text: text[: len(text) // 2]),
@@ -151,7 +143,7 @@ def test_damaged_files_of_a_run_are_told(begun, tmp_path, monkeypatch, name):
     file, damaged = DAMAGE[name]
     path = Path(begun.out) / file
     path.write_text(damaged(path.read_text(encoding="utf-8")), encoding="utf-8")
-    with pytest.raises(IntegrityError, match=file.replace(".", r"\.")) as refused:
+    with pytest.raises(IntegrityError, match=path.name.replace(".", r"\.")) as refused:
         open_run(Path(begun.out), begun)
     assert refused.value.where == str(path)
     assert not (tmp_path / "canary").exists()

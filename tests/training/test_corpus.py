@@ -138,8 +138,8 @@ def test_pretraining_examples_have_no_labels(log: Path, bad: Quarantine):
         assert all(e.targets for e in first)
 
 
-@given(st.lists(dialogues(), max_size=12, unique_by=lambda one: one.id), st.sampled_from([1, 300, 4 << 20]))
-@settings(max_examples=25, deadline=None)
+@given(st.lists(dialogues(), max_size=6, unique_by=lambda one: one.id), st.sampled_from([1, 300, 4 << 20]))
+@settings(max_examples=12)
 def test_corpus_of_any_batch_size_equals_plain_records(records: list[Dialogue], batch: int):
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_BATCH", batch)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from whole_runs import BrokenOffError, break_off_at, digest, rows
 
 from labelgen.training.options import FinetuneOptions
 from labelgen.training.run import finetune
@@ -28,15 +27,3 @@ def test_fp16_gives_losses_and_gradients_of_32_bits(options: Options):
         for name in one:
             if "loss" in name or (name == "gradient_norm" and two[name] is not None):
                 assert two[name] == pytest.approx(one[name], rel=0.02), name
-
-
-def test_fp16_resumes_bitwise_with_its_scale(options: Options, monkeypatch: pytest.MonkeyPatch):
-    whole, broken = options("a", "--hardware.precision=16"), options("b", "--hardware.precision=16")
-    finetune(whole)
-    with monkeypatch.context() as patch:
-        break_off_at(patch, 5)
-        with pytest.raises(BrokenOffError):
-            finetune(broken)
-    finetune(broken)
-    assert rows(whole) == rows(broken)
-    assert digest(whole) == digest(broken)

@@ -8,7 +8,6 @@ import pytest
 import torch
 from encoder_kinds import ENCODERS, random_encoder
 from random_models import perturb
-from whole_runs import BrokenOffError, break_off_at, digest, rows
 
 from labelgen.base.errors import UsageError
 from labelgen.features.pretrained import load_encoder
@@ -84,15 +83,3 @@ def test_saved_model_is_an_ordinary_one(options: Options, tiny_encoder: Path, mo
     assert changed == {
         name for name in before if name.endswith(("query.weight", "key.weight", "value.weight", "dense.weight"))
     }
-
-
-def test_resumed_training_of_adapters_is_bitwise_identical(options: Options, monkeypatch: pytest.MonkeyPatch):
-    whole, broken = options("a", LORA), options("b", LORA)
-    finetune(whole)
-    with monkeypatch.context() as patch:
-        break_off_at(patch, 3)
-        with pytest.raises(BrokenOffError):
-            finetune(broken)
-    finetune(broken)
-    assert rows(whole) == rows(broken)
-    assert digest(whole) == digest(broken)

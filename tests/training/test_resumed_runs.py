@@ -15,7 +15,9 @@ from labelgen.training.options import FinetuneOptions
 from labelgen.training.run import finetune
 
 
-@pytest.mark.parametrize("how", ["--batch.turns=16", "--model.encoder_frozen=true"])
+@pytest.mark.parametrize(
+    "how", ["--batch.turns=16", "--model.encoder_frozen=true", "--hardware.precision=16", "--lora.rank=2"]
+)
 def test_interrupted_run_resumes_to_same_weights(
     options: Callable[..., FinetuneOptions], log: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ):

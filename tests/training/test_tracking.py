@@ -5,12 +5,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
-import wandb
 from pytorch_lightning.loggers import CSVLogger
 from whole_runs import BrokenOffError, break_off_at, common
 
@@ -56,21 +54,6 @@ def test_loggers_and_callbacks_of_lightning_take_part(options: Callable[..., Fin
     header, *lines = (tmp_path / "mine" / "metrics.csv").read_text().splitlines()
     written = [float(line.split(",")[header.split(",").index("loss")]) for line in lines]
     assert written == losses
-
-
-@pytest.fixture
-def init(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The words of each call of wandb.init, which is not made."""
-    calls: list[dict[str, Any]] = []
-
-    def note(**words: Any) -> Any:
-        calls.append(words)
-        return SimpleNamespace(url="https://wandb.example/run", finish=lambda **_: None)
-
-    monkeypatch.setattr(wandb, "init", note)
-    for name in ("WANDB_PROJECT", "WANDB_NAME", "WANDB_RUN_ID", "WANDB_ENTITY"):
-        monkeypatch.delenv(name, raising=False)
-    return calls
 
 
 TRAINING = """

@@ -81,9 +81,6 @@ def _put(made: Any, parts: list[str], value: Any) -> Any:
 @pytest.mark.parametrize(
     ("words", "key", "hint"),
     [
-        (["--tracking.log_every=0"], "tracking.log_every", "1 or more"),
-        (["--model.dropout=2"], "model.dropout", "from 0 to below 1"),
-        (["--tasks.goals.weight=-2"], "tasks.goals.weight", "above 0"),
         (["--model.dialogue_heads=7"], "model.dialogue_heads", "divides"),
         (["--data.mix=[1, 2]"], "data.mix", "one share for each log"),
         (["--data.train=[]"], "data.train", "name files"),
