@@ -324,4 +324,4 @@ def config_text(options: PipelineOptions) -> str:
     return "\n".join([*lines, ""])
 
 
-INIT = Command("init", InitOptions, init, "labelgen init calls.csv --out labeling\nlabelgen init --sample --out sample")
+INIT = Command(InitOptions, init, "calls.csv --out labeling\n--sample --out sample")

@@ -299,4 +299,4 @@ def _results(options: PipelineOptions) -> Iterator[str]:
     yield f"look at labels: labelgen show {out / LABELS} --count 3"
 
 
-RUN = Command("run", RunCommand, run_command, "labelgen run labeling/run.yaml")
+RUN = Command(RunCommand, run_command, "labeling/run.yaml")

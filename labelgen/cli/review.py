@@ -64,21 +64,6 @@ def import_command(options: ImportCommand) -> None:
     print_lines(*made.lines(count), file=sys.stderr if options.out == "-" else sys.stdout)
 
 
-SAMPLE = rewriting(
-    "review sample",
-    draw_sample,
-    SampleOptions,
-    "labelgen review sample labeled/ sample.jsonl --count 200 --strategy abstained",
-)
-EXPORT = Command(
-    "review export",
-    ExportCommand,
-    export_command,
-    "labelgen review export sample.jsonl review/ --to label-studio",
-)
-IMPORT = Command(
-    "review import",
-    ImportCommand,
-    import_command,
-    "labelgen review import sample.jsonl answers.json answered.jsonl --quarantine bad.jsonl",
-)
+SAMPLE = rewriting(draw_sample, SampleOptions, "labeled/ sample.jsonl --count 200 --strategy abstained")
+EXPORT = Command(ExportCommand, export_command, "sample.jsonl review/ --to label-studio")
+IMPORT = Command(ImportCommand, import_command, "sample.jsonl answers.json answered.jsonl --quarantine bad.jsonl")
