@@ -15,17 +15,7 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import atomic_write, fresh_file, write_json, write_text
-from labelgen.base.options import (
-    ANY,
-    ARGUMENT,
-    TABLE,
-    Choices,
-    OptionField,
-    Share,
-    fields_of,
-    read_options,
-    shown_name,
-)
+from labelgen.base.options import ANY, ARGUMENT, TABLE, Choices, OptionField, Share, fields_of, read_options, shown_name
 from labelgen.base.terminal import print_lines, progress
 from labelgen.base.yaml_text import flow_text
 from labelgen.data.dialogue import Dialogue

@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from labelgen.base.options import ARGUMENT, Count
 from labelgen.base.terminal import aligned, interval_text
-from labelgen.cli.command import (
-    Command,
-    ForceOptions,
-    OneLogOptions,
-    open_log,
-    reporting,
-    rewriting,
-)
+from labelgen.cli.command import Command, ForceOptions, OneLogOptions, open_log, reporting, rewriting
 from labelgen.report.terminal import PlainConsole
 from labelgen.steps.feedback import (
     AggregateOptions,

@@ -218,7 +218,7 @@ def write_config(options: InitOptions) -> tuple[Path, list[str]]:
         what = f"{bad:,} of {whole:,} rows or dialogues cannot be read ({reasons_text(log.reasons)}); a run allows {MAX_BAD_RATE:.0%}"
         print_lines("", what)
         lines = [
-            f"next: state a higher max_bad_rate in {out / CONFIG} to leave them out, then labelgen run {out / CONFIG}",
+            f"next: state a higher max_bad_rate in {out / CONFIG} to leave them out, then labelgen run {out / CONFIG}"
         ]
         if mapping is not None:
             lines.insert(0, f"next: correct {mapping}, then {_again(source, options, mapping)} --force; or")

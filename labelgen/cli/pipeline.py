@@ -169,11 +169,7 @@ def stages_of(options: PipelineOptions) -> list[Stage]:
 
 
 def _import(options: PipelineOptions, log: Path) -> Stage:
-    values = {
-        "out": log,
-        "quarantine": options.out / "rejected.jsonl",
-        "max_bad_rate": options.max_bad_rate,
-    }
+    values = {"out": log, "quarantine": options.out / "rejected.jsonl", "max_bad_rate": options.max_bad_rate}
     if options.mapping is not None:
         return Stage("import", "data import", {**values, "source": options.log}, log, (str(options.mapping),))
     values |= {"log": [options.log], "format": options.format, "option": options.option}

@@ -11,14 +11,7 @@ from labelgen.base.options import ARGUMENT
 from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions, OneLogOptions, ReadOptions, fresh_log, open_log, rewriting
 from labelgen.data.log import Quarantine, require_annotators, write_log
-from labelgen.steps.review import (
-    AnswerOptions,
-    ExportOptions,
-    SampleOptions,
-    add_answers,
-    draw_sample,
-    export,
-)
+from labelgen.steps.review import AnswerOptions, ExportOptions, SampleOptions, add_answers, draw_sample, export
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -205,38 +205,20 @@ def answer(step: GoalStep, heard: HeardRequest, user: User, options: WorldOption
     else:
         outcome = _serve(step, heard, reading, user, options, rng)
     quality = _QUALITY[outcome.mistake] if outcome.mistake else 4 if outcome.asks or delay_s > 3.5 else 5
-    known = (*faults, outcome.fault) if outcome.fault else tuple(faults)
-    return _reply(step, outcome, intents, reading.slots, confidence, quality, delay_s, known, options, rng)
-
-
-def _reply(
-    step: GoalStep,
-    outcome: _Outcome,
-    intents: tuple[str, ...],
-    slots: tuple[HypothesisSlot, ...],
-    confidence: float,
-    quality: int,
-    delay_s: float,
-    faults: tuple[str, ...],
-    options: WorldOptions,
-    rng: Random,
-) -> Reply:
-    """The response with what is logged beside it. intents, slots: as understood, with this confidence."""
-    confidence = round(confidence, 3)
-    believed = tuple(HypothesisIntent(name=name, confidence=confidence) for name in intents)
+    believed = tuple(HypothesisIntent(name=name, confidence=round(confidence, 3)) for name in intents)
     reply = Reply(
         text=outcome.text,
         status=outcome.status,
-        hypothesis=Hypothesis(intents=believed, slots=slots),
-        nlu_confidence=confidence,
-        domain=DOMAIN_OF[intents[0]] if intents and outcome.status != "no_match" else None,
+        hypothesis=Hypothesis(intents=believed, slots=reading.slots),
+        nlu_confidence=round(confidence, 3),
+        domain=None if outcome.status == "no_match" else DOMAIN_OF[intents[0]],
         served=outcome.served,
         mistake=outcome.mistake,
         wrong=outcome.wrong,
         asks=outcome.asks,
         quality=quality,
         delay_s=delay_s,
-        faults=faults,
+        faults=(*faults, outcome.fault) if outcome.fault else tuple(faults),
         stage=outcome.stage,
         steps=logged_steps(outcome, intents, rng) if options.steps else (),
     )
@@ -287,8 +269,24 @@ def answer_to_nothing(wanted: bool, user: User, options: WorldOptions, rng: Rand
         intents = (intent,)
         step = GoalStep(intents, (), {slot: user.choose(slot, rng) for slot in ("room", "duration", "item")}, "full")
         outcome = _Outcome(mistaken(step, intents, user, rng), "answered", "intent", stage=stage)
-    delay_s = round(0.4 + rng.expovariate(1.1), 2)
-    return _reply(step, outcome, intents, (), confidence, 1 if intents else 2, delay_s, (), options, rng)
+    believed = tuple(HypothesisIntent(name=name, confidence=confidence) for name in intents)
+    reply = Reply(
+        text=outcome.text,
+        status=outcome.status,
+        hypothesis=Hypothesis(intents=believed),
+        nlu_confidence=confidence,
+        domain=DOMAIN_OF[intents[0]] if intents else None,
+        served=False,
+        mistake=outcome.mistake,
+        wrong=None,
+        asks=None,
+        quality=1 if intents else 2,
+        delay_s=round(0.4 + rng.expovariate(1.1), 2),
+        faults=(),
+        stage=outcome.stage,
+        steps=logged_steps(outcome, intents, rng) if options.steps else (),
+    )
+    return with_calls(reply, step, (), rng) if options.agent else reply
 
 
 _CALL_OF: dict[Mistake, Call] = {
