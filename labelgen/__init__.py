@@ -45,8 +45,8 @@ prepare_torchaudio()
 _NAMES = {
     "labelgen.api.annotator": "Annotator",
     "labelgen.api.dialogues": "Dialogues load_log",
-    "labelgen.api.functions": "aggregate calibrate certify consensus diff evaluate explain find_signals finetune import_answers init labels "
-    "pretrain prompts run simulate split training_data user_answers write_encoder",
+    "labelgen.api.functions": "aggregate calibrate certify consensus diff evaluate explain find_signals finetune "
+    "import_answers init labels pretrain prompts run simulate split training_data user_answers write_encoder",
     "labelgen.base.errors": "LabelgenError",
     "labelgen.data.dialogue": "Dialogue Turn",
     "labelgen.data.log": "Log write_log",

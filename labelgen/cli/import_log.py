@@ -148,5 +148,6 @@ def _values(values: Sequence[Any]) -> str:
 IMPORT = Command(
     ImportOptions,
     import_log,
-    "calls.csv calls.jsonl --config mapping.yaml\ncalls.csv calls.jsonl --dialogue call --speaker who --text said --time at --feedback liked=thumbs",
+    "calls.csv calls.jsonl --config mapping.yaml\n"
+    "calls.csv calls.jsonl --dialogue call --speaker who --text said --time at --feedback liked=thumbs",
 )

@@ -106,9 +106,9 @@ class Corpus(Sequence[Dialogue]):
     """Random access to the prepared dialogues of several logs. They lie in a file and are decoded on access, so memory grows by 48 bytes a
     dialogue.
 
-    logs: number of logs. turns, words, log: size of each dialogue, and the index of its log. fingerprints: of their texts. labels: label sets that the logs
-    publish or their targets show. read: number of dialogues before any was dropped. digest: of all prepared records.
-    Unreadable records go to the quarantine. options: of the reader of the format."""
+    logs: number of logs. turns, words, log: size of each dialogue, and the index of its log. fingerprints: a hash of the texts of each.
+    labels: label sets that the logs publish or their targets show. read: number of dialogues before any was dropped. digest: of all
+    prepared records. Unreadable records go to the quarantine. options: of the reader of the format."""
 
     turns: Indices
     words: Indices
