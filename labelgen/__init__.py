@@ -42,36 +42,16 @@ __version__ = "0.4.0"
 # What is imported after labelgen, such as transformers, may import torchaudio.
 prepare_torchaudio()
 
-_PUBLIC = {
-    "Annotator": "labelgen.api.annotator:Annotator",
-    "Dialogue": "labelgen.data.dialogue:Dialogue",
-    "Dialogues": "labelgen.api.dialogues:Dialogues",
-    "LabelgenError": "labelgen.base.errors:LabelgenError",
-    "Log": "labelgen.data.log:Log",
-    "Turn": "labelgen.data.dialogue:Turn",
-    "aggregate": "labelgen.api.functions:aggregate",
-    "calibrate": "labelgen.api.functions:calibrate",
-    "certify": "labelgen.api.functions:certify",
-    "consensus": "labelgen.api.functions:consensus",
-    "diff": "labelgen.api.functions:diff",
-    "evaluate": "labelgen.api.functions:evaluate",
-    "explain": "labelgen.api.functions:explain",
-    "find_signals": "labelgen.api.functions:find_signals",
-    "finetune": "labelgen.api.functions:finetune",
-    "import_answers": "labelgen.api.functions:import_answers",
-    "init": "labelgen.api.functions:init",
-    "labels": "labelgen.api.functions:labels",
-    "load_log": "labelgen.api.dialogues:load_log",
-    "pretrain": "labelgen.api.functions:pretrain",
-    "prompts": "labelgen.api.functions:prompts",
-    "run": "labelgen.api.functions:run",
-    "simulate": "labelgen.api.functions:simulate",
-    "split": "labelgen.api.functions:split",
-    "training_data": "labelgen.api.functions:training_data",
-    "user_answers": "labelgen.api.functions:user_answers",
-    "write_encoder": "labelgen.api.functions:write_encoder",
-    "write_log": "labelgen.data.log:write_log",
+_NAMES = {
+    "labelgen.api.annotator": "Annotator",
+    "labelgen.api.dialogues": "Dialogues load_log",
+    "labelgen.api.functions": "aggregate calibrate certify consensus diff evaluate explain find_signals finetune "
+    "import_answers init labels pretrain prompts run simulate split training_data user_answers write_encoder",
+    "labelgen.base.errors": "LabelgenError",
+    "labelgen.data.dialogue": "Dialogue Turn",
+    "labelgen.data.log": "Log write_log",
 }
+_PUBLIC = {name: f"{module}:{name}" for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = ["__version__", *_PUBLIC]
 

@@ -34,17 +34,16 @@ from labelgen.review.form import TASKS, question_lines
 from labelgen.simulator.log import SimulationOptions, simulated_log
 from labelgen.simulator.log import labels as simulated_labels
 from labelgen.steps.calibrate import CalibrateOptions, CertifyOptions, write_scaling, write_thresholds
-from labelgen.steps.changed import Changed
 from labelgen.steps.consensus import AgreeOptions, agree
 from labelgen.steps.estimate import DiffOptions, compare_release
 from labelgen.steps.evaluate import EvaluateOptions, write_evaluation
 from labelgen.steps.export import RecordsOptions, exported
-from labelgen.steps.feedback import AggregateOptions, ExplainOptions, add_user_answers
+from labelgen.steps.feedback import AggregateOptions, ExplainOptions, SignalsOptions, add_user_answers
 from labelgen.steps.feedback import aggregate as aggregate_signals
 from labelgen.steps.feedback import explain as explain_targets
+from labelgen.steps.feedback import find_signals as find_signals_in
 from labelgen.steps.review import AnswerOptions, add_answers
-from labelgen.steps.signals import SignalsOptions
-from labelgen.steps.signals import find_signals as find_signals_in
+from labelgen.steps.shared import Changed
 from labelgen.steps.split import SplitOptions, divide
 from labelgen.training.options import FinetuneOptions, PretrainOptions
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from labelgen.base.terminal import aligned, interval_text, print_lines
 from labelgen.cli.command import Command, LogOptions, ResultOptions, open_log, reporting
+from labelgen.metrics.results import Drift, DriftTest
 from labelgen.steps.calibrate import CalibrateOptions, CertifyOptions, write_scaling, write_thresholds
 from labelgen.steps.drift import AdaptOptions, DriftOptions, adapt, find_drift
 
 if TYPE_CHECKING:
-    from labelgen.metrics.results import Drift, DriftTest
     from labelgen.model.calibration import Calibration
 
 _SHOWN = 20
@@ -78,7 +78,7 @@ def adapt_command(options: AdaptCommand) -> None:
     print_lines(f"wrote {options.out}, without certificates: labelgen certify makes new ones")
 
 
-def drift_lines(drift: "Drift", _: Any) -> Iterator[str]:
+def drift_lines(drift: Drift, _: Any) -> Iterator[str]:
     """The differences as a table, and the void certificates."""
     drifted = [test for test in drift.tests if test.drifted]
     yield (
@@ -93,35 +93,20 @@ def drift_lines(drift: "Drift", _: Any) -> Iterator[str]:
     yield from (f"void: the certificate of {one.task} ({one.unit}): {one.reason}" for one in drift.void)
 
 
-def _row(test: "DriftTest") -> tuple[str, str, str, str, str]:
+def _row(test: DriftTest) -> tuple[str, str, str, str, str]:
     from labelgen.evaluation.calibrate import described
 
     aspect = described(test) + (f", {test.column}" if test.column else "")
     return test.source, aspect, f"{test.reference:.3g}", f"{test.log:.3g}", f"{test.p_adjusted:.2g}"
 
 
-CALIBRATE = reporting(
-    "calibrate",
-    write_scaling,
-    scaling_lines,
-    "labelgen calibrate calib.jsonl --model model/",
-    CalibrateOptions,
-    LogOptions,
-)
+CALIBRATE = reporting(write_scaling, scaling_lines, "calib.jsonl --model model/", CalibrateOptions, LogOptions)
 CERTIFY = reporting(
-    "certify",
     write_thresholds,
     certified_lines,
-    "labelgen certify calib.jsonl --model model/ --max-error 0.03 --confidence 0.95",
+    "calib.jsonl --model model/ --max-error 0.03 --confidence 0.95",
     CertifyOptions,
     LogOptions,
 )
-DRIFT = reporting(
-    "drift",
-    find_drift,
-    drift_lines,
-    "labelgen drift new-logs/ --model model/ --out drift.json",
-    DriftOptions,
-    ResultOptions,
-)
-ADAPT = Command("adapt", AdaptCommand, adapt_command, "labelgen adapt new-logs/ --model model/ --out adapted-model/")
+DRIFT = reporting(find_drift, drift_lines, "new-logs/ --model model/ --out drift.json", DriftOptions, ResultOptions)
+ADAPT = Command(AdaptCommand, adapt_command, "new-logs/ --model model/ --out adapted-model/")

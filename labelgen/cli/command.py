@@ -15,17 +15,7 @@ import msgspec
 
 from labelgen.base.errors import UsageError
 from labelgen.base.files import atomic_write, fresh_file, write_json, write_text
-from labelgen.base.options import (
-    ANY,
-    ARGUMENT,
-    TABLE,
-    Choices,
-    OptionField,
-    Share,
-    fields_of,
-    read_options,
-    shown_name,
-)
+from labelgen.base.options import ANY, ARGUMENT, TABLE, Choices, OptionField, Share, fields_of, read_options, shown_name
 from labelgen.base.terminal import print_lines, progress
 from labelgen.base.yaml_text import flow_text
 from labelgen.data.dialogue import Dialogue
@@ -33,7 +23,7 @@ from labelgen.data.label_sets import bad_domains
 from labelgen.data.log import MAX_BAD_RATE, Log, Quarantine, write_log
 from labelgen.data.reader import READERS
 from labelgen.steps import shared
-from labelgen.steps.changed import Changed
+from labelgen.steps.shared import Changed
 from labelgen.steps.shared import ForceOptions as ForceOptions
 
 Options = TypeVar("Options")
@@ -44,12 +34,12 @@ _LEAST_WIDTH, _MOST_WIDTH = 60, 110
 @dataclass(frozen=True, slots=True)
 class Command(Generic[Options]):
     """A command of labelgen: a class of options, whose docstring is the summary, and a function of these options that returns an
-    exit code, or None for 0. example: command lines that can be copied."""
+    exit code, or None for 0. example: lines of words that can be copied. name: its words, which commands.py gives it."""
 
-    name: str
     options: type[Options]
     run: Callable[[Options], int | None]
     example: str
+    name: str = ""
 
     def main(self, argv: Sequence[str]) -> int:
         """Run the command with the words of a command line."""
@@ -81,7 +71,7 @@ class Command(Generic[Options]):
             "YAML file of options, or the name of a shipped config such as base_gpu (may be repeated; later ones win)"
         )
         lines += ["", *_columns("--config FILE", config), *_columns("-h, --help", "this text"), "", "example:"]
-        return "\n".join([*lines, *(f"  {line}" for line in self.example.split("\n"))])
+        return "\n".join([*lines, *(f"  labelgen {self.name} {line}".rstrip() for line in self.example.split("\n"))])
 
     def _rank(self, item: OptionField) -> tuple[bool, bool, bool]:
         """Required options come first, then those of the command, then those that it shares with others, then sections."""
@@ -220,24 +210,21 @@ def joined(*parts: type) -> type[Any]:
     return make_dataclass(parts[0].__name__, [], bases=parts, frozen=True, kw_only=True)
 
 
-def rewriting(
-    name: str, step: Callable[[Iterable[Dialogue], Any], Changed], options: type, example: str
-) -> Command[Any]:
+def rewriting(step: Callable[[Iterable[Dialogue], Any], Changed], options: type, example: str) -> Command[Any]:
     """The command that writes a log as a step changes it, and prints what was added. options: those of the step."""
 
     def run(options: Any) -> None:
         fresh_log(options.out, options.force, [options.log])
         log = open_log(options)
         made = step(log, options)
-        changed = progress(made.dialogues, name, "dialogues")
+        changed = progress(made.dialogues, made.what, "dialogues")
         count = write_log(options.out, changed, log.labels(), options.force)
         print_lines(*made.lines(count), file=sys.stderr if options.out == "-" else sys.stdout)
 
-    return Command(name, joined(options, RewriteOptions), run, example)
+    return Command(joined(options, RewriteOptions), run, example)
 
 
 def reporting(
-    name: str,
     step: Callable[[Log, Any], Any],
     lines: Callable[[Any, Any], Iterable[str]],
     example: str,
@@ -263,7 +250,7 @@ def reporting(
         if html is not None and page is not None:
             write_text(html, page(result))
 
-    return Command(name, joined(*parts), run, example)
+    return Command(joined(*parts), run, example)
 
 
 def write_lines(out: str, records: Iterable[Any]) -> int:

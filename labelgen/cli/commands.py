@@ -1,5 +1,6 @@
 """The table of commands. Their modules are loaded when a command runs."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from labelgen.base.registry import resolve
@@ -33,8 +34,8 @@ COMMANDS = {
     "adapt": ("labelgen.cli.calibrate:ADAPT", "adapt a calibrated model to a new log with a few labeled dialogues"),
     "estimate": ("labelgen.cli.estimate:ESTIMATE", "estimate a log's success rate from few labels of people"),
     "diff": ("labelgen.cli.estimate:DIFF", "estimate whether a release helped"),
-    "discover": ("labelgen.cli.discover:DISCOVER", "discover topics of requests without intents"),
-    "rewrite mine": ("labelgen.cli.rewrite:MINE", "mine rewrites of requests that fail"),
+    "discover": ("labelgen.cli.requests:DISCOVER", "discover topics of requests without intents"),
+    "rewrite mine": ("labelgen.cli.requests:MINE", "mine rewrites of requests that fail"),
     "label": ("labelgen.cli.label:LABEL", "label a log with a model; killed and run again, it finishes the rest"),
     "verify": ("labelgen.cli.label:VERIFY", "check labeled records against their manifest"),
     "review sample": ("labelgen.cli.review:SAMPLE", "draw a sample of dialogues for people"),
@@ -61,4 +62,4 @@ FIRST_WORDS = {**{name.partition(" ")[0]: about for name, (_, about) in COMMANDS
 def find_command(words: str) -> "Command[Any]":
     """The command of these words."""
     command: Command[Any] = resolve({words: COMMANDS[words][0]}, words, "command")
-    return command
+    return replace(command, name=words)

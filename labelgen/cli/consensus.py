@@ -70,4 +70,4 @@ def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-CONSENSUS = Command("consensus", ConsensusCommand, consensus_command, "labelgen consensus annotated.jsonl agreed.jsonl")
+CONSENSUS = Command(ConsensusCommand, consensus_command, "annotated.jsonl agreed.jsonl")

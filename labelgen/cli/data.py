@@ -300,24 +300,13 @@ def _is_kept(dialogue: Dialogue, options: FilterOptions) -> bool:
     return dialogue.user not in options.without_user and dialogue.id not in options.without_dialogue
 
 
-VALIDATE = Command("data validate", ValidateOptions, validate, "labelgen data validate logs/ --quarantine bad.jsonl")
-CONVERT = Command(
-    "data convert",
-    ConvertOptions,
-    convert,
-    "labelgen data convert star/ star.jsonl --format star --sample 500 --seed 1",
-)
-SPLIT = Command(
-    "data split", SplitCommand, split, "labelgen data split log.jsonl parts/ --parts train=0.8,valid=0.1,test=0.1"
-)
-FILTER = Command(
-    "data filter", FilterOptions, filter_command, "labelgen data filter logs/ filtered/ --without-user u17"
-)
-LABELS = Command("data labels", LabelsOptions, labels_command, "labelgen data labels labeled/ labels.csv")
+VALIDATE = Command(ValidateOptions, validate, "logs/ --quarantine bad.jsonl")
+CONVERT = Command(ConvertOptions, convert, "star/ star.jsonl --format star --sample 500 --seed 1")
+SPLIT = Command(SplitCommand, split, "log.jsonl parts/ --parts train=0.8,valid=0.1,test=0.1")
+FILTER = Command(FilterOptions, filter_command, "logs/ filtered/ --without-user u17")
+LABELS = Command(LabelsOptions, labels_command, "labeled/ labels.csv")
 EXPORT = Command(
-    "data export",
     joined(RecordsOptions, RewriteOptions),
     export,
-    "labelgen data export labeled/ chats.jsonl --form sft --min-probability 0.8\n"
-    "labelgen data export labeled/ scores.jsonl --form langfuse",
+    "labeled/ chats.jsonl --form sft --min-probability 0.8\nlabeled/ scores.jsonl --form langfuse",
 )

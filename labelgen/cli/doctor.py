@@ -111,4 +111,4 @@ _CHECKS: dict[str, tuple[Callable[[], str], str]] = {
 }
 """Name of a check -> what it prints, and what to do where it raises."""
 
-DOCTOR = Command("doctor", DoctorOptions, doctor, "labelgen doctor")
+DOCTOR = Command(DoctorOptions, doctor, "")

@@ -3,16 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from labelgen.base.options import ARGUMENT
 from labelgen.base.terminal import aligned, interval_text
 from labelgen.cli.command import ResultOptions, open_log, reporting
 from labelgen.data.log import Log
+from labelgen.metrics.results import ReleaseComparison, SliceDifference
 from labelgen.steps.estimate import DiffOptions, EstimateOptions, compare_release, estimate_rates
-
-if TYPE_CHECKING:
-    from labelgen.metrics.results import ReleaseComparison, SliceDifference
 
 
 def rate_lines(rows: list[dict[str, Any]], options: EstimateOptions) -> Iterator[str]:
@@ -56,18 +54,18 @@ class _DiffFiles(ResultOptions):
     """HTML file for the result, with the rate of each period"""
 
 
-def _diff(log: Log, options: Any) -> "ReleaseComparison":
+def _diff(log: Log, options: Any) -> ReleaseComparison:
     logs = [log] if options.by else [open_log(options, [path]) for path in options.log]
     return compare_release(logs, options)
 
 
-def _page(result: "ReleaseComparison") -> str:
+def _page(result: ReleaseComparison) -> str:
     from labelgen.report.page import render_diff
 
     return render_diff(result)
 
 
-def diff_lines(result: "ReleaseComparison", _: Any) -> Iterator[str]:
+def diff_lines(result: ReleaseComparison, _: Any) -> Iterator[str]:
     """A table for each rate, why there is none, what is known of the model's bias, and the alarm."""
     head = (
         "slice",
@@ -98,7 +96,7 @@ def diff_lines(result: "ReleaseComparison", _: Any) -> Iterator[str]:
             yield "no alarm and no rates of weeks: no dialogue has a start"
 
 
-def _row(one: "SliceDifference") -> tuple[str, ...]:
+def _row(one: SliceDifference) -> tuple[str, ...]:
     return (
         one.slice if one.by is None else f"{one.by}: {one.slice}",
         f"{one.before.name} -> {one.after.name}",
@@ -114,20 +112,7 @@ def _change(interval: Any) -> str:
     return interval_text(interval.value, interval.low, interval.high, "too few labels", "+.3f")
 
 
-ESTIMATE = reporting(
-    "estimate",
-    estimate_rates,
-    rate_lines,
-    "labelgen estimate labeled.jsonl --slice domain",
-    EstimateOptions,
-    ResultOptions,
-)
+ESTIMATE = reporting(estimate_rates, rate_lines, "labeled.jsonl --slice domain", EstimateOptions, ResultOptions)
 DIFF = reporting(
-    "diff",
-    _diff,
-    diff_lines,
-    "labelgen diff before/ after/ --slice domain --page release.html",
-    DiffOptions,
-    _DiffFiles,
-    page=_page,
+    _diff, diff_lines, "before/ after/ --slice domain --page release.html", DiffOptions, _DiffFiles, page=_page
 )

@@ -3,16 +3,14 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from labelgen.base.files import existing_file, fresh_file, write_text
 from labelgen.base.options import ARGUMENT
 from labelgen.base.terminal import print_lines
 from labelgen.cli.command import Command, ForceOptions, LogOptions, open_log
+from labelgen.metrics.results import Evaluation, decode, read_drift
 from labelgen.steps.evaluate import PAGE, EvaluateOptions, write_evaluation
-
-if TYPE_CHECKING:
-    from labelgen.metrics.results import Evaluation
 
 _TABLE_WIDTH = 160
 
@@ -30,12 +28,7 @@ def evaluate_command(options: EvaluateCommand) -> None:
     print_lines("", options.out / PAGE)
 
 
-EVALUATE = Command(
-    "evaluate",
-    EvaluateCommand,
-    evaluate_command,
-    "labelgen evaluate test.jsonl --model model/ --train train.jsonl --out evaluation/",
-)
+EVALUATE = Command(EvaluateCommand, evaluate_command, "test.jsonl --model model/ --train train.jsonl --out evaluation/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +47,6 @@ def report(options: ReportOptions) -> None:
     """Write the page, and print the main figures."""
     fresh_file(options.out, options.force)
 
-    from labelgen.metrics.results import decode, read_drift
     from labelgen.report.page import render
 
     evaluation = decode(existing_file(options.evaluation).read_bytes(), str(options.evaluation))
@@ -64,7 +56,7 @@ def report(options: ReportOptions) -> None:
     print_lines("", f"wrote {options.out}")
 
 
-def show_results(evaluation: "Evaluation") -> None:
+def show_results(evaluation: Evaluation) -> None:
     """Print each task in its main metric: the systems, the human baseline, their ratio; and the caveats, to standard error."""
 
     from labelgen.report.page import caveats
@@ -76,4 +68,4 @@ def show_results(evaluation: "Evaluation") -> None:
         print_lines(f"note: {caveat}", file=sys.stderr)
 
 
-REPORT = Command("report", ReportOptions, report, "labelgen report evaluation.json report.html")
+REPORT = Command(ReportOptions, report, "evaluation.json report.html")

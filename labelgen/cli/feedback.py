@@ -7,25 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from labelgen.base.options import ARGUMENT, Count
 from labelgen.base.terminal import aligned, interval_text
-from labelgen.cli.command import (
-    Command,
-    ForceOptions,
-    OneLogOptions,
-    open_log,
-    reporting,
-    rewriting,
-)
+from labelgen.cli.command import Command, ForceOptions, OneLogOptions, open_log, reporting, rewriting
 from labelgen.report.terminal import PlainConsole
 from labelgen.steps.feedback import (
     AggregateOptions,
     ExplainOptions,
+    SignalsOptions,
     TranscribeOptions,
     aggregate,
     curve,
     explain,
+    find_signals,
     transcribe,
 )
-from labelgen.steps.signals import SignalsOptions, find_signals
 
 if TYPE_CHECKING:
     from labelgen.verdicts.curve import AnswerCurve
@@ -77,32 +71,8 @@ def _page(curves: "Sequence[AnswerCurve]") -> str:
     return render_curves(curves, NEXT)
 
 
-SIGNALS = rewriting(
-    "feedback signals", find_signals, SignalsOptions, "labelgen feedback signals log.jsonl signals.jsonl"
-)
-AGGREGATE = rewriting(
-    "feedback aggregate",
-    aggregate,
-    AggregateOptions,
-    "labelgen feedback aggregate signals.jsonl targets.jsonl --goals anna",
-)
-EXPLAIN = Command(
-    "feedback explain",
-    ExplainCommand,
-    explain_command,
-    "labelgen feedback explain targets.jsonl d7 --goals anna",
-)
-CURVE = reporting(
-    "feedback curve",
-    curve,
-    curve_lines,
-    "labelgen feedback curve signals.jsonl --page curve.html",
-    CurveOptions,
-    page=_page,
-)
-TRANSCRIBE = rewriting(
-    "feedback transcribe",
-    transcribe,
-    TranscribeOptions,
-    "labelgen feedback transcribe signals.jsonl transcribed.jsonl",
-)
+SIGNALS = rewriting(find_signals, SignalsOptions, "log.jsonl signals.jsonl")
+AGGREGATE = rewriting(aggregate, AggregateOptions, "signals.jsonl targets.jsonl --goals anna")
+EXPLAIN = Command(ExplainCommand, explain_command, "targets.jsonl d7 --goals anna")
+CURVE = reporting(curve, curve_lines, "signals.jsonl --page curve.html", CurveOptions, page=_page)
+TRANSCRIBE = rewriting(transcribe, TranscribeOptions, "signals.jsonl transcribed.jsonl")

@@ -146,9 +146,8 @@ def _values(values: Sequence[Any]) -> str:
 
 
 IMPORT = Command(
-    "data import",
     ImportOptions,
     import_log,
-    "labelgen data import calls.csv calls.jsonl --config mapping.yaml\n"
-    "labelgen data import calls.csv calls.jsonl --dialogue call --speaker who --text said --time at --feedback liked=thumbs",
+    "calls.csv calls.jsonl --config mapping.yaml\n"
+    "calls.csv calls.jsonl --dialogue call --speaker who --text said --time at --feedback liked=thumbs",
 )

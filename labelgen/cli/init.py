@@ -218,7 +218,7 @@ def write_config(options: InitOptions) -> tuple[Path, list[str]]:
         what = f"{bad:,} of {whole:,} rows or dialogues cannot be read ({reasons_text(log.reasons)}); a run allows {MAX_BAD_RATE:.0%}"
         print_lines("", what)
         lines = [
-            f"next: state a higher max_bad_rate in {out / CONFIG} to leave them out, then labelgen run {out / CONFIG}",
+            f"next: state a higher max_bad_rate in {out / CONFIG} to leave them out, then labelgen run {out / CONFIG}"
         ]
         if mapping is not None:
             lines.insert(0, f"next: correct {mapping}, then {_again(source, options, mapping)} --force; or")
@@ -324,4 +324,4 @@ def config_text(options: PipelineOptions) -> str:
     return "\n".join([*lines, ""])
 
 
-INIT = Command("init", InitOptions, init, "labelgen init calls.csv --out labeling\nlabelgen init --sample --out sample")
+INIT = Command(InitOptions, init, "calls.csv --out labeling\n--sample --out sample")

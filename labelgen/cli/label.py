@@ -129,8 +129,8 @@ def verify_command(options: VerifyOptions) -> None:
         raise damaged_files_error(damaged, str(options.output))
 
 
-LABEL = Command("label", LabelCommand, label_command, "labelgen label logs/ labeled/ --model model/ --workers 8")
-VERIFY = Command("verify", VerifyOptions, verify_command, "labelgen verify labeled/ --input logs/")
+LABEL = Command(LabelCommand, label_command, "logs/ labeled/ --model model/ --workers 8")
+VERIFY = Command(VerifyOptions, verify_command, "labeled/ --input logs/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,4 +180,4 @@ def _annotation(dialogue: Dialogue, name: str | None) -> Annotation | None:
     return next(iter((*by_model, *dialogue.annotations)), None)
 
 
-SHOW = Command("show", ShowOptions, show, "labelgen show labels/ --count 3 --annotator anna")
+SHOW = Command(ShowOptions, show, "labels/ --count 3 --annotator anna")

@@ -169,11 +169,7 @@ def stages_of(options: PipelineOptions) -> list[Stage]:
 
 
 def _import(options: PipelineOptions, log: Path) -> Stage:
-    values = {
-        "out": log,
-        "quarantine": options.out / "rejected.jsonl",
-        "max_bad_rate": options.max_bad_rate,
-    }
+    values = {"out": log, "quarantine": options.out / "rejected.jsonl", "max_bad_rate": options.max_bad_rate}
     if options.mapping is not None:
         return Stage("import", "data import", {**values, "source": options.log}, log, (str(options.mapping),))
     values |= {"log": [options.log], "format": options.format, "option": options.option}
@@ -299,4 +295,4 @@ def _results(options: PipelineOptions) -> Iterator[str]:
     yield f"look at labels: labelgen show {out / LABELS} --count 3"
 
 
-RUN = Command("run", RunCommand, run_command, "labelgen run labeling/run.yaml")
+RUN = Command(RunCommand, run_command, "labeling/run.yaml")

@@ -11,14 +11,7 @@ from labelgen.base.options import ARGUMENT
 from labelgen.base.terminal import print_lines, progress
 from labelgen.cli.command import Command, ForceOptions, OneLogOptions, ReadOptions, fresh_log, open_log, rewriting
 from labelgen.data.log import Quarantine, require_annotators, write_log
-from labelgen.steps.review import (
-    AnswerOptions,
-    ExportOptions,
-    SampleOptions,
-    add_answers,
-    draw_sample,
-    export,
-)
+from labelgen.steps.review import AnswerOptions, ExportOptions, SampleOptions, add_answers, draw_sample, export
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,21 +57,6 @@ def import_command(options: ImportCommand) -> None:
     print_lines(*made.lines(count), file=sys.stderr if options.out == "-" else sys.stdout)
 
 
-SAMPLE = rewriting(
-    "review sample",
-    draw_sample,
-    SampleOptions,
-    "labelgen review sample labeled/ sample.jsonl --count 200 --strategy abstained",
-)
-EXPORT = Command(
-    "review export",
-    ExportCommand,
-    export_command,
-    "labelgen review export sample.jsonl review/ --to label-studio",
-)
-IMPORT = Command(
-    "review import",
-    ImportCommand,
-    import_command,
-    "labelgen review import sample.jsonl answers.json answered.jsonl --quarantine bad.jsonl",
-)
+SAMPLE = rewriting(draw_sample, SampleOptions, "labeled/ sample.jsonl --count 200 --strategy abstained")
+EXPORT = Command(ExportCommand, export_command, "sample.jsonl review/ --to label-studio")
+IMPORT = Command(ImportCommand, import_command, "sample.jsonl answers.json answered.jsonl --quarantine bad.jsonl")

@@ -32,9 +32,4 @@ def simulate(options: SimulateOptions) -> None:
         print_lines(f"{count:,} dialogues in {out}, label names in {out.parent / 'labels.json'}")
 
 
-SIMULATE = Command(
-    "simulate",
-    SimulateOptions,
-    simulate,
-    "labelgen simulate world/log.jsonl --dialogues 2000 --seed 1",
-)
+SIMULATE = Command(SimulateOptions, simulate, "world/log.jsonl --dialogues 2000 --seed 1")

@@ -22,14 +22,12 @@ def _train(name: str) -> Callable[[Any], None]:
 
 
 PRETRAIN = Command(
-    "pretrain",
     PretrainOptions,
     _train("pretrain"),
-    "labelgen pretrain --config demo --config pretrain --data.train train.jsonl --data.valid valid.jsonl --out runs/pretrained",
+    "--config demo --config pretrain --data.train train.jsonl --data.valid valid.jsonl --out runs/pretrained",
 )
 FINETUNE = Command(
-    "finetune",
     FinetuneOptions,
     _train("finetune"),
-    "labelgen finetune --config demo --data.train train.jsonl --data.valid valid.jsonl --out runs/first",
+    "--config demo --data.train train.jsonl --data.valid valid.jsonl --out runs/first",
 )

@@ -1,6 +1,7 @@
 """Log readers: the interface, the registry, and shared functions, such as groups of rows in any order."""
 
 import codecs
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from labelgen.base.errors import StorageError, UsageError
 from labelgen.base.files import DamagedError, decompressed, is_remote
 from labelgen.base.options import read_options
 from labelgen.base.registry import Registry
-from labelgen.base.sorting import DiskSort
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.label_sets import Sources
 from labelgen.data.record import Rejected
@@ -202,10 +202,20 @@ def named_parts(identity: str, parts: Sequence[Part]) -> list[tuple[str, Part]]:
     return [(f"{identity}#{k}" if len(parts) > 1 else identity, part) for k, part in enumerate(parts)]
 
 
+_CACHE_KB = 64 << 10
+_BATCH = 1000
+_HINT = "free some room, or set TMPDIR to a folder with as much room as twice the log needs"
+_BY_FIRST_PLACE = """
+    SELECT key, payload FROM (SELECT *, MIN(place) OVER (PARTITION BY key) AS first FROM items) ORDER BY first, place
+"""
+
+
 class Groups(Generic[Value]):
     """The values of each key, in the order in which keys came first; values of a key stay in order.
 
-    Values are kept on disk as JSON: memory is that of the largest group. Use as a context: add, then iterate once.
+    Values are kept as JSON; what does not fit into 64 MiB lies in a file without a name in TMPDIR, which SQLite sorts
+    (https://sqlite.org/tempfiles.html), so that memory is that of the largest group. Use as a context: add, then iterate once. Raises
+    StorageError where the disk is full.
 
     Args:
         kind: type of the values.
@@ -215,9 +225,11 @@ class Groups(Generic[Value]):
         self._decoder = msgspec.json.Decoder(kind)
         self._most = most
         self._too_many = too_many
-        self._by_key: DiskSort[str] = DiskSort()
-        self._by_place: DiskSort[int] = DiskSort()
-        self._count = 0
+        self._data = sqlite3.connect("", check_same_thread=False)
+        for name, value in (("cache_size", -_CACHE_KB), ("journal_mode", "OFF"), ("synchronous", "OFF")):
+            self._data.execute(f"PRAGMA {name} = {value}")
+        self._data.execute("CREATE TABLE items (place INTEGER PRIMARY KEY, key BLOB, payload BLOB)")
+        self._waiting: list[tuple[bytes, bytes]] = []
 
     def __enter__(self) -> "Groups[Value]":
         return self
@@ -225,25 +237,38 @@ class Groups(Generic[Value]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._by_key.__exit__(kind, error, trace)
-        self._by_place.__exit__(kind, error, trace)
+        self._data.close()
 
     def add(self, key: str, value: Value) -> None:
         """One more value of a key."""
-        self._by_key.add(key, self._count, msgspec.json.encode(value))
-        self._count += 1
+        # Texts of files in another encoding have lone surrogates.
+        self._waiting.append((key.encode("utf-8", "surrogatepass"), msgspec.json.encode(value)))
+        if len(self._waiting) == _BATCH:
+            self._flush()
 
     def __iter__(self) -> Iterator[tuple[str, list[Value]]]:
-        for key, items in groupby(self._by_key, key=lambda item: item[0]):
-            first: int | None = None
-            packed: list[bytes] = []
-            for _, place, payload in items:
-                first = place if first is None else first
+        self._flush()
+        for packed_key, rows in groupby(self._rows(), key=lambda row: row[0]):
+            key, packed = packed_key.decode("utf-8", "surrogatepass"), list[bytes]()
+            for _, payload in rows:
                 packed.append(payload)
                 if self._most is not None and self._too_many is not None and len(packed) > self._most:
                     raise self._too_many(key)
-            assert first is not None
-            self._by_place.add(first, 0, msgspec.msgpack.encode((key, packed)))
-        for _, _, payload in self._by_place:
-            key, packed = msgspec.msgpack.decode(payload, type=tuple[str, list[bytes]])
             yield key, [self._decoder.decode(one) for one in packed]
+
+    def _flush(self) -> None:
+        with _disk_errors():
+            self._data.executemany("INSERT INTO items (key, payload) VALUES (?, ?)", self._waiting)
+        self._waiting = []
+
+    def _rows(self) -> Iterator[tuple[bytes, bytes]]:
+        with _disk_errors():
+            yield from self._data.execute(_BY_FIRST_PLACE)
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StorageError(f"cannot sort on disk: {error}", "the temporary folder", _HINT) from error

@@ -72,9 +72,9 @@ FOLDS = 5
 """Folds of a training log, in each of which the dialogues are held out once."""
 
 
-def fold_of(dialogue: Dialogue, folds: int = FOLDS, seed: int = 0) -> int:
+def fold_of(dialogue: Dialogue, seed: int = 0) -> int:
     """The fold of a training dialogue; all of one user are in one."""
-    return int(position(seed, f"fold {user_key(dialogue)}") * folds)
+    return int(position(seed, f"fold {user_key(dialogue)}") * FOLDS)
 
 
 class Seen:

@@ -374,33 +374,29 @@ def place_columns(dialogue: Dialogue, at: At) -> Row:
 
 
 @contextmanager
-def open_table_writer(
-    path: Path, force: bool = False, columns: Mapping[str, str] = COLUMNS
-) -> Iterator[Callable[[Row], None]]:
+def open_table_writer(path: Path, force: bool = False) -> Iterator[Callable[[Row], None]]:
     """Open a table for writing; yields a function that writes one row to `path`: `.csv` (UTF-8) or `.parquet`.
 
-    columns: names, and types in Arrow. The file appears complete at the end of the block. Memory does not grow with the number of rows. Raises UsageError for
+    The file appears complete at the end of the block. Memory does not grow with the number of rows. Raises UsageError for
     another ending, or if the file exists and force is false."""
     if path.suffix not in SUFFIXES:
         what = f"cannot tell the form of {path.name}"
         raise UsageError(what, str(path), f"let the name end in {' or '.join(SUFFIXES)}")
     fresh_file(path, force)
     with atomic_write(path) as file:
-        if path.suffix == ".csv":
-            form = _csv_rows(file, columns)
-        else:
-            form = parquet_rows(file, arrow_table_schema(columns), _LABEL_ROW_GROUP)
+        csv_form = path.suffix == ".csv"
+        form = _csv_rows(file) if csv_form else parquet_rows(file, arrow_table_schema(), _LABEL_ROW_GROUP)
         with form as write:
             yield write
 
 
 @contextmanager
-def _csv_rows(file: IO[bytes], columns: Mapping[str, str]) -> Iterator[Callable[[Row], None]]:
+def _csv_rows(file: IO[bytes]) -> Iterator[Callable[[Row], None]]:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-    table = csv.DictWriter(text, list(columns))
+    table = csv.DictWriter(text, list(COLUMNS))
     table.writeheader()
-    flags = [name for name, kind in columns.items() if kind == "bool"]
-    words = [name for name, kind in columns.items() if kind == "string"]
+    flags = [name for name, kind in COLUMNS.items() if kind == "bool"]
+    words = [name for name, kind in COLUMNS.items() if kind == "string"]
 
     def write(row: Row) -> None:
         table.writerow(row | {name: _WORDS[row[name]] for name in flags} | {name: _safe(row[name]) for name in words})
@@ -414,8 +410,8 @@ def _safe(cell: str | None) -> str | None:
     return f"'{cell}" if cell and cell[0] in "=+-@\t\r" else cell
 
 
-def arrow_table_schema(columns: Mapping[str, str] = COLUMNS) -> "pa.Schema":
+def arrow_table_schema() -> "pa.Schema":
     """The columns of a table and their types, in Arrow."""
     import pyarrow as pa
 
-    return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
+    return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()])

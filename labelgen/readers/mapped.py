@@ -40,14 +40,13 @@ def read_mapped(source: Path | str, mapping: ColumnMapping) -> Iterator[Dialogue
 
 
 def read_rows(
-    rows: Iterator[SourceRow | Rejected], mapping: ColumnMapping, where: str, some: bool = False
+    rows: Iterator[SourceRow | Rejected], mapping: ColumnMapping, where: str
 ) -> Iterator[Dialogue | Rejected | Remark]:
-    """`read_mapped` for rows that are read already. where: their source, for messages. some: these are the first rows alone, in
-    which a path that others have may be missing."""
+    """`read_mapped` for rows that are read already. where: their source, for messages."""
     mapping.check()
     counts = Counts()
     build = DialogueBuilder(mapping, counts)
-    checked = _checked(rows, mapping, counts, some)
+    checked = _checked(rows, mapping, counts)
     if mapping.dialogue is None and not mapping.by_utterance:
         for row in checked:
             if (made := row if isinstance(row, Rejected) else build.dialogue(row[0], [row[1]])) is not None:
@@ -60,7 +59,7 @@ def read_rows(
 
 
 def _checked(
-    rows: Iterator[SourceRow | Rejected], mapping: ColumnMapping, counts: Counts, some: bool
+    rows: Iterator[SourceRow | Rejected], mapping: ColumnMapping, counts: Counts
 ) -> Iterator[tuple[str, MappedRow] | Rejected]:
     """The rows in the form in which they are sorted. Raises UsageError for columns and paths that no row has."""
     identity = mapping.paths.get("dialogue")
@@ -97,7 +96,7 @@ def _checked(
         broken, bad, before = bad is not None and before == key, None, key
         yield _as_read(row, key, broken, used)
     if counts.rows:
-        _require(counts, _NEEDED if some else counts.unseen or (), f"none of {counts.rows:,} rows")
+        _require(counts, counts.unseen or (), f"none of {counts.rows:,} rows")
 
 
 def _as_read(row: SourceRow, key: str, broken: bool, used: Container[str]) -> tuple[str, MappedRow]:

@@ -6,7 +6,6 @@ number still shows its axes. `words` say the same to readers who cannot see the 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
 
 from markupsafe import Markup
 
@@ -19,8 +18,7 @@ def number(value: float | None, digits: int = 3) -> str:
     """`value` rounded half to even, a dash where it is not defined; never `-0.000`."""
     if value is None or not math.isfinite(value):
         return ABSENT
-    rounded = Decimal(value).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_EVEN)
-    return f"{abs(rounded) if rounded == 0 else rounded:,f}"
+    return f"{value:z,.{digits}f}"
 
 
 def percent(value: float | None) -> str:

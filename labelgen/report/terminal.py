@@ -114,10 +114,10 @@ def drawn_html(*parts: RenderableType, width: int = 100) -> str:
         return console.export_html(inline_styles=True, theme=_PAGE_COLORS, code_format=_PAGE_FORMAT)
 
 
-def drawn_text(*parts: RenderableType, width: int = 100) -> str:
+def drawn_text(*parts: RenderableType) -> str:
     """Drawings as plain text."""
     with io.StringIO() as nowhere:
-        return "\n".join(line.rstrip() for line in _printed(parts, width, nowhere).export_text().splitlines())
+        return "\n".join(line.rstrip() for line in _printed(parts, 100, nowhere).export_text().splitlines())
 
 
 def _printed(parts: Sequence[RenderableType], width: int, file: io.StringIO) -> PlainConsole:

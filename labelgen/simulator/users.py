@@ -123,8 +123,8 @@ def _step(
     return step
 
 
-def _follow(step: GoalStep, slots: tuple[str, ...], user: User, rng: Random, intent: str | None = None) -> GoalStep:
-    return _step(intent or step.intents[0], "follow", slots, step.frame, user, rng)
+def _follow(step: GoalStep, slots: tuple[str, ...], user: User, rng: Random) -> GoalStep:
+    return _step(step.intents[0], "follow", slots, step.frame, user, rng)
 
 
 def _music(user: User, rng: Random) -> list[GoalStep]:

@@ -22,6 +22,7 @@ from labelgen.labeling.engines import Engine, local_engine, ray_engine, visible_
 from labelgen.labeling.manifest import LABELS, REDACT, LabelCounts, Settings
 from labelgen.labeling.run import MAX_SHARD_DIALOGUES, SHARD_DIALOGUES, label
 from labelgen.labeling.shard import DialogueAnnotator, label_stream, labeling_rules
+from labelgen.metrics.results import read_drift
 from labelgen.steps.shared import ModelRunOptions
 
 THRESHOLDS = "thresholds"
@@ -211,7 +212,6 @@ def annotator_of_manifest(model: Path, labels: Path | None) -> Callable[[Setting
 
 def _void(drift: Path, model: Path) -> Void:
     """The void certificates. Raises UsageError for the drift of another model."""
-    from labelgen.metrics.results import read_drift
     from labelgen.model.folder import check_model, model_digest
 
     result = read_drift(existing_file(drift))

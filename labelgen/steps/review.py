@@ -25,7 +25,7 @@ from labelgen.review.sampling import (
     model_annotation,
     to_candidate,
 )
-from labelgen.steps.changed import Changed, Counts, place_of, require_rereadable
+from labelgen.steps.shared import Changed, Counts, place_of, require_rereadable
 
 ReviewForm = Literal["label-studio", "jsonl"]
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from labelgen.base.options import WholeNumber
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.split import Part, Seen, part_of, read_parts
-from labelgen.steps.changed import require_rereadable
+from labelgen.steps.shared import require_rereadable
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,20 +1,21 @@
 """Training data: prepared logs, the choice of targets, and the examples of finetuning and pretraining.
 
 The two commands differ in their examples alone. An example is a pure function of (seed, epoch, index). Prepared
-dialogues are a memory-mapped Arrow file without a name, so that nothing is left behind however the process ends."""
+dialogues lie in a file without a name, so that nothing is left behind however the process ends."""
 
 import hashlib
+import os
 import tempfile
+from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import pyarrow as pa
 from msgspec.structs import replace
 from torch.utils.data import Dataset
 
@@ -47,79 +48,38 @@ from labelgen.tasks import TASKS
 from labelgen.training.options import AugmentOptions, TargetOptions
 from labelgen.training.sampler import Indices, word_count
 
-SCHEMA = pa.schema(
-    [
-        ("record", pa.binary()),
-        ("turns", pa.int64()),
-        ("words", pa.int64()),
-        ("log", pa.int64()),
-        ("root", pa.int64()),
-        ("fingerprint", pa.uint64()),
-    ]
-)
-"""A dialogue as JSON, its size, the indices of its log and of the folder of its audio, and the fingerprint of its texts."""
 
-_BATCH = 4 << 20
-
-
-class Rows:
-    """The rows of the file. digest: SHA-256 of all records."""
-
-    def __init__(self, table: pa.Table, digest: str) -> None:
-        self.digest = digest
-        self._records = table.column("record")
-        self._columns = {name: table.column(name).to_numpy() for name in SCHEMA.names[1:]}
-        self._ends = np.cumsum([len(chunk) for chunk in self._records.chunks])
-
-    def column(self, name: str) -> Any:
-        """A column of numbers, in memory."""
-        return self._columns[name]
-
-    def record(self, index: int) -> bytes:
-        """The record of a dialogue, read from the file."""
-        chunk = int(np.searchsorted(self._ends, index, side="right"))
-        part = self._records.chunk(chunk)
-        record: bytes = part[int(index) - int(self._ends[chunk]) + len(part)].as_py()
-        return record
-
-
-class Writer:
-    """Writes rows to the file. Memory is that of one batch, about 4 MiB.
+class RecordFile:
+    """Records in a temporary file without a name, read by their number. digest: SHA-256 of all of them.
 
     Raises StorageError if the disk is full."""
 
     def __init__(self) -> None:
         with _errors():
-            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
-            self._stream = pa.ipc.new_stream(self._file, SCHEMA)
-        self._rows: list[tuple[Any, ...]] = []
-        self._size = 0
-        self._digest = hashlib.sha256()
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        self._ends = array("q", [0])
+        self.digest = hashlib.sha256()
 
-    def add(self, record: bytes, turns: int, words: int, log: int, root: int, fingerprint: int) -> None:
-        self._digest.update(record)
-        self._rows.append((record, turns, words, log, root, fingerprint))
-        self._size += len(record)
-        if self._size >= _BATCH:
-            self._flush()
-
-    def finish(self) -> Rows:
-        """The rows, mapped into memory. The mapping keeps the bytes after the file is closed."""
-        self._flush()
+    def add(self, record: bytes) -> None:
+        """One more record."""
         with _errors():
-            self._stream.close()
-            table = pa.ipc.open_stream(pa.memory_map(f"/proc/self/fd/{self._file.fileno()}")).read_all()
-        return Rows(table, self._digest.hexdigest())
+            self._file.write(record)
+        self._ends.append(self._ends[-1] + len(record))
+        self.digest.update(record)
+
+    def finish(self) -> None:
+        """Write what is still in memory. From then on records can be read, and no more are added."""
+        with _errors():
+            self._file.flush()
+
+    def __getitem__(self, index: int) -> bytes:
+        # Worker processes share the file, but not a place in it.
+        start, end = self._ends[index], self._ends[index + 1]
+        return os.pread(self._file.fileno(), end - start, start)
 
     def close(self) -> None:
+        """Free the disk space."""
         self._file.close()
-
-    def _flush(self) -> None:
-        if self._rows:
-            columns = [pa.array(c, f.type) for c, f in zip(zip(*self._rows, strict=True), SCHEMA, strict=True)]
-            with _errors():
-                self._stream.write_batch(pa.record_batch(columns, schema=SCHEMA))
-            self._rows, self._size = [], 0
 
 
 @contextmanager
@@ -143,12 +103,12 @@ Prepare = Callable[[Dialogue], Dialogue | None]
 
 
 class Corpus(Sequence[Dialogue]):
-    """Random access to the prepared dialogues of several logs. They are rows of a memory-mapped file and decoded on access, so memory
-    grows by 32 bytes a dialogue.
+    """Random access to the prepared dialogues of several logs. They lie in a file and are decoded on access, so memory grows by 48 bytes a
+    dialogue.
 
-    logs: number of logs. turns, words, log: size of each dialogue, and the index of its log. labels: label sets that the logs
-    publish or their targets show. read: number of dialogues before any was dropped. digest: of all prepared records.
-    Unreadable records go to the quarantine. options: of the reader of the format."""
+    logs: number of logs. turns, words, log: size of each dialogue, and the index of its log. fingerprints: a hash of the texts of each.
+    labels: label sets that the logs publish or their targets show. read: number of dialogues before any was dropped. digest: of all
+    prepared records. Unreadable records go to the quarantine. options: of the reader of the format."""
 
     turns: Indices
     words: Indices
@@ -168,9 +128,12 @@ class Corpus(Sequence[Dialogue]):
         self.logs = len(logs)
         self.read = 0
         self.labels: Sources = {}
-        names = Names()
         self._roots: list[Path] = []
-        with closing(Writer()) as writer:
+        self._records = RecordFile()
+        self.fingerprints = array("Q")
+        rows: list[array[int]] = [array("q") for _ in range(4)]
+        names = Names()
+        try:
             for number, path in enumerate(logs):
                 for root, files in by_folder(Path(path), format):
                     part = Log(files, format, options, quarantine, max_bad_rate)
@@ -181,28 +144,30 @@ class Corpus(Sequence[Dialogue]):
                         kept = prepare(dialogue)
                         if kept is not None and kept.turns:
                             words = word_count([text for turn in kept.turns for text in (turn.request, turn.response)])
-                            place = (number, len(self._roots) - 1)
                             for target in kept.targets:
                                 names.add_target(kept.source, target)
-                            writer.add(encode(kept), len(kept.turns), words, *place, fingerprint(dialogue))
-            self._rows = writer.finish()
+                            self._records.add(encode(kept))
+                            self.fingerprints.append(fingerprint(dialogue))
+                            row = (len(kept.turns), words, number, len(self._roots) - 1)
+                            for column, value in zip(rows, row, strict=True):
+                                column.append(value)
+            self._records.finish()
+        except BaseException:
+            self.close()
+            raise
         self.labels = merge(self.labels, names.sources())
-        self.digest = self._rows.digest
-        self.turns, self.words, self.log = (self._rows.column(name) for name in ("turns", "words", "log"))
-
-    def fingerprints(self) -> Iterator[int]:
-        """The fingerprint of each dialogue."""
-        return map(int, self._rows.column("fingerprint"))
+        self.digest = self._records.digest.hexdigest()
+        self.turns, self.words, self.log, self._root = (np.array(column, dtype=np.int64) for column in rows)
 
     def close(self) -> None:
         """Free the disk space."""
-        del self._rows
+        self._records.close()
 
     def __len__(self) -> int:
         return len(self.turns)
 
     def __getitem__(self, index: int) -> Dialogue:  # type: ignore[override]
-        dialogue = decode(self._rows.record(index), "the prepared records")
+        dialogue = decode(self._records[index], "the prepared records")
         if not isinstance(dialogue, Dialogue):
             raise IntegrityError(f"a prepared record cannot be read back: {dialogue.reason}", dialogue.where())
         return dialogue
@@ -216,7 +181,7 @@ class Corpus(Sequence[Dialogue]):
 
     def root(self, index: int) -> Path:
         """Folder of a dialogue's relative audio paths."""
-        return self._roots[int(self._rows.column("root")[index])]
+        return self._roots[int(self._root[index])]
 
 
 class ChosenTargets:

@@ -76,16 +76,6 @@ class AudioCountingCollator:
         return LoadedBatch(batch, sound.audio_turns - audio_turns, sound.audio_errors - audio_errors)
 
 
-class KeySampler:
-    """The batch sampler of torch's data loader: a list of batches of keys, which is replaced in each epoch."""
-
-    def __init__(self) -> None:
-        self.keys: list[list[tuple[int, int]]] = []
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return iter(self.keys)
-
-
 class BatchLoader:
     """Batches of examples by their keys, made in this process or in worker processes.
 
@@ -93,10 +83,11 @@ class BatchLoader:
     ahead. pinned: for copies to CUDA that wait for nothing."""
 
     def __init__(self, examples: Examples, collator: Collator, workers: int, pinned: bool) -> None:
-        self._sampler = KeySampler()
+        # torch takes any iterable; it holds the keys of one epoch.
+        self._keys: list[list[tuple[int, int]]] = []
         self._loader: DataLoader[Any] = DataLoader(
             ExampleTable(examples),
-            batch_sampler=self._sampler,
+            batch_sampler=self._keys,
             collate_fn=AudioCountingCollator(collator),
             num_workers=workers,
             persistent_workers=workers > 0,
@@ -108,7 +99,7 @@ class BatchLoader:
 
     def load(self, keys: Sequence[Sequence[tuple[int, int]]]) -> Iterator[LoadedBatch]:
         """The batches of these keys, each an epoch and an index. Batches of an earlier call that were not taken are dropped."""
-        self._sampler.keys = [list(row) for row in keys]
+        self._keys[:] = map(list, keys)
         return iter(self._loader)
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """Shares of the network and of its linear member in their average, fitted on the validation log, and what each adds to the other."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -29,9 +29,6 @@ _PARTS, _RESAMPLES = 5, 1000
 _NETWORK, _LINEAR, _BOTH = (True, False), (False, True), (True, True)
 
 Floats = NDArray[np.float64]
-
-Weak = Mapping[str, Mapping[Unit, str]]
-"""Why labels should be withheld, by task and unit."""
 
 
 @dataclass(frozen=True)

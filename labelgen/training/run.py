@@ -250,7 +250,7 @@ def _train(
         for name, by_unit in shares.weak.items():
             weak[name] = {**by_unit, **weak.get(name, {})}
         # Pretraining learns no labels.
-        trained_on, complete = joined_trained_on(corpus.fingerprints() if command == FINETUNE else (), init)
+        trained_on, complete = joined_trained_on(corpus.fingerprints if command == FINETUNE else (), init)
         card = {
             **_card(options, command, corpus, targets, result, new),
             COMPLETE: complete,

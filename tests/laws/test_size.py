@@ -11,10 +11,10 @@ ROOT = Path(__file__).parents[2]
 LINES = {
     "labelgen/agreement": 605,
     "labelgen/api": 1_285,
-    "labelgen/base": 1_453,
-    "labelgen/cli": 2_705,
+    "labelgen/base": 1_395,
+    "labelgen/cli": 2_530,
     "labelgen/confidence": 1_120,
-    "labelgen/data": 3_759,
+    "labelgen/data": 3_780,
     "labelgen/evaluation": 3_050,
     "labelgen/features": 1_750,
     "labelgen/feedback": 2_920,
@@ -24,21 +24,21 @@ LINES = {
     "labelgen/model": 2_630,
     "labelgen/nn": 1_255,
     "labelgen/pretraining": 350,
-    "labelgen/readers": 4_980,
-    "labelgen/report": 1_190,
+    "labelgen/readers": 4_910,
+    "labelgen/report": 1_185,
     "labelgen/requests": 625,
     "labelgen/review": 1_179,
     "labelgen/simulator": 2_015,
-    "labelgen/steps": 2_495,
+    "labelgen/steps": 2_400,
     "labelgen/tasks": 1_545,
-    "labelgen/training": 3_830,
+    "labelgen/training": 3_380,
     "labelgen/verdicts": 1_437,
-    "labelgen": 45_530,
+    "labelgen": 45_230,
     "benchmarks": 8_131,
     "tests": 29_310,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
-FILES = 214
+FILES = 209
 """Python files of the package; the aim is 180."""
 FILE_LINES = 600
 FUNCTION_LINES = 80

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
-from labelgen.base import sorting
 from labelgen.base.errors import UsageError
+from labelgen.data import reader
 from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.log import Log
 from labelgen.data.reader import Remark
@@ -130,7 +130,7 @@ def test_rows_in_any_order_and_over_files_give_equal_dialogues_within_little_mem
     folder.mkdir()
     _jsonl(folder / "a.jsonl", shuffled[:70])
     _jsonl(folder / "b.jsonl", shuffled[70:])
-    monkeypatch.setattr(sorting, "_CACHE_KB", 2)
+    monkeypatch.setattr(reader, "_CACHE_KB", 2)
     found, bad, remarks = parts(folder, MAPPING_WITHOUT)
     assert not bad
     assert [d.id for d in found] == list(dict.fromkeys(row["call"] for row in shuffled))

@@ -20,7 +20,6 @@ from labelgen.data.log import Log, Quarantine, write_log
 from labelgen.data.record import encode
 from labelgen.data.split import fingerprint
 from labelgen.pretraining.corruption import without_answers
-from labelgen.training import corpus as module
 from labelgen.training.corpus import (
     AnnotatedExamples,
     ChosenTargets,
@@ -138,11 +137,10 @@ def test_pretraining_examples_have_no_labels(log: Path, bad: Quarantine):
         assert all(e.targets for e in first)
 
 
-@given(st.lists(dialogues(), max_size=6, unique_by=lambda one: one.id), st.sampled_from([1, 300, 4 << 20]))
+@given(st.lists(dialogues(), max_size=6, unique_by=lambda one: one.id))
 @settings(max_examples=12)
-def test_corpus_of_any_batch_size_equals_plain_records(records: list[Dialogue], batch: int):
-    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_BATCH", batch)
+def test_corpus_equals_plain_records(records: list[Dialogue]):
+    with TemporaryDirectory() as folder:
         path = Path(folder) / "log.jsonl"
         write_log(path, records)
         plain = [one for one in Log([path]) if one.turns]
@@ -154,7 +152,7 @@ def test_corpus_of_any_batch_size_equals_plain_records(records: list[Dialogue], 
             assert list(corpus) == plain
             assert [corpus[k] for k in reversed(range(len(plain)))] == plain[::-1]
             assert corpus.turns.tolist() == [len(one.turns) for one in plain]
-            assert list(corpus.fingerprints()) == [fingerprint(one) for one in plain]
+            assert list(corpus.fingerprints) == [fingerprint(one) for one in plain]
             assert corpus.digest == expected.hexdigest()
 
 

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.feedback.signal import find_signals, signals_of
-from labelgen.steps.signals import SignalsOptions
-from labelgen.steps.signals import find_signals as find_signals_in
+from labelgen.steps.feedback import SignalsOptions
+from labelgen.steps.feedback import find_signals as find_signals_in
 from labelgen.verdicts import reaction
 from labelgen.verdicts.reaction import Head, Reaction, ReplyInContext, complaint_log_odds, surface_of
 

@@ -1,20 +1,24 @@
-"""labelgen discover: topics of requests or goals that nobody named, with the share that failed."""
+"""labelgen discover and rewrite mine: topics of requests or goals that nobody named, and rewrites of requests that fail."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from labelgen.base.files import fresh_file, write_json
+from labelgen.base.files import fresh_file, write_json, write_text
+from labelgen.base.options import ARGUMENT
 from labelgen.base.terminal import aligned, interval_text, print_lines
-from labelgen.cli.command import Command, ResultOptions, open_log
-from labelgen.steps.discover import Discovered, DiscoverOptions, discover
+from labelgen.cli.command import Command, ForceOptions, OneLogOptions, ResultOptions, fresh_log, open_log
+from labelgen.data.label_sets import write_labels
+from labelgen.metrics.results import Interval
+from labelgen.steps.requests import Discovered, DiscoverOptions, MineOptions, discover, mine_rewrites
 
 if TYPE_CHECKING:
-    from labelgen.metrics.results import Interval
     from labelgen.requests.topics import Topic
 
 _LONGEST_EXAMPLE = 60
+_SHOWN = 20
+_HEADS = ("request", "rewrite", "requests", "users", "moved", "before", "after", "change")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +29,6 @@ class DiscoverCommand(DiscoverOptions, ResultOptions):
 
 def discover_command(options: DiscoverCommand) -> None:
     """Discover, print the topics, and write the files that are named."""
-    from labelgen.data.label_sets import write_labels
 
     if options.out is not None:
         fresh_file(options.out, options.force)
@@ -64,15 +67,38 @@ def _row(one: "Topic", discovered: Discovered) -> tuple[str, ...]:
     return (one.name, shown, *news, *numbers, f"{one.excess:+.1f}" if one.judged else "-")
 
 
-def _shown(interval: "Interval") -> str:
+def _shown(interval: Interval) -> str:
     if interval.value is None:
         return "-"
     return interval_text(interval.value, interval.low, interval.high, f"{interval.value:.2f}", ".2f")
 
 
-DISCOVER = Command(
-    "discover",
-    DiscoverCommand,
-    discover_command,
-    "labelgen discover targets.jsonl --since 2026-02-01 --labels labels.json",
-)
+DISCOVER = Command(DiscoverCommand, discover_command, "targets.jsonl --since 2026-02-01 --labels labels.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MineCommand(MineOptions, OneLogOptions, ForceOptions):
+    out: Annotated[Path, ARGUMENT]
+    """CSV file for the table of rewrites"""
+
+
+def mine_command(options: MineCommand) -> None:
+    """Mine, write the table, and print its first rows."""
+    fresh_log(options.out, options.force, [options.log])
+    mined = mine_rewrites(open_log(options), options)
+    write_text(options.out, mined.table())
+    rows = []
+    for one in mined.rewrites[:_SHOWN]:
+        change = interval_text(one.change.value, one.change.low, one.change.high, form="+.2f")
+        counts = (f"{n:,}" for n in (one.requests, one.users, one.moved))
+        rows.append((one.request, one.rewrite, *counts, f"{one.before.value:.2f}", f"{one.after.value:.2f}", change))
+    if rows:
+        print_lines(*aligned([_HEADS, *rows], 2))
+    print_lines(
+        f"{len(mined.rewrites):,} rewrites in {options.out}, of {mined.forms:,} forms in {mined.requests:,} requests"
+    )
+    if mined.unjudged:
+        print_lines(f"{mined.unjudged:,} requests have no verdict and were left out")
+
+
+MINE = Command(MineCommand, mine_command, "targets.jsonl rewrites.csv")

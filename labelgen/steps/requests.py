@@ -1,5 +1,7 @@
-"""The step of discovery: topics of requests or goals that nobody named, with the share that failed."""
+"""The steps about requests that fail: topics of requests or goals that nobody named, and rewrites from what users ask next."""
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -12,12 +14,14 @@ from labelgen.base.errors import InputError, UsageError
 from labelgen.base.options import Count, Probability
 from labelgen.base.terminal import progress
 from labelgen.data.dialogue import Dialogue
+from labelgen.data.label_sets import ANY_SOURCE, LabelName, Sources
+from labelgen.data.labels import plain_words
 from labelgen.requests.asked import AskedText, Kind, asked_in
+from labelgen.requests.rewrites import Rewrite, mine, walks_of
 from labelgen.requests.topics import Topics, group_requests, topics_of
-from labelgen.steps.changed import place_of
+from labelgen.steps.shared import place_of
 
 if TYPE_CHECKING:
-    from labelgen.data.label_sets import Sources
     from labelgen.requests.topics import Floats
 
 _AT_ONCE = 512
@@ -58,7 +62,7 @@ class Discovered:
     requests or goals with intents."""
 
     topics: Topics
-    labels: "Sources"
+    labels: Sources
     left_out: int
 
 
@@ -67,7 +71,6 @@ def discover(dialogues: Iterable[Dialogue], options: DiscoverOptions) -> Discove
 
     Raises InputError where nothing can be grouped, and for `since` where no dialogue has a start; UsageError for an encoder that cannot be
     loaded."""
-    from labelgen.data.label_sets import ANY_SOURCE, LabelName
     from labelgen.verdicts.reaction import TextVectors, required_weights
 
     sources: dict[str, str] = {}
@@ -103,3 +106,60 @@ def _check(asked: list[AskedText], every: int, where: str, options: DiscoverOpti
         task = "quality of turns" if options.unit == "request" else "outcome of goals"
         hint = f"name another annotator by --annotator, or --unit {'goal' if options.unit == 'request' else 'request'}"
         raise InputError(f"{options.annotator} judged no {task} of these", where, hint)
+
+
+COLUMNS = (
+    *("request", "rewrite", "requests", "users", "moved", "users_after", "reached"),
+    *(f"{of}{bound}" for of in ("before", "after", "change") for bound in ("", "_low", "_high")),
+)
+"""Columns of the table of rewrites."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MineOptions:
+    """Mine rewrites of requests that fail: where users were not served and asked in other words, and which words were served, pooled over
+    users (an absorbing Markov chain). Needs verdicts on turns: targets from feedback, or an annotator's quality."""
+
+    annotator: Annotated[str | None, "NAME"] = None
+    """annotator whose quality of turns says what was served; targets from feedback without a value"""
+    least_users: Count = 5
+    """users that a request needs, and its rewrite, so that no row has what one person said"""
+    blocklist: Annotated[Path | None, "FILE"] = None
+    """file of words and phrases, one a line, that no request or rewrite may have"""
+    confidence: Probability = 0.95
+    """confidence level of each interval by itself; a rewrite works better with this confidence"""
+
+
+@dataclass(frozen=True, slots=True)
+class Mined:
+    """rewrites: those of the most frequent requests first. requests, unjudged: of the log, with words; forms: different ones."""
+
+    rewrites: list[Rewrite]
+    requests: int
+    unjudged: int
+    forms: int
+
+    def table(self) -> str:
+        """The rewrites as CSV."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for one in self.rewrites:
+            rates = (one.before, one.after, one.change)
+            numbers = (x for rate in rates for x in (rate.value, rate.low, rate.high))
+            counts = (one.requests, one.users, one.moved, one.users_after)
+            writer.writerow([one.request, one.rewrite, *counts, *(f"{x or 0.0:.4f}" for x in (one.reached, *numbers))])
+        return text.getvalue()
+
+
+def mine_rewrites(dialogues: Iterable[Dialogue], options: MineOptions) -> Mined:
+    """The rewrites of a log. Raises InputError where no turn is judged."""
+    blocked = options.blocklist.read_text(encoding="utf-8").splitlines() if options.blocklist else []
+    walks = walks_of(dialogues, options.annotator)
+    if not walks.form:
+        what = f"nothing says which of {walks.unjudged:,} requests were served"
+        hint = "run labelgen feedback aggregate first, or name an annotator of quality by --annotator"
+        raise InputError(what, place_of(dialogues), hint)
+    words = [plain_words(line) for line in blocked if plain_words(line)]
+    rewrites = mine(walks, options.least_users, words, options.confidence)
+    return Mined(rewrites, len(walks.form) + walks.unjudged, walks.unjudged, len(walks.forms))
