@@ -369,6 +369,17 @@ def test_a_score_that_was_changed_counts_once(backwards: bool, nested: bool, tmp
     assert Read("langfuse", lines(tmp_path / "a.jsonl", *records)).ratings == [1.0]
 
 
+@pytest.mark.parametrize("backwards", [False, True])
+def test_of_two_exports_of_a_record_the_whole_one_counts(backwards: bool, tmp_path: Path):
+    part, whole = trace("t", "q", None), trace("t", "q", "a", updatedAt="2026-03-01T08:00:09Z")
+    records = [whole, part] if backwards else [part, whole]
+    assert Read("langfuse", lines(tmp_path / "a.jsonl", *records)).texts == {"s": [("q", "a")]}
+    begun = {**span("x", {"gen_ai.prompt": "q"}), "end_time": None}
+    ended = span("x", {"gen_ai.prompt": "q", "gen_ai.completion": "a"})
+    spans = [ended, begun] if backwards else [begun, ended]
+    assert Read("opentelemetry", lines(tmp_path / "b.jsonl", *spans)).texts == {"t": [("q", "a")]}
+
+
 def test_feedback_that_names_a_run_finds_its_trace(tmp_path: Path):
     runs = [
         {"id": "r1", "run_type": "chain", "inputs": {"input": "q"}, "outputs": {"output": "a"}, "start_time": "2026-03-01T08:00:00"},
