@@ -1,5 +1,9 @@
 """Content: no bit of it depends on evidence, and what the assistant did is in it."""
 
+import dataclasses
+
+import numpy as np
+import pytest
 from heard import dialogues, talk
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,6 +69,15 @@ def test_row_depends_on_its_own_content_only(log: list[Dialogue]) -> None:
     for row, content in zip(matrix, contents, strict=True):
         assert len(content.texts) == len(TEXTS)
         assert (columns.matrix([content]).toarray()[0] == row).all()
+
+
+@pytest.mark.parametrize("width", [20, 2000])
+def test_voice_counts_as_one_text_field_however_many_numbers_it_has(width: int) -> None:
+    (content,) = contents_of(talk("play haze", "no", "again"), [AtTurn(0)], later=True)
+    heard = dataclasses.replace(content, voice=np.random.default_rng(0).normal(size=width).astype(np.float32))
+    columns = Columns.learn([heard, heard], 10, later=True)
+    row = columns.matrix([heard]).toarray()[0]
+    assert np.linalg.norm(row[-width:]) == pytest.approx(1.0, abs=0.3)
 
 
 def test_left_out_features_are_not_read() -> None:
