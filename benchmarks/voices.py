@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from msgspec import structs
 
+from labelgen.agreement.consensus import CONSENSUS
 from labelgen.base.errors import UsageError
 from labelgen.confidence.resampling import Array, interval, over_trainings, resamples
 from labelgen.data.dialogue import Audio, Dialogue, Turn
@@ -202,3 +203,37 @@ def _rivals(train: Sequence[Path], test: Sequence[Path]) -> dict[str, Scores]:
             of_bad = model.fit(rows[:, columns], known).predict_proba(asked[:, columns])[:, 1]
             scores[name].update(zip(keys, of_bad.tolist(), strict=True))
     return scores
+
+
+def spoken(log: Sequence[Path], clips: Sequence[Path], half: int, share: str, out: Sequence[Path]) -> None:
+    """Write a log whose next user turns have a voice by the rating, and the clips beside it.
+
+    Args:
+        log: dialogues with a consensus of ratings.
+        clips: folder of RAVDESS.
+        half: which half of the actors speaks; one actor a dialogue.
+        share: of the rated turns after which the voice agrees with the rating, angry or disgusted after bad and others after good; in the rest
+            it disagrees. After "fair" it is either.
+    """
+    folder = out[0].parent
+    by_actor: dict[str, dict[bool, list[Path]]] = {}
+    for path in sorted(clips[0].glob("*.ogg")):
+        found = _OF_NAME["ravdess"].fullmatch(path.stem)
+        if found and found["emotion"] in _BAD:
+            by_actor.setdefault(found["actor"], {True: [], False: []})[_BAD[found["emotion"]]].append(path)
+    actors = sorted(by_actor)[half::2]
+    made = []
+    for dialogue in Log(list(log)):
+        rng = Random(f"{half} {dialogue.id}")
+        actor, turns = by_actor[rng.choice(actors)], list(dialogue.turns)
+        rated = dialogue.annotation(CONSENSUS)
+        for at, labels in answers(rated, "quality").items() if rated else ():
+            if isinstance(at, AtTurn) and at.turn + 1 < len(turns) and labels:
+                name = labels[0].name
+                bad = rng.random() < 0.5 if name == "fair" else (name == "bad") == (rng.random() < float(share))
+                clip = rng.choice(actor[bad])
+                turns[at.turn + 1] = structs.replace(turns[at.turn + 1], audio=Audio(path=clip.name))
+                if not (folder / clip.name).exists():
+                    shutil.copyfile(clip, folder / clip.name)
+        made.append(structs.replace(dialogue, turns=tuple(turns)))
+    write_log(out[0], made)
