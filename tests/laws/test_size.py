@@ -34,7 +34,7 @@ LINES = {
     "labelgen/training": 3_380,
     "labelgen/verdicts": 1_437,
     "labelgen": 45_230,
-    "benchmarks": 8_167,
+    "benchmarks": 8_135,
     "tests": 29_310,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
