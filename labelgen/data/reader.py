@@ -263,7 +263,7 @@ class Groups(Generic[Value]):
 
     def _rows(self) -> Iterator[tuple[bytes, bytes]]:
         with _disk_errors():
-            yield from self._data.execute(_BY_FIRST_PLACE)
+            yield from map(tuple, self._data.execute(_BY_FIRST_PLACE))  # `map` never closes a cursor
 
 
 @contextmanager

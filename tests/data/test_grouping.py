@@ -1,6 +1,8 @@
 """Grouping on disk gives what grouping in memory gives, whatever fits into memory."""
 
+import gc
 import resource
+import sys
 
 import pytest
 from hypothesis import given
@@ -16,6 +18,18 @@ ITEMS = st.lists(st.tuples(st.text(max_size=2), st.text(max_size=40)), max_size=
 def add_many(groups: Groups[str]) -> None:
     for place in range(5000):
         groups.add(str(-place % 2500), "x" * 200)
+
+
+def test_groups_that_are_left_early_end_in_silence(monkeypatch):
+    failed: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", failed.append)
+    with Groups[str](str) as groups:
+        add_many(groups)
+        left = iter(groups)
+        next(left)
+    del left
+    gc.collect()
+    assert failed == []
 
 
 @given(items=ITEMS, batch=st.sampled_from([1, 7, 1000]))
