@@ -84,8 +84,9 @@ def resolve(registry: Mapping[str, str], name: str, kind: str) -> Any:
 
 def require(name: str, known: Iterable[str], kind: str) -> None:
     """Raises UsageError, with the nearest known name, unless `name` is known."""
-    if name not in (known := known if isinstance(known, Mapping) else list(known)):
-        _unknown(name, known, kind)
+    names = known if isinstance(known, Mapping) else list(known)
+    if name not in names:
+        _unknown(name, names, kind)
 
 
 def _unknown(name: str, known: Iterable[str], kind: str) -> NoReturn:

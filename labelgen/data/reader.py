@@ -263,7 +263,8 @@ class Groups(Generic[Value]):
 
     def _rows(self) -> Iterator[tuple[bytes, bytes]]:
         with _disk_errors():
-            yield from map(tuple, self._data.execute(_BY_FIRST_PLACE))  # `map` never closes a cursor
+            # Through `map`, since `yield from` a cursor closes it where the iteration is left, maybe after its database.
+            yield from map(tuple, self._data.execute(_BY_FIRST_PLACE))
 
 
 @contextmanager

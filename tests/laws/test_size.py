@@ -14,7 +14,7 @@ LINES = {
     "labelgen/base": 1_395,
     "labelgen/cli": 2_530,
     "labelgen/confidence": 1_120,
-    "labelgen/data": 3_780,
+    "labelgen/data": 3_781,
     "labelgen/evaluation": 3_050,
     "labelgen/features": 1_750,
     "labelgen/feedback": 2_920,
