@@ -27,15 +27,14 @@ _ENGLISH = (50258, 50259, 50359, 50363)
 """Whisper's tokens of English speech to be written down without times."""
 
 
-def heard(log: Sequence[Path], whisper: Sequence[Path] | str, decibels: str, out: Sequence[Path]) -> None:
+def heard(log: Sequence[Path], whisper: Sequence[Path], decibels: str, out: Sequence[Path]) -> None:
     """Write the log and, beside it, the sound of each request. decibels: of the request over the babble."""
     import soundfile
     import torch
     from transformers import AutoTokenizer, GenerationMixin, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-    source = str(whisper if isinstance(whisper, str) else whisper[0])
-    model = WhisperForConditionalGeneration.from_pretrained(source).eval()
-    extract, tokenizer = WhisperFeatureExtractor.from_pretrained(source), AutoTokenizer.from_pretrained(source)
+    model = WhisperForConditionalGeneration.from_pretrained(whisper[0]).eval()
+    extract, tokenizer = WhisperFeatureExtractor.from_pretrained(whisper[0]), AutoTokenizer.from_pretrained(whisper[0])
     dialogues = [d for d in Log(list(log)) if d.turns[0].request.strip()]
     spoken = [_speech(dialogue.turns[0].request, dialogue.id) for dialogue in dialogues]
     folder, made = out[0].parent, []
@@ -75,9 +74,7 @@ def _recognized(dialogue: Dialogue, texts: Sequence[str], scores: Sequence[float
     best = words if words in texts else texts[0]
     said = (("speaker", "person", words), ("first hypothesis", "rule", texts[0]), ("in the list", "rule", best))
     notes = [Annotation(who, kind, (Label(TRANSCRIPTION, AtTurn(0), REQUEST, value=text),)) for who, kind, text in said]
-    # Slots are places in words that were not heard.
-    intents = tuple(label for a in dialogue.annotations for label in a.labels if label.task == "intents")
-    return structs.replace(dialogue, turns=(turn,), annotations=(*notes, Annotation("snips", "person", intents)))
+    return structs.replace(dialogue, turns=(turn,), annotations=tuple(notes))
 
 
 def _speech(text: str, key: str) -> NDArray[np.float64]:

@@ -61,25 +61,36 @@ def dialogues(clips: Sequence[Path], corpus: str, folds: Sequence[int | str], ou
     UsageError without clips."""
     folder = out[0]
     folder.mkdir(parents=True)
-    by_actor: dict[str, list[tuple[Path, str, bool]]] = {}
-    for path in sorted(clips[0].glob("*.ogg")):
-        found = _OF_NAME[corpus].fullmatch(path.stem)
-        if found and found["emotion"] in _BAD:
-            shutil.copyfile(path, folder / path.name)
-            text = {**_ENGLISH, **_GERMAN}[found["sentence"]]
-            by_actor.setdefault(found["actor"], []).append((path, text, _BAD[found["emotion"]]))
+    by_actor = _by_actor(clips[0], corpus)
+    for path in (path for of_actor in by_actor.values() for path, *_ in of_actor):
+        shutil.copyfile(path, folder / path.name)
     order = sorted(by_actor)
     Random(corpus).shuffle(order)
-    if not order:
-        raise UsageError(
-            f"no clip of {corpus} was read", str(clips[0]), "name its folder of .ogg files, and --set corpora"
-        )
     for position, fold in enumerate(folds):
         made = [d for actor in order[position :: len(folds)] for d in _of_actor(corpus, actor, by_actor[actor])]
         write_log(folder / f"f{fold}.jsonl", made)
 
 
-def _of_actor(corpus: str, actor: str, clips: Sequence[tuple[Path, str, bool]]) -> Iterator[Dialogue]:
+Clip = tuple[Path, str, bool]
+"""Its file, its words, and whether it sounds angry or disgusted."""
+
+
+def _by_actor(folder: Path, corpus: str) -> dict[str, list[Clip]]:
+    """The clips of each actor. Raises UsageError without clips."""
+    found: dict[str, list[Clip]] = {}
+    for path in sorted(folder.glob("*.ogg")):
+        name = _OF_NAME[corpus].fullmatch(path.stem)
+        if name and name["emotion"] in _BAD:
+            clip = (path, {**_ENGLISH, **_GERMAN}[name["sentence"]], _BAD[name["emotion"]])
+            found.setdefault(name["actor"], []).append(clip)
+    if not found:
+        raise UsageError(
+            f"no clip of {corpus} was read", str(folder), "name its folder of .ogg files, and --set corpora"
+        )
+    return found
+
+
+def _of_actor(corpus: str, actor: str, clips: Sequence[Clip]) -> Iterator[Dialogue]:
     drawn = Random(f"{corpus} {actor}").sample(clips, len(clips))
     count = max(1, round(len(drawn) / _CLIPS))
     for part in range(count):
@@ -216,22 +227,17 @@ def spoken(log: Sequence[Path], clips: Sequence[Path], half: int, share: str, ou
             it disagrees. After "fair" it is either.
     """
     folder = out[0].parent
-    by_actor: dict[str, dict[bool, list[Path]]] = {}
-    for path in sorted(clips[0].glob("*.ogg")):
-        found = _OF_NAME["ravdess"].fullmatch(path.stem)
-        if found and found["emotion"] in _BAD:
-            by_actor.setdefault(found["actor"], {True: [], False: []})[_BAD[found["emotion"]]].append(path)
+    by_actor, made = _by_actor(clips[0], "ravdess"), []
     actors = sorted(by_actor)[half::2]
-    made = []
     for dialogue in Log(list(log)):
         rng = Random(f"{half} {dialogue.id}")
-        actor, turns = by_actor[rng.choice(actors)], list(dialogue.turns)
+        of_actor, turns = by_actor[rng.choice(actors)], list(dialogue.turns)
         rated = dialogue.annotation(CONSENSUS)
         for at, labels in answers(rated, "quality").items() if rated else ():
             if isinstance(at, AtTurn) and at.turn + 1 < len(turns) and labels:
                 name = labels[0].name
                 bad = rng.random() < 0.5 if name == "fair" else (name == "bad") == (rng.random() < float(share))
-                clip = rng.choice(actor[bad])
+                clip = rng.choice([path for path, _, is_bad in of_actor if is_bad == bad])
                 turns[at.turn + 1] = structs.replace(turns[at.turn + 1], audio=Audio(path=clip.name))
                 if not (folder / clip.name).exists():
                     shutil.copyfile(clip, folder / clip.name)

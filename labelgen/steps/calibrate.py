@@ -9,27 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import structs
 
-from labelgen import __version__
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import digest_bytes
 from labelgen.base.options import Probability, WholeNumber
 from labelgen.base.process import command_line
 from labelgen.base.terminal import print_lines, progress
-from labelgen.data.dialogue import Dialogue
-from labelgen.data.label_sets import refuse_without_domains
-from labelgen.data.labels import tasks_of
-from labelgen.data.log import Log
-from labelgen.data.record import encode
-from labelgen.data.split import fingerprint_text
-from labelgen.evaluation.protocol import with_all_named, with_reference
-from labelgen.feedback.signal import USER, hide_answers
-from labelgen.metrics.results import Setting
 from labelgen.steps.shared import AudioFolders, ConsensusOptions, ForceOptions, ModelRunOptions, RunOptions, place_of
-from labelgen.tasks.evaluation import EvaluationTask, answered, evaluation_tasks
 
 if TYPE_CHECKING:
+    from labelgen.data.dialogue import Dialogue
+    from labelgen.data.log import Log
+    from labelgen.metrics.results import Setting
     from labelgen.model.annotator import Annotator
     from labelgen.model.calibration import Calibration
+    from labelgen.tasks.evaluation import EvaluationTask
     from labelgen.training.wandb_run import WandbRun
 
 MODEL = "model"
@@ -79,14 +72,16 @@ class _HeldOut:
     """Dialogues that are new to the model, with its annotations and the reference; what is asked; and a digest of the dialogues."""
 
     annotator: "Annotator"
-    dialogues: list[Dialogue]
-    tasks: list[EvaluationTask]
-    setting: Setting
+    dialogues: "list[Dialogue]"
+    tasks: "list[EvaluationTask]"
+    setting: "Setting"
     digest: str
 
 
-def write_scaling(log: Log, options: CalibrateOptions) -> "Calibration":
+def write_scaling(log: "Log", options: CalibrateOptions) -> "Calibration":
     """Scale the probabilities of the model in its folder."""
+    from labelgen import __version__
+    from labelgen.data.split import fingerprint_text
     from labelgen.evaluation.calibrate import scale_tasks
     from labelgen.model.calibration import Calibration, read_calibration, refuse_calibrated
     from labelgen.model.folder import check_model, model_digest
@@ -113,8 +108,9 @@ def write_scaling(log: Log, options: CalibrateOptions) -> "Calibration":
     return calibration
 
 
-def write_thresholds(log: Log, options: CertifyOptions) -> "Calibration":
+def write_thresholds(log: "Log", options: CertifyOptions) -> "Calibration":
     """Certify thresholds of the model in its folder."""
+    from labelgen import __version__
     from labelgen.evaluation.calibrate import certify_tasks
     from labelgen.model.calibration import Calibration, read_calibration, refuse_calibrated
     from labelgen.model.folder import check_model, model_digest
@@ -158,10 +154,12 @@ def write_thresholds(log: Log, options: CertifyOptions) -> "Calibration":
 
 
 def open_with_model(
-    log: Log, options: ModelReferenceOptions, seed: int = 0
+    log: "Log", options: ModelReferenceOptions, seed: int = 0
 ) -> "tuple[AudioFolders, Annotator, list[EvaluationTask], Setting]":
     """The log; the model as it is without calibration; the tasks that it labels; and the setting."""
+    from labelgen.metrics.results import Setting
     from labelgen.model.annotator import Annotator
+    from labelgen.tasks.evaluation import evaluation_tasks
 
     setting = Setting(options.reference, options.annotators, seed=seed, ratings=options.ratings)
     annotator = Annotator(
@@ -179,7 +177,7 @@ def open_with_model(
 
 
 def _held_out(
-    log: Log,
+    log: "Log",
     options: ModelReferenceOptions,
     seed: int,
     predictions: str | None = None,
@@ -187,7 +185,13 @@ def _held_out(
 ) -> _HeldOut:
     """The dialogues that are new to the model. predictions: annotator whose labels take the place of the model's; the dialogues are then new to that one. fitted_on:
     fingerprints of more dialogues to leave out, as the calibration was fitted on them."""
+    from labelgen.data.label_sets import refuse_without_domains
+    from labelgen.data.labels import tasks_of
+    from labelgen.data.record import encode
+    from labelgen.data.split import fingerprint_text
     from labelgen.evaluation.evaluate import held_out, trained_on
+    from labelgen.evaluation.protocol import with_all_named, with_reference
+    from labelgen.tasks.evaluation import answered
 
     read, annotator, tasks, setting = open_with_model(log, options, seed)
     known = annotator.trained_on.holds if predictions is None else lambda d: trained_on(d.annotation(predictions))
@@ -214,7 +218,7 @@ def _held_out(
     return _HeldOut(annotator, list(judged), tasks, setting, digest)
 
 
-def _predicted(dialogues: Sequence[Dialogue], name: str) -> Iterator[Dialogue]:
+def _predicted(dialogues: "Sequence[Dialogue]", name: str) -> "Iterator[Dialogue]":
     """The dialogues with the labels of an annotator as those of the model."""
     from labelgen.labeling.shard import without_annotator
 
@@ -255,7 +259,7 @@ def check_domains_from(calibration: "Calibration", options: ModelRunOptions) -> 
         raise UsageError(f"the model was calibrated {made}", "--domains-from", "ask it alike, or calibrate it again")
 
 
-def _report_left_out(left_out: Mapping[str, int], any_left: bool, known: bool, log: Log, model: Path) -> None:
+def _report_left_out(left_out: Mapping[str, int], any_left: bool, known: bool, log: "Log", model: Path) -> None:
     """Print which dialogues are left out, and why. Raises UsageError where no other dialogue is left."""
     for reason, count in left_out.items():
         print_lines(f"{count:,} dialogues are left out: {reason}", file=sys.stderr)
@@ -273,9 +277,10 @@ def _report_left_out(left_out: Mapping[str, int], any_left: bool, known: bool, l
 
 
 def annotated(
-    dialogues: Sequence[Dialogue], annotator: "Annotator", read: AudioFolders, reference: str | None = None
-) -> Iterator[Dialogue]:
+    dialogues: "Sequence[Dialogue]", annotator: "Annotator", read: AudioFolders, reference: str | None = None
+) -> "Iterator[Dialogue]":
     """The dialogues with the model's annotations. Where the user is the reference, the user's answers are hidden from it."""
+    from labelgen.feedback.signal import USER, hide_answers
     from labelgen.labeling.shard import without_annotator
 
     bare = [without_annotator(dialogue, MODEL) for dialogue in dialogues]

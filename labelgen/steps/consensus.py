@@ -6,18 +6,15 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec.structs import replace
 
-from labelgen.agreement.consensus import CONSENSUS, consensus
 from labelgen.base.errors import InputError
 from labelgen.base.options import Count
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.labels import Annotation
-from labelgen.evaluation.protocol import AnnotatorStatistics, people_of, with_all_named
-from labelgen.metrics.results import Setting
 from labelgen.steps.shared import ConsensusOptions, place_of, require_rereadable
-from labelgen.tasks.evaluation import evaluation_tasks, exclusive_names
 
 if TYPE_CHECKING:
     from labelgen.agreement.dawid_skene import Reliabilities
+    from labelgen.evaluation.protocol import AnnotatorStatistics
 
 Method = Literal["majority", "unanimous", "dawid-skene", "measured"]
 
@@ -41,7 +38,7 @@ class Agreed:
     """Dialogues with the consensus of their annotators, read once; the statistics are complete when the last one was read."""
 
     dialogues: Iterator[Dialogue]
-    statistics: AnnotatorStatistics
+    statistics: "AnnotatorStatistics"
     skills: "Reliabilities | None"
 
 
@@ -49,7 +46,11 @@ def agree(dialogues: Iterable[Dialogue], options: AgreeOptions) -> Agreed:
     """The dialogues with the consensus of their annotators. A method that learns reads them several times.
 
     Raises InputError where no dialogue has an annotation by these annotators, or error rates cannot be measured."""
+    from labelgen.agreement.consensus import CONSENSUS, consensus
     from labelgen.agreement.dawid_skene import learn
+    from labelgen.evaluation.protocol import AnnotatorStatistics, people_of, with_all_named
+    from labelgen.metrics.results import Setting
+    from labelgen.tasks.evaluation import evaluation_tasks, exclusive_names
 
     setting = Setting(CONSENSUS, options.annotators, ratings=options.ratings)
     tasks = evaluation_tasks()

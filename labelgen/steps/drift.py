@@ -6,29 +6,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from labelgen import __version__
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.files import digest_bytes, fresh_file
 from labelgen.base.options import Probability
 from labelgen.base.process import command_line
 from labelgen.base.terminal import print_lines, progress
-from labelgen.data.dialogue import Dialogue
-from labelgen.data.labels import tasks_of
 from labelgen.data.log import Log
-from labelgen.data.record import encode
-from labelgen.data.split import fingerprint_text
-from labelgen.evaluation.protocol import with_all_named, with_reference
-from labelgen.metrics.results import Drift, Setting
-from labelgen.review.sampling import doubt_strategy
 from labelgen.steps.calibrate import MODEL, ModelReferenceOptions, annotated, check_domains_from, open_with_model
 from labelgen.steps.shared import ForceOptions, place_of
-from labelgen.tasks.evaluation import EvaluationTask
 
 if TYPE_CHECKING:
     from labelgen.confidence.scaling import Adaptation
     from labelgen.confidence.two_sample import Sample
+    from labelgen.data.dialogue import Dialogue
+    from labelgen.metrics.results import Drift, Setting
     from labelgen.model.annotator import Annotator
     from labelgen.model.calibration import ByField, TaskCalibration
+    from labelgen.tasks.evaluation import EvaluationTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +50,12 @@ class _NewLog:
     and predictions count; labeled: those that the reference answers, not drawn for difficulty. Both have at most one of a user."""
 
     annotator: "Annotator"
-    setting: Setting
-    tasks: list[EvaluationTask]
-    every: list[Dialogue]
-    labeled: list[Dialogue]
+    setting: "Setting"
+    tasks: "list[EvaluationTask]"
+    every: "list[Dialogue]"
+    labeled: "list[Dialogue]"
 
-    def sample(self, calibrated: "ByField", labeled: Sequence[Dialogue]) -> "Sample":
+    def sample(self, calibrated: "ByField", labeled: "Sequence[Dialogue]") -> "Sample":
         from labelgen.evaluation.calibrate import sample
 
         model, reference = self.annotator.model, self.setting.reference
@@ -70,7 +64,10 @@ class _NewLog:
 
 def _read(log: Log, options: ModelReferenceOptions) -> _NewLog:
     """Read the log, and annotate what counts with the model, whose folder was checked. Raises InputError without dialogues."""
+    from labelgen.data.labels import tasks_of
     from labelgen.evaluation.calibrate import Draw
+    from labelgen.evaluation.protocol import with_all_named, with_reference
+    from labelgen.review.sampling import doubt_strategy
 
     read, annotator, tasks, setting = open_with_model(log, options)
     every, labeled, trained = Draw(), Draw(), 0
@@ -94,10 +91,11 @@ def _read(log: Log, options: ModelReferenceOptions) -> _NewLog:
     return _NewLog(annotator, setting, tasks, *chosen)
 
 
-def find_drift(log: Log, options: DriftOptions) -> Drift:
+def find_drift(log: Log, options: DriftOptions) -> "Drift":
     """Compare a log with the reference sample of the model's calibration, or with another log."""
     from labelgen.confidence.two_sample import compare
     from labelgen.evaluation.calibrate import void_certificates
+    from labelgen.metrics.results import Drift
     from labelgen.model.calibration import by_field, read_calibration
     from labelgen.model.folder import check_model, model_digest
     from labelgen.model.reference import read_reference
@@ -134,7 +132,10 @@ def adapt(log: Log, options: AdaptOptions, folder: Path) -> "list[tuple[TaskCali
     """Write the adapted model to a folder. Returns the calibration of each task with how it was adapted, None without a labeled answer.
 
     Raises UsageError for a folder that exists, unless `force`; also then for the model itself, and for a folder of other things."""
+    from labelgen import __version__
     from labelgen.confidence.scaling import LEAST
+    from labelgen.data.record import encode
+    from labelgen.data.split import fingerprint_text
     from labelgen.evaluation.calibrate import adapt_tasks
     from labelgen.model.calibration import by_field, read_calibration, write_calibration
     from labelgen.model.folder import DIGESTS, check_model

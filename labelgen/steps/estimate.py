@@ -5,19 +5,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-from labelgen.agreement.consensus import CONSENSUS
 from labelgen.base.errors import InputError, UsageError
 from labelgen.base.options import Probability, Range
 from labelgen.base.process import command_line
-from labelgen.base.registry import require
 from labelgen.data.dialogue import Dialogue
-from labelgen.evaluation.protocol import people_of, with_all_named, with_reference
-from labelgen.metrics.results import RateDifference, ReleaseComparison, Setting
 from labelgen.steps.shared import place_of
-from labelgen.tasks.evaluation import EvaluationTask, about, evaluation_tasks
 
 if TYPE_CHECKING:
     from labelgen.evaluation.estimate import CountedDialogue
+    from labelgen.metrics.results import RateDifference, ReleaseComparison
+    from labelgen.tasks.evaluation import EvaluationTask
 
     _Placed = list[tuple[str, str | None, CountedDialogue]]
     """Side, period, and what the dialogue adds to a rate."""
@@ -53,8 +50,10 @@ class EstimateOptions(RateOptions):
     """number of dialogues labeled by people for which intervals are expected, by the spread in this log"""
 
 
-def rate_task(task: str, label: str, option: str) -> EvaluationTask:
+def rate_task(task: str, label: str, option: str) -> "EvaluationTask":
     """The task of a rate. Raises UsageError for a task of which several names may hold, and for an unknown name."""
+    from labelgen.base.registry import require
+    from labelgen.tasks.evaluation import about, evaluation_tasks
 
     chosen = about(evaluation_tasks(), [task])[0]
     if chosen.names is None:
@@ -67,6 +66,9 @@ def with_references(
     log: Iterable[Dialogue], options: RateOptions, elsewhere: Iterable[Dialogue] = ()
 ) -> Iterator[Dialogue]:
     """The dialogues with the reference's annotations. elsewhere: further dialogues in which an annotator may be."""
+    from labelgen.evaluation.protocol import with_all_named, with_reference
+    from labelgen.metrics.results import Setting
+    from labelgen.tasks.evaluation import evaluation_tasks
 
     tasks, setting = evaluation_tasks(), Setting(options.reference, options.annotators)
     for one in with_all_named(log, setting, elsewhere):
@@ -75,8 +77,11 @@ def with_references(
 
 def estimate_rates(log: Iterable[Dialogue], options: EstimateOptions) -> list[dict[str, Any]]:
     """The rate of the whole log, then of each slice. Raises InputError where the annotator labeled no new dialogue."""
+    from labelgen.agreement.consensus import CONSENSUS
     from labelgen.evaluation.estimate import estimate
     from labelgen.evaluation.evaluate import TRAINED_ON
+    from labelgen.evaluation.protocol import people_of
+    from labelgen.metrics.results import Setting
 
     voters = partial(people_of, setting=Setting(options.reference, options.annotators))
     rows = estimate(
@@ -122,11 +127,12 @@ class DiffOptions(RateOptions):
     """chance of any false alarm, over all periods of one rate"""
 
 
-def compare_release(logs: Sequence[Iterable[Dialogue]], options: DiffOptions) -> ReleaseComparison:
+def compare_release(logs: Sequence[Iterable[Dialogue]], options: DiffOptions) -> "ReleaseComparison":
     """The changes of all rates. logs: the one before and the one after, or with `by` one log.
 
     Raises UsageError for logs and options that make no two sides, InputError for dialogues that do, or that the annotator did not label."""
     from labelgen.evaluation.estimate import SIDES, count_dialogue, place_in, with_fields
+    from labelgen.metrics.results import ReleaseComparison
 
     if (options.by is None) != (len(logs) == 2) or (options.release is not None and options.by is None):
         raise UsageError(
@@ -161,8 +167,9 @@ def compare_release(logs: Sequence[Iterable[Dialogue]], options: DiffOptions) ->
     )
 
 
-def _rate(placed: "_Placed", pair: tuple[str, str], options: DiffOptions, where: str) -> RateDifference:
+def _rate(placed: "_Placed", pair: tuple[str, str], options: DiffOptions, where: str) -> "RateDifference":
     from labelgen.evaluation.estimate import SIDES, differences, natural_order, period_rates
+    from labelgen.metrics.results import RateDifference
 
     new = [row for row in placed if not row[2].trained_on]
     sides: dict[str, list[CountedDialogue]] = {}

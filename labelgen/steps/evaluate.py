@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import structs
 
-from labelgen.agreement.consensus import CONSENSUS
 from labelgen.base.errors import StorageError, UsageError
 from labelgen.base.files import atomic_folder, digest_file, write_text
 from labelgen.base.options import Count, WholeNumber
@@ -19,12 +18,10 @@ from labelgen.base.terminal import print_lines
 from labelgen.data.label_sets import refuse_without_domains
 from labelgen.data.log import Log, write_log
 from labelgen.data.record import encode
-from labelgen.feedback.signal import mask_feedback
-from labelgen.metrics.results import EVERYONE, Evaluation, Setting
 from labelgen.steps.shared import AudioFolders, ModelRunOptions, RunOptions
-from labelgen.tasks.evaluation import about, evaluation_tasks
 
 if TYPE_CHECKING:
+    from labelgen.metrics.results import Evaluation
     from labelgen.model.annotator import Annotator
     from labelgen.training.wandb_run import WandbRun
 
@@ -98,7 +95,7 @@ class EvaluateOptions(ModelRunOptions, RunOptions):
         return {name or MODEL: Path(folder) for name, _, folder in (text.rpartition("=") for text in self.model)}
 
 
-def write_evaluation(log: Log, options: EvaluateOptions, folder: Path, force: bool = False) -> Evaluation:
+def write_evaluation(log: Log, options: EvaluateOptions, folder: Path, force: bool = False) -> "Evaluation":
     """Evaluate, and write the folder; the figures go to the cards and runs of the models, too."""
     runs = _runs(options)
     with atomic_folder(folder, force) as out:
@@ -122,7 +119,7 @@ def _runs(options: EvaluateOptions) -> "dict[str, WandbRun]":
     return {name: run for name, run in runs.items() if run is not None}
 
 
-def _follow(options: EvaluateOptions, folder: Path, evaluation: Evaluation, runs: "Mapping[str, WandbRun]") -> None:
+def _follow(options: EvaluateOptions, folder: Path, evaluation: "Evaluation", runs: "Mapping[str, WandbRun]") -> None:
     """Add the evaluation to the runs of its models."""
     if not runs:
         return
@@ -140,7 +137,7 @@ def _follow(options: EvaluateOptions, folder: Path, evaluation: Evaluation, runs
         run.record([data], [made], evaluation_summary(evaluation, kind, name), diagrams)
 
 
-def _judged_digest(predictions: Path, evaluation: Evaluation) -> str:
+def _judged_digest(predictions: Path, evaluation: "Evaluation") -> str:
     """Digest of the judged dialogues without the answers of systems, so that it is the same for other models."""
     digest, systems = sha256(), set(map(str, evaluation.systems))
     for dialogue in Log([predictions], max_bad_rate=0.0):
@@ -149,11 +146,11 @@ def _judged_digest(predictions: Path, evaluation: Evaluation) -> str:
     return digest.hexdigest()
 
 
-def _counts(evaluation: Evaluation) -> dict[str, int]:
+def _counts(evaluation: "Evaluation") -> dict[str, int]:
     return {"dialogues": evaluation.data.dialogues, "turns": evaluation.data.turns}
 
 
-def _write_model_cards(options: EvaluateOptions, evaluation: Evaluation) -> None:
+def _write_model_cards(options: EvaluateOptions, evaluation: "Evaluation") -> None:
     """Write the figures to the cards of the models, which is no part of their digests. Online figures are not those of
     the model as it is, whose calibration they do without."""
     if not options.model or options.online:
@@ -167,10 +164,14 @@ def _write_model_cards(options: EvaluateOptions, evaluation: Evaluation) -> None
             print_lines(f"the model card is not renewed: {error.what}", file=sys.stderr)
 
 
-def _evaluated(log: Log, options: EvaluateOptions, written: Path) -> Evaluation:
+def _evaluated(log: Log, options: EvaluateOptions, written: Path) -> "Evaluation":
     """written: where the log goes with the annotations of all who are judged."""
+    from labelgen.agreement.consensus import CONSENSUS
     from labelgen.evaluation.baselines import DEFAULT
     from labelgen.evaluation.evaluate import Description, JudgedModel, evaluate, prepare, systems_of
+    from labelgen.feedback.signal import mask_feedback
+    from labelgen.metrics.results import EVERYONE, Setting
+    from labelgen.tasks.evaluation import about, evaluation_tasks
 
     by_consensus = options.reference == CONSENSUS
     setting = Setting(
@@ -241,7 +242,7 @@ def _evaluated(log: Log, options: EvaluateOptions, written: Path) -> Evaluation:
     return evaluation
 
 
-def _refuse_informative(evaluation: Evaluation) -> None:
+def _refuse_informative(evaluation: "Evaluation") -> None:
     """Raises UsageError where judged dialogues were chosen for a model's doubt: such a sample is no test set."""
     if drawn := evaluation.data.drawn_for_difficulty:
         how = ", ".join(f"{name} {count:,}" for name, count in drawn.items())

@@ -29,12 +29,12 @@ LINES = {
     "labelgen/requests": 625,
     "labelgen/review": 1_179,
     "labelgen/simulator": 2_015,
-    "labelgen/steps": 2_400,
+    "labelgen/steps": 2_413,
     "labelgen/tasks": 1_545,
     "labelgen/training": 3_380,
     "labelgen/verdicts": 1_437,
-    "labelgen": 45_230,
-    "benchmarks": 8_135,
+    "labelgen": 44_491,
+    "benchmarks": 8_138,
     "tests": 29_320,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
