@@ -28,7 +28,7 @@ _ENGLISH = (50258, 50259, 50359, 50363)
 
 
 def heard(log: Sequence[Path], whisper: Sequence[Path], decibels: str, out: Sequence[Path]) -> None:
-    """Write the log and, beside it, the sound of each request. decibels: of the request over the babble."""
+    """Write the log and, in the same folder, the sound of each request. decibels: of the request over the babble."""
     import soundfile
     import torch
     from transformers import AutoTokenizer, GenerationMixin, WhisperFeatureExtractor, WhisperForConditionalGeneration

@@ -57,7 +57,7 @@ _OF_NAME = {
 
 
 def dialogues(clips: Sequence[Path], corpus: str, folds: Sequence[int | str], out: Sequence[Path]) -> None:
-    """Write the clips and, beside them, the dialogues of each fold as f0.jsonl, f1.jsonl, ...; one fold, `test`, has all. Raises
+    """Write the clips and, in the same folder, the dialogues of each fold as f0.jsonl, f1.jsonl, ...; one fold, `test`, has all. Raises
     UsageError without clips."""
     folder = out[0]
     folder.mkdir(parents=True)
@@ -217,7 +217,7 @@ def _rivals(train: Sequence[Path], test: Sequence[Path]) -> dict[str, Scores]:
 
 
 def spoken(log: Sequence[Path], clips: Sequence[Path], half: int, share: str, out: Sequence[Path]) -> None:
-    """Write a log whose next user turns have a voice by the rating, and the clips beside it.
+    """Write a log whose next user turns have a voice by the rating, and its clips in the same folder.
 
     Args:
         log: dialogues with a consensus of ratings.
