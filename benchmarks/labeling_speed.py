@@ -1,4 +1,5 @@
-"""Labeling speed on one core: CPU time of sorted padded fp32 batches by transformers, over that of the encoder and of `labelgen label`.
+"""Labeling speed on one core or one GPU: time of sorted padded batches by transformers, over that of the encoder and of `labelgen label`.
+The reference has the first precision. On a CPU it is CPU time, on a GPU wall time.
 
 The reference takes the distinct texts of each shard, tokenizing included, so a text that repeats in a shard is no advantage. `labelgen
 label` reads the log, labels all tasks of the model and writes the labeled log; the model is loaded before. All work takes turns in one
@@ -19,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from labelgen.data.dialogue import Dialogue
 from labelgen.data.log import Log, write_log
+from labelgen.features.layout import _mapped
 from labelgen.features.text import WINDOWS, Tokenizer, group_passages
 from labelgen.labeling.engines import InlineEngine
 from labelgen.labeling.run import SHARD_DIALOGUES, label
@@ -40,39 +42,49 @@ def measure(
     dialogues: int = 512,
     rounds: int = 5,
     seed: int = 0,
-    format: str = "labelgen",
+    device: str = "cpu",
 ) -> list[Result]:
     """Relative rates of the encoder and of `labelgen label` in each precision."""
+
+    def now() -> float:
+        if device == "cpu":
+            return time.process_time()
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
     torch.set_num_threads(1)
-    taken = list(islice((d for d in Log(log, format) if d.turns), dialogues))
+    taken = list(islice((d for d in Log(log) if d.turns), dialogues))
     times: dict[tuple[str, str], list[float]] = {}
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        work = dict(_works(taken, model[0], precisions, Path(folder)))
+        work = dict(_works(taken, model[0], precisions, Path(folder), device))
         rng = Random(seed)
         for turn in range(rounds + 1):
             for key in rng.sample(list(work), len(work)):
-                began = time.process_time()
+                began = now()
                 work[key]()
                 if turn:
-                    times.setdefault(key, []).append(time.process_time() - began)
-    reference = median(times[REFERENCE, "32"])
+                    times.setdefault(key, []).append(now() - began)
+    reference = next(median(seconds) for (system, _), seconds in times.items() if system == REFERENCE)
     rows = []
     for (system, precision), seconds in times.items():
         cells = {"relative_rate": ranged([reference / one for one in seconds])}
         if system == "labelgen label":
             turns = sum(len(d.turns) for d in taken)
-            cells["turns_per_cpu_second"] = {"value": round(turns / median(seconds), 1)}
+            cells["turns_per_second"] = {"value": round(turns / median(seconds), 1)}
         for metric, cell in cells.items():
-            row = Result(corpus=corpus, split=split, system=system, setting=precision, metric=metric, **cell)
+            row = Result(
+                corpus=corpus, split=split, system=system, setting=f"{precision}, {device}", metric=metric, **cell
+            )
             rows.append(structs.replace(row, seed=str(seed), versions=versions("torch")))
     return rows
 
 
 def _works(
-    dialogues: Sequence[Dialogue], model: Path, precisions: Sequence[str], folder: Path
+    dialogues: Sequence[Dialogue], model: Path, precisions: Sequence[str], folder: Path, device: str
 ) -> Iterator[tuple[tuple[str, str], Callable[[], object]]]:
     """Work by system and precision."""
-    loaded = load_model(model)
+    loaded = load_model(model).to(device)
+    annotators = {precision: Annotator(model, precision=precision, device=device) for precision in precisions}
     plain: Any = loaded.turn_encoder.encoder
     plain.set_attn_implementation("sdpa")
     shards = [
@@ -92,20 +104,20 @@ def _works(
             while rest:
                 size = max(k for k in range(1, len(rest) + 1) if k * len(rest[k - 1]) <= BATCH_TOKENS or k == 1)
                 batch, rest = [torch.tensor(ids) for ids in rest[:size]], rest[size:]
-                padded = pad_sequence(batch, batch_first=True, padding_value=plain.config.pad_token_id)
-                mask = pad_sequence([torch.ones_like(ids) for ids in batch], batch_first=True)
-                states = plain(input_ids=padded, attention_mask=mask).last_hidden_state
+                padded = pad_sequence(batch, batch_first=True, padding_value=plain.config.pad_token_id).to(device)
+                mask = pad_sequence([torch.ones_like(ids) for ids in batch], batch_first=True).to(device)
+                with annotators[precisions[0]]._autocast():
+                    states = plain(input_ids=padded, attention_mask=mask).last_hidden_state
                 (states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
 
-    yield (REFERENCE, "32"), reference
-    for precision in precisions:
-        annotator = Annotator(model, precision=precision)
+    yield (REFERENCE, precisions[0]), reference
+    for precision, annotator in annotators.items():
 
         def encode(annotator: Annotator = annotator) -> None:
             with annotator._autocast():
                 for texts in shards:
-                    tokens = tokenizer()(texts)
-                    annotator.model.turn_encoder(group_passages(tokens, []), with_tokens=False)
+                    passages = _mapped(group_passages(tokenizer()(texts), []), lambda ids: ids.to(device))
+                    annotator.model.turn_encoder(passages, with_tokens=False)
 
         def run(annotator: Annotator = annotator) -> None:
             annotator.collator.tokenizer = tokenizer()

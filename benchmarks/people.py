@@ -62,6 +62,7 @@ def judge(
     settings: Mapping[str, Mapping[str, Any]],
     rivals: Sequence[str],
     out: Sequence[Path],
+    device: str = "cpu",
 ) -> None:
     """Write the test dialogues with the answers of each training, named by its seed, and of the rivals; a model of another encoder than
     the small one is a rival. Answers about goals are on the goals of the reference, and no model sees what users said explicitly where that
@@ -75,8 +76,8 @@ def judge(
     judged = fitted.annotate(dialogues, setting.reference)
     for folder in models:
         other = _found(_ENCODER, folder)
-        name = f"{MODEL} {_found(_SEED, folder)}" if other == SMALL else f"{BASELINE}{other} encoder"
-        annotator = Annotator(folder, name=name)
+        name = f"{MODEL} {_found(_SEED, folder)}" if other == SMALL else f"{BASELINE}{other.replace('_', ' ')} encoder"
+        annotator = Annotator(folder, name=name, device=device)
         for start in range(0, len(judged), _AT_ONCE):
             some = judged[start : start + _AT_ONCE]
             shown = list(map(hide_answers, some)) if setting.reference == USER else some

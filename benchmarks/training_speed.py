@@ -106,20 +106,18 @@ def measure(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         torch.set_num_threads(1)
-    precisions = ("bf16",) if device.type == "cuda" else ("32",)
+    precision = "bf16" if device.type == "cuda" else "32"
     turns = turns or (2_048 if device.type == "cuda" else 48)
     source = Log(log, format)
     dialogues = list(islice((d for d in source if d.turns and d.annotations), 50 * turns // 6))
     rows: list[Result] = []
     for size in sizes:
-        for precision in precisions:
-            with tempfile.TemporaryDirectory() as folder:
-                place = Path(folder)
-                bench = TrainingBench(
-                    dialogues, source.labels(), encoder[0], size, precision, device, turns, steps, place
-                )
-                passes = bench.measured(rounds, seed)
-                rows += _rows(bench, passes, {"corpus": corpus, "split": f"{size} encoder", "seed": str(seed)})
+        with tempfile.TemporaryDirectory() as folder:
+            bench = TrainingBench(
+                dialogues, source.labels(), encoder[0], size, precision, device, turns, steps, Path(folder)
+            )
+            passes = bench.measured(rounds, seed)
+            rows += _rows(bench, passes, {"corpus": corpus, "split": f"{size} encoder", "seed": str(seed)})
     return rows
 
 

@@ -51,17 +51,17 @@ class _Rows:
     users: list[str]
 
 
-def fit_shares(model: LabelModel, examples: Examples) -> ShareFit:
+def fit_shares(model: LabelModel, examples: Examples, device: str = "cpu") -> ShareFit:
     """Set the shares of each linear member to those with the least log loss on the examples, shrunk towards those of the options, and the
     factors of its names to those by which labels are as frequent as in the targets. A unit with fewer than LEAST_EVENTS targets keeps what
-    it has. The model is in evaluation mode afterwards.
+    it has. The model reads the examples on the device, and is on the CPU in evaluation mode afterwards.
 
     A member is left out unless the middle 80% of what it adds to the other, on users whose targets fitted no share, lies above 0. A
     network that all linear members of its task leave out leaves the model."""
     found = ShareFit()
     if not model.linear:
         return found
-    model.eval()
+    model.to(device).eval()
     by_unit: dict[tuple[str, Unit], list[_Rows]] = {}
     collator, dialogues = model.collator(), len(examples.corpus)
     with torch.inference_mode(), one_thread():
@@ -69,13 +69,14 @@ def fit_shares(model: LabelModel, examples: Examples) -> ShareFit:
         for start in progress(starts, "shares of linear members", "batches", len(starts)):
             numbers = range(start, min(start + _BATCH, dialogues))
             masked = [examples.example(0, k) for k in numbers]
-            batch = collator(masked)
+            batch = collator(masked).to(device)
             # As labeling reads them: nothing is masked.
             read = [(d, one.root) for k, one in zip(numbers, masked, strict=True) if (d := examples.corpus[k]).turns]
             whole, roots = zip(*read, strict=True)
             layout = replace(batch.layout, dialogues=whole, voices=collator.voices(whole, roots))
             for key, rows in _rows(model, batch, layout):
                 by_unit.setdefault(key, []).append(rows)
+    model.cpu()
     for (name, unit), parts in by_unit.items():
         members = np.concatenate([part.members for part in parts], axis=1)
         expected = np.concatenate([part.expected for part in parts])
@@ -131,12 +132,12 @@ def _rows(model: LabelModel, batch: Batch, layout: Layout) -> Iterator[tuple[tup
         task, member, target = model.tasks[name], model.linear_member(name), batch.targets[name]
         places = task.places(batch.layout)  # type: ignore[attr-defined]
         network = model.network_scores(name, states, batch.layout)
-        expected = (target.expected * target.weight[:, None]).double().numpy()
+        expected = (target.expected * target.weight[:, None]).double().cpu().numpy()
         for unit in member.settings:
             chosen = [k for k, (_, at) in enumerate(places) if UNIT_OF[type(at)] == unit and expected[k].any()]
             if chosen:
                 linear = member.scores(unit, [places[k] for k in chosen], layout)
-                both = np.stack([network[chosen].double().numpy(), linear.double().numpy()])
+                both = np.stack([network[chosen].double().cpu().numpy(), linear.double().cpu().numpy()])
                 users = [user_key(layout.dialogues[places[k][0]]) for k in chosen]
                 said = statements_at([places[k] for k in chosen], layout)
                 yield (name, unit), _Rows(log_softmax(both, axis=2), expected[chosen], said, users)

@@ -243,13 +243,12 @@ def _train(
         if not result.first:
             return ""
         sweep(folder)
-        # A model to begin with may have been taught elsewhere.
         taught = init is not None and read_card(init).get("command") == FINETUNE
-        shares = ShareFit() if validation is None else fit_shares(result.model, validation)
+        device = "cuda" if options.hardware.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+        shares = ShareFit() if validation is None else fit_shares(result.model, validation, device)
         weak = {} if taught or command != FINETUNE else _untaught(result.model, corpus)
         for name, by_unit in shares.weak.items():
             weak[name] = {**by_unit, **weak.get(name, {})}
-        # Pretraining learns no labels.
         trained_on, complete = joined_trained_on(corpus.fingerprints if command == FINETUNE else (), init)
         card = {
             **_card(options, command, corpus, targets, result, new),
