@@ -25,8 +25,8 @@ from labelgen.verdicts.witnesses import GOOD, Rates, Statements, all_statements,
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
-C_GRID = (0.01, 0.1, 1.0, 10.0)
-"""Inverse strengths of regularization that are tried, the strongest first."""
+C_GRID, OF_VOICES = (0.01, 0.1, 1.0, 10.0), (100.0, 1000.0)
+"""Inverse strengths of regularization that are tried, the strongest first; the weaker ones where voices are heard, whose numbers are many and small."""
 MOST_TURNS, MOST_HEARD = 50_000, 10_000
 """Turns that a linear member is fitted on, without and with sound; of a larger log whole dialogues are drawn."""
 
@@ -163,17 +163,17 @@ def _fit(
 
     columns, labels = Columns.learn(rows.contents, task.options.ngrams, leave_out, later), len(task.index)
     places = columns.matrix(rows.contents)
-    matrix = places[rows.place]
-    held_out = np.zeros((len(C_GRID), len(rows.contents), labels))
+    matrix, grid = places[rows.place], C_GRID + OF_VOICES * bool(columns.voice)
+    held_out = np.zeros((len(grid), len(rows.contents), labels))
     for fold, inside in enumerate(progress(folds, f"linear member of {task.name}, {unit}", "folds", len(folds))):
         model, outside = None, rows.fold == fold
-        for k, c in enumerate(C_GRID):
+        for k, c in enumerate(grid):
             model = fit_regression(matrix[inside], rows.answer[inside], rows.weight[inside], c, model)
             fitted = linear_map(model, labels)
             scores = places[outside] @ fitted.weight.astype(np.float64) + fitted.bias
             held_out[k, outside] = log_softmax(scores, axis=1)
     best = int(np.argmax([rows.weight @ log_p[rows.place, rows.answer] for log_p in held_out]))
-    fitted = linear_map(fit_regression(matrix, rows.answer, rows.weight, C_GRID[best]), labels)
+    fitted = linear_map(fit_regression(matrix, rows.answer, rows.weight, grid[best]), labels)
     rates, factors = _decision(task, rows, held_out[best], later)
     return LinearFit(MemberSettings(columns, rates, factors), fitted, HeldOut(held_out[best], rows.said, rows.users))
 
