@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from msgspec import structs
+from sklearn.metrics import roc_auc_score
 
 from labelgen.agreement.consensus import CONSENSUS
 from labelgen.base.errors import UsageError
@@ -22,7 +23,7 @@ from labelgen.data.dialogue import Audio, Dialogue, Turn
 from labelgen.data.labels import Annotation, AtTurn, Label, answers
 from labelgen.data.log import Log, write_log
 from labelgen.features.voice import PROSODY, LogMelEncoder, SoundSource
-from labelgen.metrics.scores import auroc, probability_of
+from labelgen.metrics.scores import probability_of
 
 from .results import Result, bootstrap
 
@@ -120,8 +121,8 @@ def rows(labeled: Sequence[Path], train: Sequence[Path], test: Sequence[Path], c
     drawn = resamples(len(index), _RESAMPLES, 0)[:, [index[actor] for actor in actors]].astype(float)
 
     def measured(scores: Scores) -> tuple[float, Array]:
-        table = np.stack([[scores[key] for key in keys], truth], axis=1)
-        return float(auroc(table, np.ones((1, len(keys))))[0]), auroc(table, drawn)
+        own = [scores[key] for key in keys]
+        return float(roc_auc_score(truth, own)), np.array([roc_auc_score(truth, own, sample_weight=w) for w in drawn])
 
     found: list[Result] = []
 

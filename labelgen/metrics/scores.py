@@ -94,21 +94,6 @@ def _average_precision(scores: Array, weights: Array) -> Array:
     return divide((precision * steps).sum(axis=1), right[:, -1])
 
 
-def auroc(scores: Array, weights: Array) -> Array:
-    """Probability that what is true, `scores[:, 1]`, has a greater score, `scores[:, 0]`, than what is not; equal scores
-    count half. scores [N, 2], weights [R, N]; gives [R], NaN where either is absent. Source: Hanley and McNeil 1982, "The
-    Meaning and Use of the Area under a Receiver Operating Characteristic (ROC) Curve"."""
-    if not len(scores):
-        return np.full(len(weights), np.nan)
-    order = np.argsort(scores[:, 0], kind="stable")
-    starts = np.flatnonzero(np.append(True, np.diff(scores[order, 0]) != 0))
-    weighed, true = weights[:, order], scores[order, 1]
-    above = np.add.reduceat(weighed * true, starts, axis=1)
-    below = np.add.reduceat(weighed * (1.0 - true), starts, axis=1)
-    lower = np.cumsum(below, axis=1) - below / 2.0
-    return divide((above * lower).sum(axis=1), above.sum(axis=1) * below.sum(axis=1))
-
-
 def _nats(item: Item) -> tuple[float, int]:
     """(sum of -log p of the reference's name, answers with probabilities)."""
     nats, count = 0.0, 0

@@ -33,9 +33,9 @@ LINES = {
     "labelgen/tasks": 1_545,
     "labelgen/training": 3_380,
     "labelgen/verdicts": 1_437,
-    "labelgen": 44_491,
-    "benchmarks": 8_149,
-    "tests": 29_320,
+    "labelgen": 44_484,
+    "benchmarks": 8_150,
+    "tests": 29_307,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 209

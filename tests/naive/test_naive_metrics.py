@@ -16,7 +16,6 @@ from labelgen.base.registry import resolve
 from labelgen.data.labels import AtDialogue, AtGoal, AtSpan, AtTurn, Label
 from labelgen.metrics import METRICS
 from labelgen.metrics.metric import Item, measure
-from labelgen.metrics.scores import auroc
 
 NAMES = ("bad", "failure", "good")
 PROBABILITIES = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0])
@@ -310,18 +309,6 @@ def test_frames_are_right_where_all_tasks_are():
     right = item(("play",), {at: (intent, slot)}, {at: (slot, intent)})
     half = item(("play",), {at: (intent, slot)}, {at: (intent,)})
     assert value("frame_accuracy", [right, half]) == pytest.approx(0.5)
-
-
-@given(st.lists(st.tuples(PROBABILITIES, st.booleans(), st.integers(0, 3)), max_size=30))
-def test_auroc_is_that_of_the_library_also_of_weighed_scores(rows):
-    scores = np.array([(score, true) for score, true, _ in rows], dtype=float).reshape(-1, 2)
-    weights = np.array([[weight for *_, weight in rows], [1] * len(rows)], dtype=float)
-    for ours, own in zip(auroc(scores, weights), weights, strict=True):
-        held = {true for (_, true), weight in zip(scores, own, strict=True) if weight}
-        if len(held) < 2:
-            assert math.isnan(ours)
-        else:
-            assert same(float(ours), sk.roc_auc_score(scores[:, 1], scores[:, 0], sample_weight=own))
 
 
 def test_probability_without_a_distribution_is_of_the_name_that_was_given():
