@@ -69,7 +69,8 @@ def _run(args: argparse.Namespace) -> int:
         try:
             recipe = load_recipe(name, _parameters(args.set), args.small)
             work = (args.work / ("small" if args.small else "") / name).resolve()
-            Run(recipe, args.data.resolve(), work, args.results).all(args.tables, args.jobs)
+            small = [stage.table for stage in recipe.stages.values() if stage.table and args.small]
+            Run(recipe, args.data.resolve(), work, args.results).all(args.tables or small, args.jobs)
         except LabelgenError as error:
             if args.recipe != "all":
                 raise
