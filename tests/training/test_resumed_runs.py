@@ -92,7 +92,7 @@ def test_interrupted_run_with_linear_members_resumes_to_same_weights_and_initial
         with pytest.raises(BrokenOffError):
             finetune(broken)
     with monkeypatch.context() as patch:
-        patch.setattr("labelgen.training.run.fit_shares", lambda model, examples: 1 / 0)
+        patch.setattr("labelgen.training.run.fit_shares", lambda model, examples, device: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             finetune(broken)
     finetune(broken)
