@@ -90,3 +90,15 @@ def test_words_of_earlier_turns_are_read_where_people_judged_alone() -> None:
     turns = [at for _ in range(2) for at in contents_of(talk("red", "a", "b", "c", "d", "e"), [AtTurn(2)], later=True)]
     assert "before 'red'" in Columns.learn(turns, 10, later=True).column_names
     assert not any(name.startswith("before") for name in Columns.learn(turns, 10).column_names)
+
+
+def test_later_words_are_those_of_the_next_turn() -> None:
+    contents = contents_of(talk("a", "b", "c", "d", "e", "f"), [AtTurn(t) for t in range(3)], later=True)
+    assert [content.texts[len(TEXTS) :] for content in contents] == [("c", "d"), ("e", "f"), ("", "")]
+
+
+def test_category_of_a_goal_is_the_share_of_its_turns() -> None:
+    said = talk("a", "b", "c", "d", "e", "f", "g", "h")
+    turns = tuple(replace(turn, domain="music" if t else "news") for t, turn in enumerate(said.turns))
+    (goal,) = contents_of(replace(said, turns=turns), [AtGoal((0, 1, 2, 3))])
+    assert goal.categories == {"domain=news": 0.25, "domain=music": 0.75, "last domain=music": 1.0}

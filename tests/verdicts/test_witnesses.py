@@ -67,7 +67,10 @@ def fitted(agrees: float, items: int, known: bool = True) -> float:
     said = [(Statement("gratitude", "gratitude", "good") if s else Statement("gratitude", SILENT),) for s in says]
     people = np.where(known, good.astype(float), np.nan)
     content = np.where(good, 1.5, -1.5) + rng.normal(size=items)
-    return fit_rates(said, content, people).rates["gratitude good"].nats
+    rates = fit_rates(said, content, people)
+    assert ("gratitude good" in rates.switched_off()) == (rates.rates["gratitude good"].nats == 0.0)
+    assert not any(key.endswith(SILENT) for key in rates.switched_off())
+    return rates.rates["gratitude good"].nats
 
 
 def test_rate_grows_with_agreement_and_turns_off_at_chance() -> None:
