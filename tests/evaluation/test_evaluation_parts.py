@@ -60,6 +60,7 @@ def test_curves_count_what_they_say():
     bins = plain(reliability("model", items))
     assert bins is not None
     assert [(b["items"], b["accuracy"]) for b in bins["bins"]] == [(1, 1.0), (2, 0.5)]
+    assert all(b["low"] <= b["probability"] <= b["high"] for b in bins["bins"])
     assert bins["ece"] == pytest.approx((0.4 * 1 + 0.8) / 3)
     table = plain(confusions("model", items, QUALITY))
     assert table is not None

@@ -59,7 +59,7 @@ def test_answers_that_content_explains_make_the_curve_rise() -> None:
     assert last.value is not None
     assert last.value > first.value + 0.1
     assert curve.gain.value is not None
-    assert 0.0 <= curve.gain.value <= 1.0 - last.value
+    assert 0.0 < curve.gain.value <= 1.0 - last.value
 
 
 @pytest.mark.parametrize("count", [0, LEAST_JUDGED])
