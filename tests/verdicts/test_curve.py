@@ -14,7 +14,7 @@ from labelgen.data.labels import AtDialogue
 from labelgen.data.log import write_log
 from labelgen.feedback.items import FeedbackItem, items_of
 from labelgen.feedback.signal import find_signals
-from labelgen.verdicts.curve import LEAST_JUDGED, NEXT, answer_curves
+from labelgen.verdicts.curve import _OFFSET, LEAST_JUDGED, NEXT, _gain, answer_curves
 from labelgen.verdicts.estimate import LogFit
 
 
@@ -59,7 +59,7 @@ def test_answers_that_content_explains_make_the_curve_rise() -> None:
     assert last.value is not None
     assert last.value > first.value + 0.1
     assert curve.gain.value is not None
-    assert 0.0 < curve.gain.value <= 1.0 - last.value
+    assert 0.0 <= curve.gain.value <= 1.0 - last.value
 
 
 @pytest.mark.parametrize("count", [0, LEAST_JUDGED])
@@ -76,3 +76,11 @@ def test_command_draws_a_page_with_every_point(tmp_path: Path, capsys: pytest.Ca
     told = capsys.readouterr().out
     assert f"{NEXT} more answers" in told
     assert page.read_text().count("<circle") == told.count(" to ") - told.count("more answers")
+
+
+def test_gain_is_what_the_fitted_curve_still_rises() -> None:
+    sizes = (0, 25, 50, 100, 200)
+    areas = np.array([0.5, *(0.9 - 0.8 / np.sqrt(np.array(sizes[1:]) + _OFFSET))])
+    found = _gain(sizes, 300, areas, np.tile(areas[:, None], (1, 10))).value
+    wanted = 0.8 / np.sqrt(300 + _OFFSET) - 0.8 / np.sqrt(300 + NEXT + _OFFSET)
+    assert found == pytest.approx(wanted)
