@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 C_GRID, VOICE_LENGTHS = (0.01, 0.1, 1.0, 10.0), (0.0, 0.25, 0.5)
-"""Inverse strengths of regularization that are tried, the strongest first, and lengths of a voice beside a text's, as powers of how many numbers
-it has: voices may say less than words, or all."""
+"""What is tried on folds: inverse strengths of regularization, the strongest first, and lengths of a voice's row beside that of a text field, as
+powers of its number of columns. At 0 it counts as one field, at 0.5 each of its columns has a scale of about 1."""
 MOST_TURNS, MOST_HEARD = 50_000, 10_000
 """Turns that a linear member is fitted on, without and with sound; of a larger log whole dialogues are drawn."""
 
@@ -164,23 +164,21 @@ def _fit(
 
     columns, labels = Columns.learn(rows.contents, task.options.ngrams, leave_out, later), len(task.index)
     places, voice = columns.matrix(rows.contents), columns.voice
-    of_voice = [
-        np.r_[np.ones(len(columns) - voice), np.full(voice, voice**x)] for x in VOICE_LENGTHS[: 3 if voice else 1]
-    ]
+    of_voice = [np.r_[np.ones(len(columns) - voice), np.full(voice, voice**x)] for x in VOICE_LENGTHS if voice or not x]
     tried = [(length, c) for length in of_voice for c in C_GRID]
     held_out = np.zeros((len(tried), len(rows.contents), labels))
     for fold, inside in enumerate(progress(folds, f"linear member of {task.name}, {unit}", "folds", len(folds))):
-        model, outside = None, rows.fold == fold
+        model, outside, scaled = None, rows.fold == fold, places
         for k, (length, c) in enumerate(tried):
-            scaled = places.multiply(length).tocsr()
+            if k % len(C_GRID) == 0:
+                scaled = places.multiply(length).tocsr()
             model = fit_regression(scaled[rows.place[inside]], rows.answer[inside], rows.weight[inside], c, model)
             fitted = linear_map(model, labels)
             held_out[k, outside] = log_softmax(scaled[outside] @ fitted.weight.astype(np.float64) + fitted.bias, axis=1)
     best = int(np.argmax([rows.weight @ log_p[rows.place, rows.answer] for log_p in held_out]))
     length, c = tried[best]
-    fitted = linear_map(
-        fit_regression(places.multiply(length).tocsr()[rows.place], rows.answer, rows.weight, c), labels
-    )
+    matrix = places.multiply(length).tocsr()[rows.place]
+    fitted = linear_map(fit_regression(matrix, rows.answer, rows.weight, c), labels)
     fitted = LinearMap((fitted.weight * length[:, None]).astype(np.float32), fitted.bias)
     rates, factors = _decision(task, rows, held_out[best], later)
     return LinearFit(MemberSettings(columns, rates, factors), fitted, HeldOut(held_out[best], rows.said, rows.users))

@@ -33,7 +33,7 @@ LINES = {
     "labelgen/tasks": 1_545,
     "labelgen/training": 3_380,
     "labelgen/verdicts": 1_437,
-    "labelgen": 44_484,
+    "labelgen": 44_482,
     "benchmarks": 8_151,
     "tests": 29_337,
 }
