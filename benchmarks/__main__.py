@@ -85,7 +85,12 @@ def _parameters(words: Sequence[str]) -> dict[str, object]:
     wrong = [word for word in words if "=" not in word]
     if wrong:
         raise UsageError(f"{wrong[0]!r} has no value", "--set", "write --set NAME=VALUE")
-    return {name: yaml.safe_load(value) for name, _, value in (word.partition("=") for word in words)}
+    try:
+        return {name: yaml.safe_load(value) for name, _, value in (word.partition("=") for word in words)}
+    except yaml.YAMLError as error:
+        raise UsageError(
+            f"a value is not YAML: {error}", "--set", "quote it for the shell, as in --set 'seeds=[0]'"
+        ) from error
 
 
 if __name__ == "__main__":

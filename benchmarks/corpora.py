@@ -160,9 +160,6 @@ def _by_one_rater(log: Log) -> Iterator[Dialogue]:
 SPLICE, WIZARD = "splice", "wizard"
 KINDS = ("same domain", "other domains", "any domain")
 ONE_GOAL, EACH_ALONE = "all turns one goal", "each turn a goal"
-RULES = ("no boundary", "even", "random")
-SCORES = ("superdialseg_pk", "superdialseg_window_diff", "superdialseg_f1")
-Marks = Sequence[bool]
 
 
 def write_parts(log: Sequence[Path], out: Sequence[Path]) -> None:
@@ -171,10 +168,9 @@ def write_parts(log: Sequence[Path], out: Sequence[Path]) -> None:
     write_log(out[0], parts_of(source), source.labels(), force=True)
 
 
-def write_splices(log: Sequence[Path], out: Sequence[Path], most: int, kind: str = "") -> None:
-    """Write splices of a log with the two plain divisions as annotators. most: of each corpus and kind. kind: one of KINDS; empty: all."""
-    made = [with_rules(d) for d in splices(list(Log(list(log))), 0, most) if not kind or d.id.startswith(kind)]
-    write_log(out[0], made, force=True)
+def write_splices(log: Sequence[Path], out: Sequence[Path], most: int) -> None:
+    """Write splices of a log with the two plain divisions as annotators. most: of each corpus and kind."""
+    write_log(out[0], map(with_rules, splices(list(Log(list(log))), 0, most)), force=True)
 
 
 def write_several(log: Sequence[Path], out: Sequence[Path], completed: bool = False) -> None:

@@ -74,7 +74,19 @@ def _recognized(dialogue: Dialogue, texts: Sequence[str], scores: Sequence[float
     best = words if words in texts else texts[0]
     said = (("speaker", "person", words), ("first hypothesis", "rule", texts[0]), ("in the list", "rule", best))
     notes = [Annotation(who, kind, (Label(TRANSCRIPTION, AtTurn(0), REQUEST, value=text),)) for who, kind, text in said]
+    # Spans of slots are of the words that were spoken.
+    kept = tuple(label for label in dialogue.annotations[0].labels if isinstance(label.at, AtTurn))
+    notes.append(structs.replace(dialogue.annotations[0], labels=kept))
     return structs.replace(dialogue, turns=(turn,), annotations=tuple(notes))
+
+
+def without_words(log: Sequence[Path], out: Sequence[Path]) -> None:
+    """Write the log with sound alone, for models of the voice."""
+    turns = {"request": "", "nbest": (), "asr_confidence": None}
+    silent = [
+        structs.replace(d, turns=tuple(structs.replace(turn, **turns) for turn in d.turns)) for d in Log(list(log))
+    ]
+    write_log(out[0], silent)
 
 
 def _speech(text: str, key: str) -> NDArray[np.float64]:

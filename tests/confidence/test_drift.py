@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from labelgen.confidence.two_sample import LEAST, OTHERS, Aspect, Sample, compare, energy_test
+from labelgen.confidence.two_sample import LEAST, OTHERS, Aspect, Sample, _groups, compare, energy_test
 
 
 def sample(rng: np.random.Generator, dialogues: int, shift: float = 0.0, source: str = "a") -> Sample:
@@ -82,3 +82,9 @@ def test_too_few_dialogues_and_what_never_varies_are_not_tested():
     assert compare(sample(rng, 40), sample(rng, LEAST - 1)) == []
     same = Sample(("a",) * 20, {Aspect("inputs", "locale"): ({"en": 1.0},) * 20})
     assert compare(same, same) == []
+
+
+def test_source_with_just_enough_dialogues_is_compared_by_itself() -> None:
+    names = {"few": LEAST, "fewer": LEAST - 1, "many": 9}
+    log = [name for name, count in names.items() for _ in range(count)]
+    assert [group[0] for group in _groups(log, log)] == ["few", "many", OTHERS]

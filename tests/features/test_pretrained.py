@@ -119,3 +119,12 @@ def test_prepare_torchaudio_then_torchaudio_and_transformers_import():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "16000\n", done.stderr
+
+
+def test_torchaudio_that_cannot_be_loaded_leaves_text(tiny_encoder: Path, tmp_path: Path):
+    (tmp_path / "torchaudio").mkdir()
+    (tmp_path / "torchaudio/__init__.py").write_text("raise OSError('libtorchaudio.so: undefined symbol')\n")
+    code = f"from labelgen.features.pretrained import load_encoder\nprint(load_encoder({str(tiny_encoder)!r}).config.model_type)\n"
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=env)
+    assert done.stdout == "roberta\n", done.stderr

@@ -154,3 +154,12 @@ def test_targets_of_other_places_and_names_that_are_wrong_leave_what_is_said_bes
     elsewhere = Target("intents", AtGoal((0,)), (("b", 1.0),))
     wrong = Target("intents", AtTurn(0), None, ("b",), complete=False)
     assert encoded(elsewhere, wrong, told(0.5, ("a", 1.0))) == encoded(told(0.5, ("a", 1.0)))
+
+
+def test_evidence_against_unknown_names_is_no_evidence():
+    against = [Target("intents", AtTurn(t), None, (name,), 0.5) for t, name in enumerate(("unheard", "b"))]
+    found = intents().encode([against], layout_of(2))
+    assert found.complement is not None
+    assert found.complement_weight is not None
+    assert found.complement_weight.tolist() == [0.0, 0.5]
+    assert found.complement.nonzero().tolist() == [[1, 2]]

@@ -48,6 +48,18 @@ def test_em_knows_silent_failures_by_content() -> None:
     assert rules == {None}
 
 
+def test_admitted_failures_are_worse_where_hardly_anybody_reacts() -> None:
+    lines = {True: "Here are trains near Rome.", False: "Sorry, I didn't get that."}
+    said = {0: "no, that's wrong", 3: "thanks, perfect"}
+    truth = [k % 3 > 0 for k in range(90)]
+    log = [
+        talk("find trains", lines[good], said.get(k, "ok"), "Ok.", id=f"d{k}", user=f"u{k}")
+        for k, good in enumerate(truth)
+    ]
+    good = np.array(first_turns(log, learn(items(log))))
+    assert good[np.array(truth)].min() > good[~np.array(truth)].max()
+
+
 def test_feedback_on_an_item_moves_its_own_posterior() -> None:
     log, _ = log_of(200)
     method = learn(items(log))

@@ -1,13 +1,16 @@
 """Evidence of where a goal broke: facts of turns, and the tool calls that went wrong."""
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from labelgen.data.dialogue import Dialogue, Step, Turn
 from labelgen.data.labels import AtGoal, AtTurn
 from labelgen.simulator.log import TRUTH, dialogue_at
 from labelgen.simulator.world import WorldOptions
-from labelgen.verdicts.evidence import evidence_of, faulty_calls
+from labelgen.verdicts.evidence import _bin, evidence_of, faulty_calls
 
 WORLD = WorldOptions(causes=1.0, steps=True, missing=0.1, false_wakes=0.1, out_of_scope=0.1)
 DIALOGUES = [dialogue_at(5, k, WORLD) for k in range(40)]
@@ -90,3 +93,21 @@ FINE = Turn(request="what is the weather in Ely", response="Yes, rain is true.",
 def test_injected_fault_of_a_call_is_found_at_its_step(kind: str, index: int, steps: tuple[Step, ...]) -> None:
     assert set(faulty_calls(FINE).values()) == {None}
     assert faulty_calls(replace(FINE, steps=steps))[kind] == index
+
+
+@given(st.integers(0, 20), st.integers(0, 20))
+def test_numbers_share_a_bin_where_no_edge_lies_between_them(one: int, other: int) -> None:
+    """An edge belongs to the bin above it."""
+    edges = (1, 2, 3, 4, 6, 9, 14)
+    named = ["request words=" + _bin(float(n), edges) for n in (one, other)]
+    for n, name in zip((one, other), named, strict=True):
+        said = replace(DIALOGUES[0], turns=(Turn(request=" ".join(f"word{k}" for k in range(n)), response="Okay."),))
+        assert name in evidence_of(said, [(0,)], [AtTurn(0)])[0].categories
+    assert (named[0] == named[1]) == (np.digitize(one, edges) == np.digitize(other, edges))
+
+
+def test_end_of_a_goal_is_known_by_its_last_status() -> None:
+    turns = (Turn(request="play haze", response="Okay.", status="failed"), Turn(request="again", response="Okay."))
+    said = replace(DIALOGUES[0], turns=turns)
+    assert "end status=failed" in evidence_of(said, [(0,), (1,)], [AtTurn(0)])[0].categories
+    assert "end status=?" in evidence_of(said, [(0, 1)], [AtTurn(0)])[0].categories
