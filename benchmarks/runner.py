@@ -460,7 +460,8 @@ def _function(name: str) -> Any:
 def _program(words: Sequence[str]) -> list[str]:
     """The command with this Python in place of `labelgen` and `python`."""
     if words[0] == "labelgen":
-        return [sys.executable, "-c", "import sys; from labelgen.cli.main import main; sys.exit(main())", *words[1:]]
+        # By its file, which a training on several processes starts again.
+        return [sys.executable, str(Path(sys.executable).with_name("labelgen")), *words[1:]]
     return [sys.executable, *words[1:]] if words[0] == "python" else list(words)
 
 

@@ -234,6 +234,8 @@ def test_detectors_give_no_signal_where_nothing_is_observable(dialogue: Dialogue
 @pytest.mark.parametrize(("kind", "dialogue", "turns", "vote"), SPEAKS)
 def test_detector_of_its_cue_gives_a_signal(kind: str, dialogue: Dialogue, turns: tuple[int, ...], vote: str) -> None:
     assert found(kind, dialogue) == [(turns, vote)]
+    evidence = [t for signal in find_signals(dialogue, [kind]) for t in signal.evidence]
+    assert set(evidence) <= set(range(len(dialogue.turns)))
 
 
 @pytest.mark.parametrize(("kind", "dialogue"), SILENT)

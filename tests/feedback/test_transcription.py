@@ -107,6 +107,25 @@ def test_candidates_are_the_list_and_the_rephrase_each_words_once():
     assert all(len(c.features) == len(FEATURES) and all(map(math.isfinite, c.features)) for c in found)
 
 
+def features_of(dialogue: Dialogue, text: str) -> dict[str, float]:
+    found = candidates(dialogue, 0, find_signals(dialogue), statistics().without(dialogue))
+    return dict(zip(FEATURES, next(c.features for c in found if c.text == text), strict=True))
+
+
+def test_features_know_scores_failures_and_words_that_come_again():
+    listed = (Recognition(text="play purple rain", score=-1.0), Recognition(text="play purple haze", score=-1.5))
+    first = replace(talk("play purple rain", "Here is haze.").turns[0], nbest=listed)
+    fine = Dialogue(id="d", turns=(first, *talk("thanks", "Ok.").turns))
+    other = features_of(fine, "play purple haze")
+    assert other["score gap"] == 0.5
+    assert other["in response"] == 1.0
+    assert (other["failed and other"], features_of(fine, "play purple rain")["failed and first"]) == (0.0, 0.0)
+    failed = Dialogue(id="d", turns=(first, *talk("no, that's wrong", "Ok.").turns))
+    assert features_of(failed, "play purple haze")["failed and other"] == 1.0
+    echoed = replace(fine, turns=(replace(first, response="Here is rain."), *fine.turns[1:]))
+    assert features_of(echoed, "play purple haze")["in response"] == -1.0
+
+
 def test_own_texts_of_a_dialogue_do_not_count():
     one, two = talk("play purple haze", "Playing."), talk("play purple rain", "Playing.")
     alone = statistics(two).without(talk("x", "y"))

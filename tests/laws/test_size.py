@@ -34,8 +34,8 @@ LINES = {
     "labelgen/training": 3_380,
     "labelgen/verdicts": 1_437,
     "labelgen": 44_482,
-    "benchmarks": 8_160,
-    "tests": 29_412,
+    "benchmarks": 8_165,
+    "tests": 29_433,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 209
