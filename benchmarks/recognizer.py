@@ -81,7 +81,7 @@ def _recognized(dialogue: Dialogue, texts: Sequence[str], scores: Sequence[float
 
 
 def without_words(log: Sequence[Path], out: Sequence[Path]) -> None:
-    """Write the log with sound alone, for models of the voice."""
+    """Write the log without its transcripts, for models that read only sound."""
     turns = {"request": "", "nbest": (), "asr_confidence": None}
     silent = [
         structs.replace(d, turns=tuple(structs.replace(turn, **turns) for turn in d.turns)) for d in Log(list(log))
