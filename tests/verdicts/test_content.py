@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from labelgen.data.dialogue import Category, Dialogue, Feedback
+from labelgen.data.dialogue import Dialogue, Feedback
 from labelgen.data.labels import At, AtDialogue, AtGoal, AtTurn
 from labelgen.verdicts.columns import Columns
 from labelgen.verdicts.content import TEXTS, contents_of
@@ -102,21 +102,3 @@ def test_category_of_a_goal_is_the_share_of_its_turns() -> None:
     turns = tuple(replace(turn, domain="music" if t else "news") for t, turn in enumerate(said.turns))
     (goal,) = contents_of(replace(said, turns=turns), [AtGoal((0, 1, 2, 3))])
     assert goal.categories == {"domain=news": 0.25, "domain=music": 0.75, "last domain=music": 1.0}
-
-
-def test_later_content_of_a_turn_has_the_words_of_the_next_one() -> None:
-    said = talk("play haze", "Playing.", "louder", "Louder.", "stop", "Stopped.")
-    later = [content.texts[-2:] for content in contents_of(said, [AtTurn(t) for t in range(3)], later=True)]
-    assert later == [("louder", "Louder."), ("stop", "Stopped."), ("", "")]
-
-
-def test_category_of_a_dialogue_weighs_the_share_of_its_turns() -> None:
-    said = talk("play haze", "Playing.", "louder", "Louder.", "rooms in Rome", "Here are rooms.", "book it", "Booked.")
-    skills = ("music", "music", "travel", "music")
-    turns = tuple(
-        replace(turn, categories=(Category(name="skill", value=skill),))
-        for turn, skill in zip(said.turns, skills, strict=True)
-    )
-    [whole] = contents_of(replace(said, turns=turns), [AtDialogue()])
-    found = {name: share for name, share in whole.categories.items() if "music" in name or "travel" in name}
-    assert sorted(found.values()) == [0.25, 0.75, 1.0]
