@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 C_GRID, VOICE_LENGTHS = (0.01, 0.1, 1.0, 10.0), (0.0, 0.25, 0.5)
-"""What is tried on folds: inverse strengths of regularization, the strongest first, and lengths of a voice's row beside that of a text field, as
-powers of its number of columns. At 0 it counts as one field, at 0.5 each of its columns has a scale of about 1."""
+"""Tried by cross-validation: inverse strengths of regularization, the strongest first, and norms of a voice's row relative to that of a text
+field, as powers of its number of columns. At 0 it counts as one field, at 0.5 each of its columns has a scale of about 1."""
 MOST_TURNS, MOST_HEARD = 50_000, 10_000
 """Turns that a linear member is fitted on, without and with sound; of a larger log whole dialogues are drawn."""
 
