@@ -142,9 +142,9 @@ class TestedSystem:
         return notes
 
     def of_baseline(self, name: str) -> ShownVerdict | None:
-        """The verdict of a baseline against the system; None where it is no baseline."""
+        """The verdict of a baseline against the system; None where it is no baseline or was not tested, as with few answers."""
         for x in self.verdict.comparisons:
-            if x.opponent == name and x.kind == "baseline":
+            if x.opponent == name and x.kind == "baseline" and x.p_value is not None:
                 return "better" if name in self.verdict.beaten_by else "worse" if x.significant else "indistinguishable"
         return None
 
@@ -387,8 +387,8 @@ def answer(evaluation: Evaluation) -> str:
     sentences = [headline(name, compared)] if compared else []
     rest = len(judged) - len(compared)
     if compared and rest:
-        sentences.append(f"In {rest} more there is nothing to compare with.")
-    return f"{' '.join(sentences) or f'There is nothing to compare {name} with.'} {left}".rstrip()
+        sentences.append(f"In {rest} more no comparison is possible.")
+    return f"{' '.join(sentences) or f'No comparison of {name} is possible.'} {left}".rstrip()
 
 
 def subject_of(evaluation: Evaluation, task: TaskResult) -> SystemRow | None:

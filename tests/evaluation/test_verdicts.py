@@ -19,6 +19,7 @@ from labelgen.evaluation.evaluate import Description, systems_of
 from labelgen.evaluation.measure import decide, opponents
 from labelgen.metrics.results import Evaluation, Setting, SystemName, TaskResult
 from labelgen.report.page import caveats
+from labelgen.report.page import tested as shown_verdict
 from labelgen.tasks.evaluation import evaluation_tasks, tasks_of_units
 
 (QUALITY,) = tasks_of_units("quality", ("turn",), ("macro_f1", "accuracy"), ("bad", "fair", "good"))
@@ -196,7 +197,11 @@ def test_few_answers_of_users_have_no_interval_and_no_verdict(dialogues: int, to
     rows = [row["metrics"]["macro_f1"] for row in found["tasks"][0]["rows"]]
     assert all((row["low"] is not None) == told and row["value"] is not None for row in rows)
     assert (said_of(found)["verdict"] == "not_compared") == (not told)
-    assert any("too few to tell" in text for text in caveats(msgspec.convert(found, Evaluation))) == (not told)
+    shown = msgspec.convert(found, Evaluation)
+    assert any("too few to tell" in text for text in caveats(shown)) == (not told)
+    page = shown_verdict(shown.tasks[0], MODEL[0], None)
+    assert page is not None
+    assert (page.of_baseline(BAG) is None) == (not told)
 
 
 @pytest.mark.parametrize("right", [1.0, 0.9])

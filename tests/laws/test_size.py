@@ -35,7 +35,7 @@ LINES = {
     "labelgen/verdicts": 1_437,
     "labelgen": 44_482,
     "benchmarks": 8_165,
-    "tests": 29_415,
+    "tests": 29_420,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
 FILES = 209
