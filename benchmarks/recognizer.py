@@ -80,15 +80,6 @@ def _recognized(dialogue: Dialogue, texts: Sequence[str], scores: Sequence[float
     return structs.replace(dialogue, turns=(turn,), annotations=tuple(notes))
 
 
-def without_words(log: Sequence[Path], out: Sequence[Path]) -> None:
-    """Write the log without its transcripts, for models that read only sound."""
-    turns = {"request": "", "nbest": (), "asr_confidence": None}
-    silent = [
-        structs.replace(d, turns=tuple(structs.replace(turn, **turns) for turn in d.turns)) for d in Log(list(log))
-    ]
-    write_log(out[0], silent)
-
-
 def _speech(text: str, key: str) -> NDArray[np.float64]:
     """[samples] at RATE, of the same loudness."""
     import soundfile

@@ -42,7 +42,7 @@ def test_a_test_source_is_all_that_is_judged_and_nothing_that_is_learned_from(na
 def test_without_a_test_source_every_stage_reads_the_own_data(name: str):
     run = made(name, {})
     assert run.recipe.parameters[TEST_SOURCE] == ""
-    assert {i.stage for i in run.instances() if run.reads_test(i)} <= {"held", "held_log", "held_silent"}
+    assert {i.stage for i in run.instances() if run.reads_test(i)} <= {"held", "held_log"}
 
 
 def calls(count: int, first: int) -> str:

@@ -34,7 +34,7 @@ LINES = {
     "labelgen/training": 3_380,
     "labelgen/verdicts": 1_437,
     "labelgen": 44_482,
-    "benchmarks": 8_165,
+    "benchmarks": 8_156,
     "tests": 29_420,
 }
 """Lines of Python below each folder. The aim is 34,000 for the package, 7,000 for the lab and 26,000 for the tests."""
